@@ -1,0 +1,31 @@
+import { defineConfig } from "vitest/config";
+
+// Tests run the TypeScript sources: the `@kvant/source` export condition resolves every workspace package to its src/.
+const conditions = ["@kvant/source", "node", "import", "module", "default"];
+const shared = { resolve: { conditions }, ssr: { resolve: { conditions, externalConditions: conditions } } };
+const exclude = ["**/node_modules/**", "**/dist/**", "**/build/**"];
+
+export default defineConfig({
+  ...shared,
+  test: {
+    projects: [
+      {
+        ...shared,
+        test: {
+          name: "unit",
+          include: ["{packages,apps}/*/src/**/*.test.ts", "bench/src/**/*.test.ts"],
+          exclude: [...exclude, "**/*.conformance.test.ts", "**/*.server.test.ts", "**/*.gpu.test.ts"],
+        },
+      },
+      {
+        ...shared,
+        test: { name: "conformance", include: ["**/*.conformance.test.ts"], exclude, testTimeout: 120_000 },
+      },
+      {
+        ...shared,
+        test: { name: "server", include: ["**/*.server.test.ts"], exclude, testTimeout: 120_000, hookTimeout: 120_000 },
+      },
+      { ...shared, test: { name: "gpu", include: ["**/*.gpu.test.ts"], exclude, testTimeout: 300_000 } },
+    ],
+  },
+});
