@@ -1,0 +1,29 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+
+namespace kvant {
+
+// Runs ranges of independent items on a fixed set of threads; the calling thread is one of them. Results never depend on
+// which thread runs an item. Workers spin only inside a step (between begin_step and end_step) and park otherwise. They run
+// at a lower priority than the rest of the process, so that an event loop on the same cores stays responsive.
+class ThreadPool {
+ public:
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const;
+  void begin_step();
+  void end_step();
+  // Calls body(begin, end, thread) over disjoint ranges that cover [0, count); returns when all are done. `grain` is the
+  // smallest range handed out. body must not throw and must not call parallel_for.
+  void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t begin, int64_t end, int thread)>& body);
+
+ private:
+  struct State;
+  State* state_;
+};
+
+}  // namespace kvant

@@ -1,0 +1,18 @@
+#pragma once
+#include <string>
+#include <vector>
+
+namespace kvant {
+
+// Instruction sets with kernels of their own. A tier's code sits in files named *_<tier>.cc, compiled with that tier's flags
+// and called only after CPUID and XGETBV say that both the processor and the operating system carry it.
+enum class Tier { scalar, avx2, avx512vnni, neon };
+
+const char* tier_name(Tier tier);
+// Tiers that this build holds and this machine can run, best first; `scalar` is always last.
+std::vector<Tier> present_tiers();
+// The best present tier, or the one named (empty name: KVANT_CPU_TIER, then the best). Throws std::runtime_error naming
+// the tiers present when the named one is not.
+Tier choose_tier(const std::string& name);
+
+}  // namespace kvant

@@ -1,0 +1,62 @@
+import type { BufferId, Plan, WeightId } from "./plan.ts";
+import type { StepInputs, StepOutputs } from "./step.ts";
+
+export interface BackendInfo {
+  readonly name: "reference" | "cpu" | "cuda";
+  /** Instruction tier or device, e.g. `avx512vnni`. */
+  readonly tier: string;
+  readonly threads: number;
+}
+
+export interface CompileOptions {
+  /** Tokens per KV page: 16, 32 or 64. */
+  readonly pageTokens: number;
+  /** `[kvGroups]` pages of each group's pool, the reserved page 0 included. */
+  readonly pageCounts: readonly number[];
+  /** Row slots. */
+  readonly maxRows: number;
+  /** Tokens in one step. */
+  readonly maxTokens: number;
+  /** Tokens in one step whose logits are computed. */
+  readonly maxLogitRows: number;
+}
+
+/** A weight as the checkpoint stores it: `[rows, cols]` row-major in a float format. */
+export interface WeightSource {
+  readonly dtype: "fp32" | "bf16" | "fp16";
+  readonly data: Uint8Array;
+}
+
+export interface MemoryReport {
+  /** Bytes of weights (codes and scales) by weight format name, e.g. `int8-channel`. */
+  readonly weightBytes: Readonly<Record<string, number>>;
+  readonly kvCodeBytes: number;
+  readonly kvScaleBytes: number;
+  readonly activationBytes: number;
+}
+
+export interface Backend {
+  readonly info: BackendInfo;
+  /** Throws OP_UNSUPPORTED naming the op, or OUT_OF_MEMORY with the bytes asked for. */
+  compile(plan: Plan, options: CompileOptions): Executable;
+}
+
+/** A plan made ready on one device. Steps run in submission order; two may be in flight. */
+export interface Executable {
+  readonly plan: Plan;
+  /** The kernel variant chosen per lowered op, e.g. `linear_int8-channel_int8_avx512vnni`. */
+  readonly variants: readonly string[];
+  /** Quantizes (AbsMax) to the plan's format and packs. Throws TENSOR_SHAPE when the bytes do not match. */
+  loadWeight(id: WeightId, source: WeightSource): void;
+  /** Throws INVALID_ARGUMENT for inputs outside the compiled limits, naming value and limit; rejects with NATIVE_FAILED. */
+  submit(inputs: StepInputs): Promise<StepOutputs>;
+  /** Sets `[rows, width]` of an input buffer for the next step. Only between steps. */
+  writeBuffer(id: BufferId, values: Float32Array): void;
+  /** The first `rows` rows of an output, tap or logits buffer after a step. Only between steps. */
+  readBuffer(id: BufferId, rows: number): Float32Array;
+  /** A copy of one page's bytes in the layout of DESIGN §6. Only between steps. */
+  readPage(group: number, page: number): Uint8Array;
+  memory(): MemoryReport;
+  /** Waits for steps in flight, then frees everything. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,184 @@
+/**
+ * The whole surface of the native addon. Plain data crosses it: numbers, strings, typed arrays. `native/src/addon` is the
+ * other side; the two change together and `abi` counts the changes.
+ */
+export const NATIVE_ABI = 1;
+
+export type NativeDtype = "fp32" | "bf16" | "fp16";
+
+export interface NativeBuffer {
+  readonly width: number;
+  readonly rows: "tokens" | "logits";
+  /** Buffers with the same slot share memory; the lowering guarantees that their lifetimes do not overlap. */
+  readonly slot: number;
+}
+
+export interface NativeWeight {
+  /** `matrix`: packed for linear; `table`: rows looked up by token id, kept in a float format; `vector`: float32 values. */
+  readonly kind: "matrix" | "table" | "vector";
+  readonly rows: number;
+  readonly cols: number;
+  /** fp32 bf16 fp16 int8 int4 e4m3 e5m2 e2m1 */
+  readonly format: string;
+  /** Values per scale along a row; 0: no scales (float formats); -1: one per row; -2: one per tensor part. */
+  readonly groupSize: number;
+  /** fp32 bf16 fp16 int8 (matrix only). */
+  readonly activation: string;
+  /** 0: dynamic, one scale per token. */
+  readonly activationScale: number;
+}
+
+export interface NativeKvGroup {
+  readonly layerCount: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  /** 0: none. */
+  readonly window: number;
+  readonly format: string;
+  readonly pageTokens: number;
+  readonly pageCount: number;
+  readonly pageBytes: number;
+  readonly layerBytes: number;
+  /** Byte offsets inside a layer. */
+  readonly kCodes: number;
+  readonly vCodes: number;
+  readonly kScales: number;
+  readonly vScales: number;
+  /** Empty: token-head scales or none; else `[layerCount, kvHeads]`, already expanded from head or tensor. */
+  readonly kStatic: Float32Array;
+  readonly vStatic: Float32Array;
+}
+
+/** Buffers and weights by index; -1 for absent. */
+export type NativeOp =
+  | { readonly op: "embed"; readonly table: number; readonly out: number }
+  /** out = rmsNorm(x); with residual >= 0 first x += residual, stored to x. */
+  | {
+      readonly op: "rmsNorm";
+      readonly x: number;
+      readonly residual: number;
+      readonly weight: number;
+      readonly epsilon: number;
+      readonly out: number;
+    }
+  | { readonly op: "linear"; readonly x: number; readonly weight: number; readonly bias: number; readonly out: number }
+  | { readonly op: "add"; readonly x: number; readonly y: number; readonly out: number }
+  | { readonly op: "rope"; readonly x: number; readonly rope: number; readonly headDim: number; readonly out: number }
+  | { readonly op: "kvWrite"; readonly k: number; readonly v: number; readonly group: number; readonly layer: number }
+  /** Fused: qkv `[T, (heads + 2 kvHeads) * headDim]`; q/k norm (weights >= 0), RoPE (rope >= 0), store K and V, q to out. */
+  | {
+      readonly op: "qkvStore";
+      readonly qkv: number;
+      readonly heads: number;
+      readonly qNorm: number;
+      readonly kNorm: number;
+      readonly epsilon: number;
+      readonly rope: number;
+      readonly group: number;
+      readonly layer: number;
+      readonly out: number;
+    }
+  | {
+      readonly op: "attention";
+      readonly q: number;
+      readonly heads: number;
+      readonly scale: number;
+      readonly group: number;
+      readonly layer: number;
+      readonly out: number;
+    }
+  /** gate and up are buffers; up = -1: x is `[T, 2 F]`, gate then up. */
+  | { readonly op: "siluMul"; readonly gate: number; readonly up: number; readonly out: number }
+  | { readonly op: "gatherRows"; readonly x: number; readonly out: number };
+
+export interface NativePlan {
+  readonly vocabSize: number;
+  readonly contextLength: number;
+  readonly buffers: readonly NativeBuffer[];
+  readonly weights: readonly NativeWeight[];
+  readonly ropes: readonly { readonly inverseFrequencies: Float32Array; readonly magnitude: number }[];
+  readonly kvGroups: readonly NativeKvGroup[];
+  readonly ops: readonly NativeOp[];
+  /** Buffer index, -1 for none. */
+  readonly logits: number;
+}
+
+export interface NativeOptions {
+  readonly maxRows: number;
+  readonly maxTokens: number;
+  readonly maxLogitRows: number;
+  readonly threads: number;
+  /** Empty: the best present. */
+  readonly tier: string;
+}
+
+export interface NativeRowUpdate {
+  readonly slot: number;
+  readonly promptIds: Int32Array;
+  readonly outputIds: Int32Array;
+  /** `[9]` temperature, topP, minP, repetition, frequency, presence, topK, minTokens, topLogprobs. */
+  readonly numbers: Float64Array;
+  /** `[2]` Philox key, low and high word. */
+  readonly seed: Uint32Array;
+  readonly biasIds: Int32Array;
+  readonly biases: Float32Array;
+  readonly suppressedIds: Int32Array;
+}
+
+export interface NativeStep {
+  readonly rowSlots: Int32Array;
+  readonly rowStarts: Int32Array;
+  readonly rowPositions: Int32Array;
+  readonly rowWants: Uint8Array;
+  readonly tokenIds: Int32Array;
+  readonly targets: Int32Array;
+  readonly pageAppends: Int32Array;
+  readonly pageCopies: Int32Array;
+  readonly rowUpdates: readonly NativeRowUpdate[];
+}
+
+export interface NativeStepResult {
+  readonly sampledIds: Int32Array;
+  readonly sampledLogprobs: Float32Array;
+  /** `[rows, 20]`, id -1 past the row's count. */
+  readonly topIds: Int32Array;
+  readonly topLogprobs: Float32Array;
+  readonly logits: Float32Array;
+  readonly scores: Float32Array;
+  readonly seconds: number;
+  readonly saturations: number;
+}
+
+export interface NativeExecutable {
+  /** Rows `rowOffset ..` of a weight from a float source; a fused weight is loaded in parts. `-2` scales are per call. */
+  loadWeight(index: number, rowOffset: number, rows: number, dtype: NativeDtype, data: Uint8Array): void;
+  /** Copies its inputs, returns at once; `done` is called on the JS thread, with a message on failure. */
+  submit(step: NativeStep, done: (error: string | undefined, result: NativeStepResult | undefined) => void): void;
+  writeBuffer(index: number, values: Float32Array): void;
+  readBuffer(index: number, rows: number): Float32Array;
+  readPage(group: number, page: number): Uint8Array;
+  /** Names of the chosen kernels, one per op. */
+  variants(): string[];
+  memory(): { weights: number[]; kv: number; activations: number };
+  /** Waits for steps in flight and frees everything; later calls throw. */
+  close(): void;
+}
+
+export interface NativeInfo {
+  /** The tier in force, after KVANT_CPU_TIER. */
+  readonly tier: string;
+  /** Tiers that this build has and this machine can run, best first. */
+  readonly tiers: string[];
+  readonly cores: number;
+  readonly compiler: string;
+  /** Why CUDA is absent; undefined when present. */
+  readonly cudaAbsent: string | undefined;
+}
+
+export interface NativeAddon {
+  readonly abi: number;
+  info(): NativeInfo;
+  createExecutable(plan: NativePlan, options: NativeOptions): NativeExecutable;
+  /** Sequential read bandwidth in bytes per second: `bytes` of touched memory, all threads, several prefetched streams. */
+  probeRead(bytes: number, threads: number, repeats: number): number[];
+}
