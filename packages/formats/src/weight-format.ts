@@ -1,0 +1,100 @@
+import { KvantError } from "@kvant/core";
+import type { FormatName } from "./format.ts";
+import { type Granularity, scaleCount } from "./granularity.ts";
+import { nibbleRowBytes } from "./nibbles.ts";
+import { formats } from "./registry.ts";
+
+/** How a weight matrix is stored: the format of a code, where its scales lie, and whether groups have zero points. */
+export interface WeightFormat {
+  readonly format: FormatName;
+  /** `undefined` for fp32, bf16 and fp16, which have no scales. */
+  readonly granularity: Granularity | undefined;
+  /** Zero points beside the scales; integer formats only. */
+  readonly affine: boolean;
+}
+
+// FP4 is the one format whose name in a weight scheme differs from the name of its numbers.
+const quantizedFormats = new Map<string, FormatName>([
+  ["int8", "int8"],
+  ["int4", "int4"],
+  ["e4m3", "e4m3"],
+  ["e5m2", "e5m2"],
+  ["fp4", "e2m1"],
+]);
+const granularities = new Map<string, Granularity>([
+  ["tensor", { kind: "tensor" }],
+  ["channel", { kind: "channel", axis: 0 }],
+  ["g32", { kind: "group", size: 32 }],
+  ["g64", { kind: "group", size: 64 }],
+  ["g128", { kind: "group", size: 128 }],
+]);
+const aliases = new Map([
+  ["int8", "int8-channel"],
+  ["e4m3", "e4m3-channel"],
+]);
+
+/** Every weight format by its full name, for help texts and for tests over all of them. */
+export const weightFormats: ReadonlyMap<string, WeightFormat> = new Map(
+  (function* (): Generator<[string, WeightFormat]> {
+    for (const format of ["fp32", "bf16", "fp16"] as const) {
+      yield [format, { format, granularity: undefined, affine: false }];
+    }
+    for (const [prefix, format] of quantizedFormats) {
+      for (const [suffix, granularity] of granularities) {
+        yield [`${prefix}-${suffix}`, { format, granularity, affine: false }];
+      }
+    }
+    for (const format of ["int8", "int4"] as const) {
+      for (const [suffix, granularity] of granularities) {
+        yield [`${format}-${suffix}-affine`, { format, granularity, affine: true }];
+      }
+    }
+  })(),
+);
+
+/**
+ * Reads a weight format's name, such as `int8-channel` or `int4-g32`. `int8` and `e4m3` stand for their `-channel` forms.
+ * @throws KvantError FORMAT_UNKNOWN, listing the names there are
+ */
+export function parseWeightFormat(name: string): WeightFormat {
+  const known = weightFormats.get(aliases.get(name) ?? name);
+  if (known !== undefined) return known;
+  throw new KvantError(
+    "FORMAT_UNKNOWN",
+    `no weight format is called "${name}"; there are fp32, bf16, fp16, ` +
+      `and {${[...quantizedFormats.keys()].join(", ")}}-{${[...granularities.keys()].join(", ")}}, ` +
+      "where int8 and int4 also take a final -affine; int8 and e4m3 alone mean their -channel forms",
+  );
+}
+
+/** The full name. Layouts that only a library call can ask for get one too: `int8-g48`, `int8-channel1` for axis 1. */
+export function weightFormatName({ format, granularity, affine }: WeightFormat): string {
+  if (granularity === undefined) return format;
+  const prefix = format === "e2m1" ? "fp4" : format;
+  return `${prefix}-${granularityName(granularity)}${affine ? "-affine" : ""}`;
+}
+
+function granularityName(granularity: Granularity): string {
+  switch (granularity.kind) {
+    case "tensor":
+      return "tensor";
+    case "channel":
+      return granularity.axis === 0 ? "channel" : "channel1";
+    case "group":
+      return `g${granularity.size}`;
+    default:
+      return granularity satisfies never;
+  }
+}
+
+/** Bytes of a weight matrix [rows, cols]: its codes, and its scales (float32) with their zero points (one byte each). */
+export function weightBytes(
+  { format, granularity, affine }: WeightFormat,
+  rows: number,
+  cols: number,
+): { readonly codes: number; readonly scales: number } {
+  const { bits } = formats[format];
+  const codes = rows * (bits === 4 ? nibbleRowBytes(cols) : (cols * bits) / 8);
+  const count = granularity === undefined ? 0 : scaleCount(granularity, [rows, cols]);
+  return { codes, scales: count * (affine ? 5 : 4) };
+}
