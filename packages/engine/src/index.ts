@@ -1,0 +1,16 @@
+export type {
+  ChatMessage,
+  Engine,
+  EngineObserver,
+  EngineState,
+  EngineStats,
+  FinishReason,
+  GenerateEvent,
+  GenerateRequest,
+  ModelInfo,
+  PromptInput,
+  RequestTimings,
+  TensorClassReport,
+  TokenLogprob,
+  Usage,
+} from "./engine.ts";
