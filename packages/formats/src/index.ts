@@ -4,6 +4,7 @@ export type { CodeArray, Format, FormatName } from "./format.ts";
 export { forEachScale, type Granularity, groupsPerRow, scaleCount, spreadOverRow } from "./granularity.ts";
 export { type KvFormatName, kvFormatNames, parseKvFormat } from "./kv-format.ts";
 export { nibbleRowBytes, packNibbles, unpackNibbles } from "./nibbles.ts";
+export { type PageLayout, type PageSpec, pageLayout } from "./page-layout.ts";
 export { quantizeAffine } from "./quantize-affine.ts";
 export { absMaxScale, quantizeSymmetric } from "./quantize-symmetric.ts";
 export { dequantize, type QuantizedTensor } from "./quantized-tensor.ts";
