@@ -1,0 +1,36 @@
+import type { PageId } from "./page-id.ts";
+import type { KeyChain } from "./page-key.ts";
+
+/** A sequence's name, chosen by the caller. */
+export type SequenceId = number | string;
+
+/** What the manager knows of one live sequence. */
+export interface SequenceTable {
+  /** [groups][pages] page of each run of `pageTokens` positions; the null page where the window has passed. */
+  readonly tables: readonly PageId[][];
+  /** [groups] how many leading entries of the table are null pages. */
+  readonly passed: number[];
+  /** [groups] page keys; groups with one page size share a chain. */
+  readonly chains: readonly KeyChain[];
+  /** Positions `0 .. tokenCount - 1` have a place in the tables. */
+  tokenCount: number;
+  /** Positions `0 .. committedTokens - 1` hold K and V of known tokens. */
+  committedTokens: number;
+  /** Tokens the sequence was admitted for; its promised pages are held back from later admissions. */
+  readonly reservedTokens: number;
+}
+
+/** An entry to write into a sequence's device page table. */
+export interface PageAppend {
+  readonly group: number;
+  /** Index in the table: the page holds positions `index * pageTokens ..`. */
+  readonly index: number;
+  readonly page: PageId;
+}
+
+/** A whole page to copy in device memory before the step's first write. */
+export interface PageCopy {
+  readonly group: number;
+  readonly from: PageId;
+  readonly to: PageId;
+}
