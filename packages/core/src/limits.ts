@@ -27,6 +27,13 @@ export const limits = {
   safetensorsTensors: { value: 1_000_000, reason: "Large mixture-of-experts checkpoints hold some 100k tensors." },
   tensorDimensions: { value: 8, reason: "No weight has more axes; a lying header may claim millions." },
   checkpointShards: { value: 10_000, reason: "The largest public checkpoints have some hundreds of shards." },
+  modelDimension: {
+    value: 1 << 20,
+    reason: "Hidden, inner and head counts of the largest models stay under 2^17; products of two stay safe integers.",
+  },
+  modelLayers: { value: 1024, reason: "The deepest public models have about 130 layers." },
+  vocabulary: { value: 1 << 22, reason: "The largest public vocabularies hold about 262,000 tokens." },
+  contextTokens: { value: 1 << 24, reason: "The longest advertised context is 10 million tokens." },
   configBytes: { value: 16 * 1024 * 1024, reason: "config.json is a few kB; an index of 100k tensors about 10 MB." },
   tokenizerBytes: { value: 256 * 1024 * 1024, reason: "The largest public tokenizer.json is about 35 MB." },
 } as const satisfies Record<string, Limit>;
