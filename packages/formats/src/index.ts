@@ -1,9 +1,12 @@
 export { type ActivationFormatName, activationFormatNames, parseActivationFormat } from "./activation-format.ts";
 export { codeArray, decodeArray, encodeArray, roundTo } from "./arrays.ts";
+export { decodeE8m0, encodeE8m0 } from "./e8m0.ts";
 export type { CodeArray, Format, FormatName } from "./format.ts";
 export { forEachScale, type Granularity, groupsPerRow, scaleCount, spreadOverRow } from "./granularity.ts";
 export { type KvFormatName, kvFormatNames, parseKvFormat } from "./kv-format.ts";
+export { dequantizeMx, type MxBlocks, type MxElement, mxBlockSize, quantizeMx } from "./mx-blocks.ts";
 export { nibbleRowBytes, packNibbles, unpackNibbles } from "./nibbles.ts";
+export { dequantizeNvfp4, type Nvfp4Blocks, nvfp4BlockSize, quantizeNvfp4 } from "./nvfp4-blocks.ts";
 export { type PageLayout, type PageSpec, pageLayout } from "./page-layout.ts";
 export { quantizeAffine } from "./quantize-affine.ts";
 export { absMaxScale, quantizeSymmetric } from "./quantize-symmetric.ts";
