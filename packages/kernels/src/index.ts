@@ -1,0 +1,39 @@
+export type {
+  Backend,
+  BackendInfo,
+  CompileOptions,
+  Executable,
+  MemoryReport,
+  WeightSource,
+} from "./backend.ts";
+export { buffersRead, bufferWritten, pinnedBuffers, weightsRead } from "./op-operands.ts";
+export type {
+  ActivationScheme,
+  BufferId,
+  KvGroup,
+  KvScales,
+  LinearActivation,
+  Op,
+  OpName,
+  Plan,
+  PlanBuffer,
+  PlanWeight,
+  RopeTable,
+  WeightClass,
+  WeightId,
+} from "./plan.ts";
+export { PlanBuilder, type PlanHeader } from "./plan-builder.ts";
+export { logProbability, topLogProbabilities } from "./reference/log-probability.ts";
+export { philox4x32, uniform } from "./reference/philox.ts";
+export { createReferenceBackend } from "./reference/reference-backend.ts";
+export { type RowHistory, type Sampled, sample } from "./reference/sampler.ts";
+export {
+  FROM_PREVIOUS_STEP,
+  type RowUpdate,
+  rowWants,
+  type SamplingParameters,
+  type StepInputs,
+  type StepOutputs,
+} from "./step.ts";
+export { StepChecker, type StepSize } from "./step-checker.ts";
+export { validatePlan } from "./validate-plan.ts";

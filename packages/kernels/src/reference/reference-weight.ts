@@ -1,0 +1,93 @@
+import { KvantError } from "@kvant/core";
+import {
+  decodeArray,
+  dequantize,
+  encodeArray,
+  groupsPerRow,
+  type QuantizedTensor,
+  quantizeSymmetric,
+  spreadOverRow,
+  unpackNibbles,
+  weightFormatName,
+} from "@kvant/formats";
+import type { WeightSource } from "../backend.ts";
+import type { PlanWeight } from "../plan.ts";
+import { weightValues } from "../weight-values.ts";
+
+/** A weight matrix [rows, cols]. Integer formats keep their codes beside the values, for products with integer activations. */
+export type ReferenceMatrix = {
+  readonly rows: number;
+  readonly cols: number;
+  readonly values: Float32Array; // [rows, cols] dequantized
+} & (
+  | { readonly kind: "values" }
+  | {
+      readonly kind: "codes";
+      readonly codes: Int8Array; // [rows, cols]
+      readonly scales: Float32Array; // [rows, groups per row]
+      readonly groupSize: number;
+    }
+);
+
+/**
+ * Rounds or quantizes (AbsMax) a weight to the plan's format.
+ * @throws KvantError TENSOR_SHAPE when the source has another number of bytes
+ */
+export function referenceWeight(weight: PlanWeight, source: WeightSource): ReferenceMatrix {
+  const { rows, cols, format } = weight;
+  const stored = weightValues(weight, source);
+  if (format.granularity === undefined) {
+    const values = format.format === "fp32" ? stored : decodeArray(format.format, encodeArray(format.format, stored));
+    return { kind: "values", rows, cols, values };
+  }
+  const tensor = quantizeSymmetric(stored, rows, cols, format);
+  const values = dequantize(tensor);
+  const isInteger = format.format === "int8" || format.format === "int4";
+  if (!isInteger || weight.activation?.format !== "int8") return { kind: "values", rows, cols, values };
+  const groupSize = format.granularity.kind === "group" ? format.granularity.size : cols;
+  return {
+    kind: "codes",
+    rows,
+    cols,
+    values,
+    codes: integerCodes(tensor),
+    scales: rowScales(tensor, groupSize),
+    groupSize,
+  };
+}
+
+/** @throws KvantError OP_UNSUPPORTED for weight formats that no backend multiplies with */
+export function requireSupported(weight: PlanWeight): void {
+  const { granularity, affine } = weight.format;
+  const isPerColumn = granularity?.kind === "channel" && granularity.axis === 1;
+  if (!affine && !isPerColumn) return;
+  throw new KvantError(
+    "OP_UNSUPPORTED",
+    `linear "${weight.name}": there is no kernel for ${weightFormatName(weight.format)} weights`,
+  );
+}
+
+function integerCodes(tensor: QuantizedTensor): Int8Array {
+  const { rows, cols, codes, weightFormat } = tensor;
+  if (weightFormat.format === "int8") return new Int8Array(codes.buffer, codes.byteOffset, codes.length);
+  const unpacked = new Uint8Array(rows * cols);
+  const rowBytes = codes.length / rows;
+  for (let row = 0; row < rows; row++) {
+    unpackNibbles(
+      codes.subarray(row * rowBytes, (row + 1) * rowBytes),
+      unpacked.subarray(row * cols, (row + 1) * cols),
+    );
+  }
+  return Int8Array.from(unpacked, (code) => (code << 28) >> 28);
+}
+
+function rowScales({ rows, cols, scales, weightFormat }: QuantizedTensor, groupSize: number): Float32Array {
+  const groups = groupsPerRow(groupSize, cols);
+  const perRow = new Float32Array(rows * groups);
+  const spread = new Float32Array(cols);
+  for (let row = 0; row < rows; row++) {
+    spreadOverRow(weightFormat.granularity!, scales, row, spread);
+    for (let group = 0; group < groups; group++) perRow[row * groups + group] = spread[group * groupSize]!;
+  }
+  return perRow;
+}
