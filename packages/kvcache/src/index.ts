@@ -1,3 +1,5 @@
+export { type PageLayout, type PageSpec, pageLayout } from "@kvant/formats";
+export { ArrayPages, type ArrayPagesOptions, type StaticScales } from "./array-pages.ts";
 export {
   type Admission,
   type AdmitOptions,
@@ -8,6 +10,7 @@ export {
   type KvStats,
 } from "./kv-manager.ts";
 export type { LayerGroupSpec } from "./layer-group.ts";
+export { bytesForTokens, capacityTokens, pagesForBytes } from "./page-capacity.ts";
 export { nullPage, type PageId } from "./page-id.ts";
 export { KeyChain, type PageKey, pageKey, rootKey } from "./page-key.ts";
 export { type PageCounts, PagePool } from "./page-pool.ts";
