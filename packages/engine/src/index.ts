@@ -14,3 +14,6 @@ export type {
   TokenLogprob,
   Usage,
 } from "./engine.ts";
+export type { EngineOptions, LoadProgress } from "./engine-options.ts";
+export { createEngine, LocalEngine, type LocalEngineHooks } from "./local-engine.ts";
+export { type EngineProcessHooks, RemoteEngine, startEngineProcess } from "./process/remote-engine.ts";

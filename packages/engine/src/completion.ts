@@ -1,0 +1,92 @@
+import type { StreamDecoder, Tokenizer } from "@kvant/tokenizer";
+import type { CheckedRequest } from "./check-request.ts";
+import type { FinishReason, GenerateEvent, TokenLogprob } from "./engine.ts";
+import type { Sequence } from "./sequence.ts";
+import { StopMatcher } from "./stop-matcher.ts";
+
+/** A sampled token with what the backend says about it. */
+export interface SampledToken {
+  readonly tokenId: number;
+  readonly logprob: number;
+  readonly top: readonly (readonly [tokenId: number, logprob: number])[];
+}
+
+/** One completion of a request: from sampled ids to text, until a stop condition holds. */
+export class Completion {
+  readonly sequence: Sequence;
+  readonly index: number;
+  isFinished = false;
+  readonly #request: CheckedRequest;
+  readonly #tokenizer: Tokenizer | undefined;
+  readonly #decoder: StreamDecoder | undefined;
+  readonly #stops: StopMatcher;
+  /** Tokens and log-probabilities whose text is still held back. */
+  #tokenIds: number[] = [];
+  #logprobs: TokenLogprob[] = [];
+
+  constructor(sequence: Sequence, index: number, request: CheckedRequest, tokenizer: Tokenizer | undefined) {
+    this.sequence = sequence;
+    this.index = index;
+    this.#request = request;
+    this.#tokenizer = tokenizer;
+    this.#decoder = tokenizer?.streamDecoder();
+    this.#stops = new StopMatcher(request.stop);
+  }
+
+  /** Takes the sequence's next token; `sequence.outputIds` already ends with it. */
+  accept(token: SampledToken): GenerateEvent[] {
+    const { tokenId } = token;
+    const { minTokens } = this.sequence.sampling;
+    const count = this.sequence.outputIds.length;
+    if (this.#request.stopIds.has(tokenId) && count > minTokens) return this.#finish("stop", undefined, tokenId);
+
+    this.#tokenIds.push(tokenId);
+    if (this.sequence.sampling.topLogprobs >= 0) this.#logprobs.push(this.#describe(token));
+    const piece = this.#decoder?.push([tokenId]) ?? "";
+    // Stop strings are looked for only in text that comes after the minimum.
+    const { text, stop } = count > minTokens ? this.#stops.push(piece) : { text: piece, stop: undefined };
+    if (stop !== undefined) return this.#finish("stop", text, undefined, stop);
+    const events = this.#delta(text);
+    if (count >= this.sequence.maxTokens) events.push(...this.#finish("length", undefined));
+    return events;
+  }
+
+  #finish(reason: FinishReason, text: string | undefined, stopTokenId?: number, stopText?: string): GenerateEvent[] {
+    this.isFinished = true;
+    // The tail of a text that a stop string cuts is dropped; otherwise what was held back belongs to the text.
+    const rest = text ?? this.#restOfText();
+    return [...this.#delta(rest), { type: "finish", index: this.index, reason, stopText, stopTokenId }];
+  }
+
+  #restOfText(): string {
+    const { text, stop } = this.#stops.push(this.#decoder?.finish() ?? "");
+    return stop === undefined ? text + this.#stops.finish() : text;
+  }
+
+  #delta(text: string): GenerateEvent[] {
+    if (text === "" && this.#tokenIds.length === 0) return [];
+    const event: GenerateEvent = {
+      type: "delta",
+      index: this.index,
+      text,
+      tokenIds: this.#tokenIds,
+      logprobs: this.#logprobs,
+    };
+    this.#tokenIds = [];
+    this.#logprobs = [];
+    return [event];
+  }
+
+  #describe({ tokenId, logprob, top }: SampledToken): TokenLogprob {
+    return {
+      ...this.#describeId(tokenId),
+      logprob,
+      top: top.map(([id, value]) => ({ ...this.#describeId(id), logprob: value })),
+    };
+  }
+
+  #describeId(tokenId: number): { tokenId: number; text: string; bytes: number[] } {
+    const bytes = this.#tokenizer?.tokenBytes(tokenId) ?? new Uint8Array();
+    return { tokenId, text: new TextDecoder().decode(bytes), bytes: [...bytes] };
+  }
+}

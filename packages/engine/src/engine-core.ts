@@ -1,0 +1,241 @@
+import { KvantError, limit } from "@kvant/core";
+import type { Executable, StepOutputs } from "@kvant/kernels";
+import { KvManager } from "@kvant/kvcache";
+import type { Tokenizer } from "@kvant/tokenizer";
+import { checkRequest, type ModelBounds } from "./check-request.ts";
+import type { Completion } from "./completion.ts";
+import type { EngineStats, GenerateRequest } from "./engine.ts";
+import { Generation, type RequestSink } from "./generation.ts";
+import { type Batch, Scheduler } from "./scheduler.ts";
+import { Sequence } from "./sequence.ts";
+import { StepPacker } from "./step-packer.ts";
+
+export interface EngineCoreOptions {
+  readonly executable: Executable;
+  readonly tokenizer: Tokenizer | undefined;
+  readonly bounds: ModelBounds;
+  readonly pageTokens: number;
+  /** `[kvGroups]` pages per layer group, the reserved one included. */
+  readonly pageCounts: readonly number[];
+  readonly maxRows: number;
+  readonly maxStepTokens: number;
+  readonly prefixReuse: boolean;
+  /** Checks the page accounting after every step: linear in pages, so for tests. */
+  readonly checkInvariant: boolean;
+  readonly onStep?: (step: { readonly kind: Batch["kind"]; readonly seconds: number; readonly tokens: number }) => void;
+  /** After the events of one step have been handed to their sinks. */
+  readonly onFlush?: () => void;
+  /** A step has failed; every running request has been told. */
+  readonly onFault?: (error: unknown) => void;
+}
+
+interface Flight {
+  readonly batch: Batch;
+  readonly outputs: Promise<StepOutputs>;
+}
+
+/** The heartbeat and all it composes: requests in, one packed step after the other, tokens out. */
+export class EngineCore {
+  readonly #options: EngineCoreOptions;
+  readonly #kv: KvManager;
+  readonly #scheduler: Scheduler;
+  readonly #packer = new StepPacker();
+  /** Running completions by sequence. */
+  readonly #owners = new Map<Sequence, { readonly generation: Generation; readonly completion: Completion }>();
+  #nextSequenceId = 1;
+  #promptTokens = 0;
+  #generationTokens = 0;
+  #saturations = 0;
+  #isClosing = false;
+  #wake: (() => void) | undefined;
+  readonly #idle = new Set<() => void>();
+  readonly #beating: Promise<void>;
+
+  constructor(options: EngineCoreOptions) {
+    this.#options = options;
+    const { executable, pageTokens, pageCounts, maxRows, maxStepTokens, prefixReuse } = options;
+    this.#kv = new KvManager({
+      groups: executable.plan.kvGroups.map(({ window }, i) => ({
+        pageCount: pageCounts[i]!,
+        pageTokens,
+        ...(window === undefined ? {} : { window }),
+      })),
+      // Two steps in flight, each at most a whole budget ahead.
+      aheadTokens: 2 * maxStepTokens,
+      prefixReuse,
+    });
+    this.#scheduler = new Scheduler({ kv: this.#kv, maxRows, maxStepTokens, pageTokens });
+    this.#beating = this.#beat();
+  }
+
+  /**
+   * Checks a request and queues it. @returns a function that cancels it.
+   * @throws what `checkRequest` throws, and QUEUE_FULL.
+   */
+  submit(request: GenerateRequest, promptIds: Int32Array, sink: RequestSink): () => void {
+    const checked = checkRequest(request, promptIds, this.#options.bounds);
+    this.#checkQueue(checked.samplings.length, promptIds.length);
+    const sequences: Sequence[] = [];
+    for (const sampling of checked.samplings) {
+      const { maxTokens, priority, salt } = checked;
+      const options = {
+        id: this.#nextSequenceId++,
+        promptIds,
+        maxTokens,
+        sampling,
+        priority,
+        salt,
+        parent: sequences[0],
+      };
+      sequences.push(new Sequence(options));
+    }
+    const generation = new Generation(sequences, checked, this.#options.tokenizer, sink);
+    for (const [i, sequence] of sequences.entries()) {
+      this.#owners.set(sequence, { generation, completion: generation.completions[i]! });
+      this.#scheduler.add(sequence);
+    }
+    this.#promptTokens += promptIds.length;
+    this.#startDeadline(generation, checked.deadlineMilliseconds);
+    this.#notify();
+    return () => {
+      generation.cancel();
+      this.#drop(generation);
+    };
+  }
+
+  stats(): Omit<EngineStats, "residentBytes" | "restarts"> {
+    const { pages, prefixQueryTokens, prefixHitTokens } = this.#kv.stats();
+    return {
+      running: this.#scheduler.runningCount,
+      waiting: this.#scheduler.waitingCount,
+      pages: { free: pages.free, cached: pages.cached, used: pages.used },
+      promptTokens: this.#promptTokens,
+      generationTokens: this.#generationTokens,
+      prefixQueryTokens,
+      prefixHitTokens,
+      preemptions: { recompute: this.#scheduler.preemptionCount, swap: 0 },
+      saturations: this.#saturations,
+    };
+  }
+
+  /** Resolves when nothing runs, waits or is in flight. */
+  whenIdle(): Promise<void> {
+    if (this.#scheduler.isIdle) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.add(resolve));
+  }
+
+  /** Ends running requests with SHUTTING_DOWN and stops the heartbeat. The executable stays open. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    this.#failAll(new KvantError("SHUTTING_DOWN", "the engine was closed while the request was running"));
+    this.#notify();
+    await this.#beating;
+  }
+
+  async #beat(): Promise<void> {
+    let previous: Flight | undefined;
+    while (!this.#isClosing || previous !== undefined) {
+      const settling = previous;
+      previous = undefined;
+      try {
+        previous = this.#isClosing ? undefined : this.#launch();
+        if (settling !== undefined) this.#settle(settling.batch, await settling.outputs);
+      } catch (error) {
+        await previous?.outputs.catch(() => undefined);
+        previous = undefined;
+        this.#fault(error);
+      }
+      if (settling === undefined && previous === undefined) await this.#rest();
+    }
+  }
+
+  #launch(): Flight | undefined {
+    const batch = this.#scheduler.next();
+    if (batch === undefined) return undefined;
+    for (const { sequence } of batch.rows) this.#owners.get(sequence)?.generation.start();
+    const outputs = this.#options.executable.submit(this.#packer.pack(batch));
+    // Awaited when it settles; until then a failure is not an unhandled one.
+    outputs.catch(() => undefined);
+    return { batch, outputs };
+  }
+
+  #settle(batch: Batch, outputs: StepOutputs): void {
+    for (const { sequence, row, tokenId } of this.#scheduler.settle(batch, outputs.sampledIds)) {
+      const owner = this.#owners.get(sequence);
+      if (owner === undefined) continue;
+      this.#generationTokens++;
+      const token = { tokenId, logprob: outputs.sampledLogprobs[row]!, top: outputs.topLogprobs[row] ?? [] };
+      if (owner.generation.accept(owner.completion, token)) this.#end(sequence);
+    }
+    this.#saturations += outputs.saturations;
+    if (this.#options.checkInvariant) this.#kv.checkInvariant();
+    this.#options.onStep?.({ kind: batch.kind, seconds: outputs.seconds, tokens: batch.tokenCount });
+    this.#options.onFlush?.();
+  }
+
+  /** A completion has ended: its pages go with the step in flight. */
+  #end(sequence: Sequence): void {
+    this.#scheduler.finish(sequence);
+    this.#owners.delete(sequence);
+  }
+
+  #drop(generation: Generation): void {
+    for (const { sequence } of generation.completions) this.#end(sequence);
+    this.#notify();
+  }
+
+  #failAll(error: unknown): void {
+    for (const generation of new Set([...this.#owners.values()].map((owner) => owner.generation))) {
+      generation.fail(error);
+      for (const { sequence } of generation.completions) this.#end(sequence);
+    }
+  }
+
+  /** A step failed: what it computed is unknown, so every request that runs or waits ends with the error. */
+  #fault(error: unknown): void {
+    this.#failAll(error);
+    this.#scheduler.abandon();
+    this.#options.onFlush?.();
+    this.#options.onFault?.(error);
+  }
+
+  #startDeadline(generation: Generation, milliseconds: number | undefined): void {
+    if (milliseconds === undefined) return;
+    const timer = setTimeout(() => {
+      if (generation.isOver) return;
+      generation.fail(new KvantError("DEADLINE_EXCEEDED", `the request's deadline of ${milliseconds} ms has passed`));
+      this.#drop(generation);
+      this.#options.onFlush?.();
+    }, milliseconds);
+    timer.unref();
+  }
+
+  #checkQueue(sequenceCount: number, tokenCount: number): void {
+    const { waitingCount, waitingTokens } = this.#scheduler;
+    if (waitingCount + sequenceCount > limit("queuedRequests")) {
+      const sentence = `${waitingCount} sequences wait and ${sequenceCount} more are asked for; at most ${limit("queuedRequests")} may wait`;
+      throw new KvantError("QUEUE_FULL", sentence);
+    }
+    if (waitingTokens + sequenceCount * tokenCount > limit("queuedTokens")) {
+      const sentence = `${waitingTokens} prompt tokens wait and ${sequenceCount * tokenCount} more are asked for; at most ${limit("queuedTokens")} may wait`;
+      throw new KvantError("QUEUE_FULL", sentence);
+    }
+  }
+
+  #notify(): void {
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.();
+  }
+
+  async #rest(): Promise<void> {
+    if (this.#scheduler.isIdle) {
+      for (const resolve of this.#idle) resolve();
+      this.#idle.clear();
+    }
+    if (this.#isClosing) return;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+}

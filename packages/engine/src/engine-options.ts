@@ -1,0 +1,43 @@
+/** What an engine serves and with what means. Plain data: it crosses to the engine process as it is. */
+export interface EngineOptions {
+  /** A model folder in Hugging Face layout; with `load: "dummy"` a named shape or a folder with a config.json. */
+  readonly model: string;
+  /** `dummy`: random weights of the model's shape, for benchmarks. Default `checkpoint`. */
+  readonly load?: "checkpoint" | "dummy";
+  /** Name in responses; default: the folder's or shape's name. */
+  readonly servedModelName?: string;
+  /** Weight format name, e.g. `int8-channel`; default: as stored. */
+  readonly weights?: string;
+  /** Format of the output head; default: see `resolveScheme` of @kvant/models. */
+  readonly headFormat?: string;
+  /** Activation format name; default: what the weight format implies. */
+  readonly activations?: string;
+  /** KV format name; default `bf16`. */
+  readonly kvFormat?: string;
+  /** `cpu` (default) or `reference`. */
+  readonly device?: string;
+  /** Compute threads; default: the machine's cores. */
+  readonly threads?: number;
+  /** Bytes for KV pages. Default: an eighth of the machine's memory, at most what all row slots can use and at most 1 GiB. */
+  readonly kvMemoryBytes?: number;
+  /** Pages instead of bytes, per layer group, the reserved one included. */
+  readonly kvPages?: number;
+  /** Tokens per page: 16 (default), 32 or 64. */
+  readonly pageTokens?: number;
+  /** Sequences that run at once; default and most: the limit `concurrentSequences`. */
+  readonly maxSequences?: number;
+  /** Tokens in one step; default 256. */
+  readonly maxStepTokens?: number;
+  /** Serve a shorter context than the model's. */
+  readonly contextLength?: number;
+  /** Share cached prefixes between requests; default true. */
+  readonly prefixReuse?: boolean;
+  /** Check the page accounting after every step (tests). Default false. */
+  readonly checkInvariant?: boolean;
+}
+
+export interface LoadProgress {
+  readonly tensor: string;
+  readonly loadedBytes: number;
+  readonly totalBytes: number;
+}

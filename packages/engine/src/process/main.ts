@@ -1,0 +1,131 @@
+import { KvantError } from "@kvant/core";
+import { createEngine, type LocalEngine } from "../local-engine.ts";
+import { type FromEngine, type RequestNews, type StepNews, serializeError, type ToEngine } from "./protocol.ts";
+
+// The engine process: one engine, driven over the IPC channel of its parent. It ends with the channel.
+
+/** How often gauges reach the parent while nothing runs. */
+const idleNewsMilliseconds = 1000;
+
+let engine: LocalEngine | undefined;
+const cancels = new Map<number, () => void>();
+const news = new Map<number, RequestNews>();
+let steps: StepNews[] = [];
+let isFlushPlanned = false;
+
+function send(message: FromEngine): void {
+  // The channel may close at any time; the disconnect handler ends the process.
+  if (process.connected) process.send?.(message);
+}
+
+function newsOf(id: number): RequestNews {
+  const known = news.get(id);
+  if (known !== undefined) return known;
+  const fresh: RequestNews = { id, events: [], outcome: "running" };
+  news.set(id, fresh);
+  planFlush();
+  return fresh;
+}
+
+/** Steps flush when they have settled; everything else flushes at the end of the turn. */
+function planFlush(): void {
+  if (isFlushPlanned) return;
+  isFlushPlanned = true;
+  setImmediate(flush);
+}
+
+function flush(): void {
+  isFlushPlanned = false;
+  if (engine === undefined) return;
+  send({ type: "news", requests: [...news.values()], steps, stats: engine.stats() });
+  news.clear();
+  steps = [];
+}
+
+function fatal(error: unknown): void {
+  send({ type: "fatal", error: serializeError(error) });
+  // Leaves the channel a moment to deliver the message.
+  setTimeout(() => process.exit(1), 20);
+}
+
+async function open(options: Extract<ToEngine, { type: "open" }>["options"]): Promise<void> {
+  engine = await createEngine(options, {
+    onProgress: (progress) => send({ type: "progress", progress }),
+    onFlush: flush,
+    // A backend that failed once is not trusted again: the parent starts a fresh process.
+    onFault: fatal,
+  });
+  engine.observe({ step: (step) => steps.push(step) });
+  send({ type: "ready", model: engine.model });
+  flush();
+  setInterval(planFlush, idleNewsMilliseconds).unref();
+}
+
+function ready(): LocalEngine {
+  if (engine === undefined) throw new KvantError("ENGINE_NOT_READY", "the engine is still loading the model");
+  return engine;
+}
+
+function generate(id: number, request: Extract<ToEngine, { type: "generate" }>["request"]): void {
+  const end = (outcome: RequestNews["outcome"]): void => {
+    newsOf(id).outcome = outcome;
+    cancels.delete(id);
+  };
+  try {
+    const cancel = ready().submit(request, {
+      event: (event) => newsOf(id).events.push(event),
+      end: () => end("end"),
+      fail: (error) => end(serializeError(error)),
+    });
+    cancels.set(id, cancel);
+  } catch (error) {
+    end(serializeError(error));
+  }
+}
+
+function answer(id: number, reply: Promise<FromEngine>): void {
+  reply.then(send, (error) => send({ type: "refused", id, error: serializeError(error) }));
+}
+
+async function tokenize({
+  id,
+  prompt,
+  addSpecialTokens,
+}: Extract<ToEngine, { type: "tokenize" }>): Promise<FromEngine> {
+  return { type: "tokens", id, tokenIds: await ready().tokenize(prompt, { addSpecialTokens }) };
+}
+
+async function detokenize({ id, tokenIds }: Extract<ToEngine, { type: "detokenize" }>): Promise<FromEngine> {
+  return { type: "text", id, text: await ready().detokenize(tokenIds) };
+}
+
+process.on("message", (message: ToEngine) => {
+  switch (message.type) {
+    case "open":
+      open(message.options).catch(fatal);
+      break;
+    case "generate":
+      generate(message.id, message.request);
+      break;
+    case "cancel":
+      cancels.get(message.id)?.();
+      cancels.delete(message.id);
+      planFlush();
+      break;
+    case "tokenize":
+      answer(message.id, tokenize(message));
+      break;
+    case "detokenize":
+      answer(message.id, detokenize(message));
+      break;
+    case "close":
+      Promise.resolve(engine?.close()).then(() => process.exit(0), fatal);
+      break;
+    default:
+      message satisfies never;
+  }
+});
+process.on("disconnect", () => process.exit(0));
+// The parent decides when the engine ends: a Ctrl-C reaches the whole process group.
+process.on("SIGINT", () => undefined);
+process.on("SIGTERM", () => undefined);
