@@ -119,7 +119,7 @@ function readExactly(path: string, descriptor: number, position: number, bytes: 
     if (read === 0) {
       throw new KvantError(
         "CHECKPOINT_TRUNCATED",
-        `${path}: ends at byte ${position + filled}, before byte ${position + bytes}`,
+        `${path}: ends before byte ${position + bytes}, which it had when it was opened`,
       );
     }
     filled += read;
