@@ -1,0 +1,7 @@
+#include "cpu/read_streams.h"
+
+namespace kvant::avx512vnni_streams {
+
+#include "cpu/read_streams.inc.h"
+
+}  // namespace kvant::avx512vnni_streams
