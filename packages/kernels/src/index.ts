@@ -6,6 +6,7 @@ export type {
   MemoryReport,
   WeightSource,
 } from "./backend.ts";
+export { availableBackends, type BackendPresence } from "./backends.ts";
 export { buffersRead, bufferWritten, pinnedBuffers, weightsRead } from "./op-operands.ts";
 export type {
   ActivationScheme,

@@ -1,0 +1,1 @@
+export { type DriverRow, greedy, StepDriver } from "./step-driver.ts";

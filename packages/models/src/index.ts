@@ -1,0 +1,10 @@
+export type { Architecture, DecoderTraits } from "./architectures/architecture.ts";
+export { architecture, architectures } from "./architectures/registry.ts";
+export { type BuildPlanOptions, buildPlan, type ModelPlan } from "./build-plan.ts";
+export { describeScheme, type SchemeRow, schemeLines } from "./describe-scheme.ts";
+export { groupLayers, type KvLayer, type LayerGroup } from "./kv-groups.ts";
+export { type LoadProgress, loadModel, storedDtype } from "./load-model.ts";
+export { loadRandomWeights } from "./random-weights.ts";
+export { ropeTable } from "./rope-table.ts";
+export { activationsOf, resolveScheme, type Scheme, type SchemeRequest, type StoredDtype } from "./scheme.ts";
+export type { ScaleSource } from "./static-scales.ts";
