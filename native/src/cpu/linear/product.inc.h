@@ -1,0 +1,215 @@
+// y[t, n] = sum_g scale[n, g] * sum_{k in g} x[t, k] * w[n, k] (* x_scale[t]) + bias[n]
+//
+// The loops that every vector tier shares; included by kernels_<tier>.cc, inside an anonymous namespace, because code of
+// one tier must never be merged with that of another. Shapes and layouts: packed_layout.h, token_tiles.h.
+//
+// Features lie across the lanes, so a lane adds up its products over k one after the other: no horizontal sums, and the
+// same order for one token and for many. A tile of T tokens x V vectors of features is kept in registers; each weight is
+// decoded once per tile. T = 1 reads N * K codes once and is memory bound; T = 8 does 2 * 8 operations per code read from
+// the second-level cache.
+//
+// The tier defines
+//   struct Simd     Float, Int, kLanes, vectors(T) = V, and the operations used below
+//   Weights         static column<J>(codes) -> Float: column J of a unit of 8, first of its lanes at `codes`; kFactor
+//   Codes           static word<J>(codes) -> Word: columns 4J..4J+3 of a unit; dot(sum, Word, x); kOffset, added to codes
+template <class Simd>
+struct Tile {
+  static constexpr int kVectorsPerBlock = static_cast<int>(kLinearBlock) / Simd::kLanes;
+
+  const PackedLayout& layout;
+  const LinearCall& call;
+  int64_t first;         // token
+  int64_t first_vector;  // of kLanes features, counted from feature 0
+
+  // Codes of vector v; `word` is bytes per feature.
+  const uint8_t* codes(int v, int64_t word) const {
+    const int64_t vector = first_vector + v;
+    return call.weights + vector / kVectorsPerBlock * layout.block_bytes + vector % kVectorsPerBlock * Simd::kLanes * word;
+  }
+
+  static typename Simd::Float load_scale(const uint8_t* end_of_codes, int64_t lane) {
+    return Simd::load(reinterpret_cast<const float*>(end_of_codes) + lane);
+  }
+
+  void store(int t, int v, typename Simd::Float total, float x_scale) const {
+    const int64_t feature = (first_vector + v) * Simd::kLanes;
+    float* y = call.y + (first + t) * call.ldy + feature;
+    const int64_t count = layout.rows - feature;
+    if (count >= Simd::kLanes) {
+      const typename Simd::Float bias = call.bias ? Simd::load(call.bias + feature) : Simd::zero();
+      Simd::store(y, Simd::fma(total, Simd::splat(x_scale), bias));
+      return;
+    }
+    float bias[Simd::kLanes] = {}, lanes[Simd::kLanes];
+    for (int64_t i = 0; call.bias && i < count; i++) bias[i] = call.bias[feature + i];
+    Simd::store(lanes, Simd::fma(total, Simd::splat(x_scale), Simd::load(bias)));
+    for (int64_t i = 0; i < count; i++) y[i] = lanes[i];
+  }
+};
+
+// Bytes that one feature's word takes; its columns lie together (packed_layout.h).
+constexpr int64_t word_bytes(Format format) {
+  return format == Format::fp16 ? 2 : format == Format::e4m3 || format == Format::e5m2 ? 1 : 4;
+}
+
+// How far ahead of its use a matrix-vector product asks for weights. The hardware's own prefetchers stop at page ends.
+constexpr int64_t kPrefetchBytes = 2048;
+
+template <class Simd, Format F, int T>
+inline __attribute__((always_inline)) void prefetch_unit(const uint8_t* codes) {
+  if constexpr (T <= 2) {
+    constexpr int64_t kUnitBytes = kColumnUnit * kLinearBlock * bits(F) / 8;
+    for (int64_t line = 0; line < kUnitBytes; line += 64) Simd::prefetch(codes + kPrefetchBytes + line);
+  }
+}
+
+template <class Simd, Format F, class Weights>
+struct FloatProduct {
+  using Float = typename Simd::Float;
+  static constexpr int64_t kUnitBytes = kColumnUnit * kLinearBlock * bits(F) / 8;
+
+  template <int T, int V, int J>
+  static inline __attribute__((always_inline)) void add_column(const uint8_t* const (&codes)[V], const float* x,
+                                                               Float (&sum)[T][V]) {
+    Float w[V];
+    for (int v = 0; v < V; v++) w[v] = Weights::template column<J>(codes[v]);
+    for (int t = 0; t < T; t++) {
+      const Float value = Simd::splat(x[J * T + t]);
+      for (int v = 0; v < V; v++) sum[t][v] = Simd::fma(value, w[v], sum[t][v]);
+    }
+  }
+
+  template <int T, int V>
+  static void run_tile(const Tile<Simd>& tile) {
+    const PackedLayout& layout = tile.layout;
+    const float* x = static_cast<const float*>(tile.call.x) + tile.first * layout.padded_cols;
+    const uint8_t* codes[V];
+    for (int v = 0; v < V; v++) codes[v] = tile.codes(v, word_bytes(F));
+    Float total[T][V];
+    for (int t = 0; t < T; t++) {
+      for (int v = 0; v < V; v++) total[t][v] = Simd::zero();
+    }
+    for (int64_t group = 0; group < layout.group_count; group++) {
+      Float sum[T][V];
+      for (int t = 0; t < T; t++) {
+        for (int v = 0; v < V; v++) sum[t][v] = Simd::zero();
+      }
+      const int64_t units = layout.padded_group(group) / kColumnUnit;
+      for (int64_t unit = 0; unit < units; unit++, x += kColumnUnit * T) {
+        [&]<int... J>(std::integer_sequence<int, J...>) {
+          (add_column<T, V, J>(codes, x, sum), ...);
+        }(std::make_integer_sequence<int, static_cast<int>(kColumnUnit)>());
+        for (int v = 0; v < V; v++) {
+          if (V == 1 || v % Tile<Simd>::kVectorsPerBlock == 0) prefetch_unit<Simd, F, T>(codes[v]);
+          codes[v] += kUnitBytes;
+        }
+      }
+      for (int v = 0; v < V; v++) {
+        const int64_t lane = (tile.first_vector + v) % Tile<Simd>::kVectorsPerBlock * Simd::kLanes;
+        const Float scale = Simd::scaled(Tile<Simd>::load_scale(codes[v] - lane * word_bytes(F), lane), Weights::kFactor);
+        for (int t = 0; t < T; t++) total[t][v] = Simd::fma(sum[t][v], scale, total[t][v]);
+        codes[v] += kLinearBlock * sizeof(float);
+      }
+    }
+    for (int t = 0; t < T; t++) {
+      for (int v = 0; v < V; v++) tile.store(t, v, total[t][v], 1.0f);
+    }
+  }
+};
+
+// Sums over a group are exact int32. Where codes are held with an offset, so that they fill the unsigned side of the
+// instruction, the sum starts at -offset * (sum of the group's activation codes).
+template <class Simd, Format F, class Codes>
+struct Int8Product {
+  using Float = typename Simd::Float;
+  using Int = typename Simd::Int;
+  static constexpr int64_t kUnitBytes = kColumnUnit * kLinearBlock * bits(F) / 8;
+
+  template <int T, int V, int J>
+  static inline __attribute__((always_inline)) void add_word(const uint8_t* const (&codes)[V], const int8_t* x, Int (&sum)[T][V]) {
+    typename Codes::Word w[V];
+    for (int v = 0; v < V; v++) w[v] = Codes::template word<J>(codes[v]);
+    for (int t = 0; t < T; t++) {
+      const Int value = Simd::splat_word(x + (J * T + t) * 4);
+      for (int v = 0; v < V; v++) sum[t][v] = Codes::dot(sum[t][v], w[v], value);
+    }
+  }
+
+  template <int T, int V>
+  static void run_tile(const Tile<Simd>& tile) {
+    const PackedLayout& layout = tile.layout;
+    const int8_t* x = static_cast<const int8_t*>(tile.call.x) + tile.first * layout.padded_cols;
+    const int32_t* x_sums = tile.call.x_sums + tile.first * layout.group_count;
+    const uint8_t* codes[V];
+    for (int v = 0; v < V; v++) codes[v] = tile.codes(v, word_bytes(F));
+    Float total[T][V];
+    for (int t = 0; t < T; t++) {
+      for (int v = 0; v < V; v++) total[t][v] = Simd::zero();
+    }
+    for (int64_t group = 0; group < layout.group_count; group++, x_sums += T) {
+      Int sum[T][V];
+      for (int t = 0; t < T; t++) {
+        for (int v = 0; v < V; v++) sum[t][v] = Simd::splat_int(-Codes::kOffset * x_sums[t]);
+      }
+      const int64_t units = layout.padded_group(group) / kColumnUnit;
+      for (int64_t unit = 0; unit < units; unit++, x += kColumnUnit * T) {
+        add_word<T, V, 0>(codes, x, sum);
+        add_word<T, V, 1>(codes, x, sum);
+        for (int v = 0; v < V; v++) {
+          if (V == 1 || v % Tile<Simd>::kVectorsPerBlock == 0) prefetch_unit<Simd, F, T>(codes[v]);
+          codes[v] += kUnitBytes;
+        }
+      }
+      for (int v = 0; v < V; v++) {
+        const int64_t lane = (tile.first_vector + v) % Tile<Simd>::kVectorsPerBlock * Simd::kLanes;
+        const Float scale = Tile<Simd>::load_scale(codes[v] - lane * word_bytes(F), lane);
+        for (int t = 0; t < T; t++) total[t][v] = Simd::fma(Simd::to_float(sum[t][v]), scale, total[t][v]);
+        codes[v] += kLinearBlock * sizeof(float);
+      }
+    }
+    for (int t = 0; t < T; t++) {
+      for (int v = 0; v < V; v++) tile.store(t, v, total[t][v], tile.call.x_scales[tile.first + t]);
+    }
+  }
+};
+
+// All vectors of [begin, end) for the tile of T tokens at `first`.
+template <class Simd, class Product, int T>
+void sweep(const PackedLayout& layout, const LinearCall& call, int64_t first, int64_t begin, int64_t end) {
+  constexpr int V = Simd::vectors(T);
+  for (; begin + V <= end; begin += V) Product::template run_tile<T, V>({layout, call, first, begin});
+  for (; begin < end; begin++) Product::template run_tile<T, 1>({layout, call, first, begin});
+}
+
+// A few blocks stay in the second-level cache while all tokens of a batch pass over them; batches are cut so that their
+// activations stay there as well.
+constexpr int64_t kChunkBlocks = 4;
+constexpr int64_t kBatchBytes = 512 << 10;
+
+template <class Simd, class Product, class Value>
+void run(const PackedLayout& layout, const LinearCall& call) {
+  constexpr int64_t kPerBlock = Tile<Simd>::kVectorsPerBlock;
+  const int64_t fitting = kBatchBytes / (layout.padded_cols * static_cast<int64_t>(sizeof(Value))) / kTokenTile * kTokenTile;
+  const int64_t batch = fitting > kTokenTile ? fitting : kTokenTile;
+  for (int64_t batch_begin = 0; batch_begin < call.tokens; batch_begin += batch) {
+    const int64_t batch_end = batch_begin + batch < call.tokens ? batch_begin + batch : call.tokens;
+    for (int64_t block = call.block_begin; block < call.block_end; block += kChunkBlocks) {
+      const int64_t last = block + kChunkBlocks < call.block_end ? block + kChunkBlocks : call.block_end;
+      for (int64_t first = batch_begin, width; first < batch_end; first += width) {
+        width = tile_width(first, call.tokens);
+        const int64_t begin = block * kPerBlock, end = last * kPerBlock;
+        switch (width) {
+          case 8: sweep<Simd, Product, 8>(layout, call, first, begin, end); break;
+          case 4: sweep<Simd, Product, 4>(layout, call, first, begin, end); break;
+          case 2: sweep<Simd, Product, 2>(layout, call, first, begin, end); break;
+          default: sweep<Simd, Product, 1>(layout, call, first, begin, end);
+        }
+      }
+    }
+  }
+}
+
+template <class Simd, Format F, class Weights>
+constexpr RunLinear float_product = run<Simd, FloatProduct<Simd, F, Weights>, float>;
+template <class Simd, Format F, class Codes>
+constexpr RunLinear int8_product = run<Simd, Int8Product<Simd, F, Codes>, int8_t>;
