@@ -74,7 +74,7 @@ function encodeRows(
     for (let col = 0; col < cols; col++) {
       const scale = rowScales[col]!;
       const quotient = scale === 0 ? 0 : values[row * cols + col]! / scale;
-      quotients[col] = Math.max(-max, Math.min(max, quotient));
+      quotients[col] = Math.max(-max, quotient); // encoding saturates at max; integers have a code below -max
     }
     format.encodeInto(quotients, rowCodes);
     storeCodeRow(format, rowCodes, codes, row);
