@@ -10,16 +10,15 @@ namespace kvant {
 //   2. logit -= frequency * count, then logit -= presence, for ids of the output
 //   3. logit += bias, entry by entry
 //   4. suppressed ids become -infinity while fewer than min_tokens were generated
-//   5. temperature 0: the largest logit, the lowest id on a tie. Else logits /= temperature.
-//   6. top_k: the k largest logits stay; on a tie lower ids first
-//   7. weight = exp(logit - largest logit)
-//   8. top_p: in order (weight descending, id ascending) the shortest prefix, at least one, whose running sum reaches
-//      top_p * (sum of the weights of step 7 in id order)
-//   9. min_p: weights below min_p go (the largest weight is 1)
-//  10. draw: u = philox_uniform(seed, output length); total = sum of the kept weights in walking order; walk until the running
-//      sum exceeds u * total; past the end: the last id. Walking order is (weight descending, id ascending); when neither
-//      top_k, top_p nor min_p is active it is id ascending, which needs no sort.
-// When the largest logit is not finite after the division, the answer is that of temperature 0; id 0 if all are -infinity.
+//   5. temperature 0: the largest logit, the lowest id on a tie. top_k: the k largest stay; on a tie lower ids first
+//   6. weight = exp((logit - largest logit) / temperature)
+//   7. top_p: in order (logit descending, id ascending) the shortest prefix, at least one, whose running sum of weights
+//      reaches top_p * (sum of the weights after step 5)
+//   8. min_p: weights below min_p go (the largest weight is 1)
+//   9. draw: u = philox_uniform(seed, output length); total = sum of the kept weights in walking order; walk until the running
+//      sum exceeds u * total. Walking order is that of step 7; when neither top_k, top_p nor min_p is active it is id
+//      ascending, which needs no sort.
+// When the largest logit is not finite the answer is that of temperature 0; id 0 if all are -infinity.
 struct Sampling {
   double temperature = 0, top_p = 1, min_p = 0, repetition = 1, frequency = 0, presence = 0;
   int top_k = 0, min_tokens = 0, top_logprobs = -1;
@@ -53,7 +52,8 @@ class SamplerScratch {
  public:
   explicit SamplerScratch(int64_t vocab);
 
-  std::vector<double> values;   // [vocab] logits, then weights
+  std::vector<double> values;   // [vocab] logits after step 4
+  std::vector<double> weights;  // [vocab]
   std::vector<int32_t> ids;     // candidates
   std::vector<int32_t> counts;  // [vocab] zero between calls
 };

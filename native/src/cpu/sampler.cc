@@ -54,7 +54,7 @@ void keep_largest(const Value* values, int64_t count, int64_t k, std::vector<int
 // Brings candidates into walking order a batch at a time: a nucleus is mostly a few dozen ids out of a vocabulary.
 class LazyOrder {
  public:
-  LazyOrder(const double* weights, std::vector<int32_t>& ids) : descending_{weights}, ids_(ids) {}
+  LazyOrder(const double* values, std::vector<int32_t>& ids) : descending_{values}, ids_(ids) {}
 
   // The id at `position` of the order; positions are asked for in ascending order.
   int32_t at(size_t position) {
@@ -114,53 +114,57 @@ void adjust_logits(const float* logits, int64_t vocab, const Sampling& sampling,
   }
 }
 
-// Steps 7 and 10 over the whole vocabulary, in id order.
-int32_t draw_from_all(double largest, double uniform, int64_t vocab, std::vector<double>& values) {
-  double total = 0;
-  for (int64_t id = 0; id < vocab; id++) {
-    values[id] = std::exp(values[id] - largest);
-    total += values[id];
-  }
-  const double threshold = uniform * total;
-  double running = 0;
-  for (int64_t id = 0; id < vocab; id++) {
-    running += values[id];
-    if (running > threshold) return static_cast<int32_t>(id);
-  }
-  return static_cast<int32_t>(vocab - 1);
+double weight_of(double logit, double largest, double temperature) {
+  // The difference is divided, not the logits: a tiny temperature would turn those into infinities.
+  return std::exp((logit - largest) / temperature);
 }
 
-// Steps 6 to 10.
-int32_t draw_from_kept(const Sampling& sampling, double largest, double uniform, int64_t vocab, SamplerScratch& scratch) {
-  std::vector<double>& values = scratch.values;
+// Walks `count` ids until the running sum of their weights exceeds uniform * total.
+template <typename IdAt>
+int32_t walk(const IdAt& id_at, size_t count, const std::vector<double>& weights, double uniform, double total) {
+  const double threshold = uniform * total;
+  double running = 0;
+  for (size_t i = 0; i < count; i++) {
+    running += weights[id_at(i)];
+    if (running > threshold) return id_at(i);
+  }
+  return id_at(count - 1);
+}
+
+// Steps 6 and 9 over the whole vocabulary, in id order.
+int32_t draw_from_all(double largest, double temperature, double uniform, SamplerScratch& scratch) {
+  const size_t vocab = scratch.values.size();
+  double total = 0;
+  for (size_t id = 0; id < vocab; id++) total += scratch.weights[id] = weight_of(scratch.values[id], largest, temperature);
+  return walk([](size_t i) { return static_cast<int32_t>(i); }, vocab, scratch.weights, uniform, total);
+}
+
+// Steps 5 to 9.
+int32_t draw_from_kept(const Sampling& sampling, double largest, double uniform, SamplerScratch& scratch) {
+  std::vector<double>& weights = scratch.weights;
   std::vector<int32_t>& ids = scratch.ids;
+  const auto vocab = static_cast<int64_t>(scratch.values.size());
   if (sampling.top_k > 0 && sampling.top_k < vocab) {
-    keep_largest(values.data(), vocab, sampling.top_k, ids);
+    keep_largest(scratch.values.data(), vocab, sampling.top_k, ids);
     std::sort(ids.begin(), ids.end());
   } else {
     ids.resize(static_cast<size_t>(vocab));
-    for (int64_t id = 0; id < vocab; id++) ids[id] = static_cast<int32_t>(id);
+    for (int32_t id = 0; id < vocab; id++) ids[id] = id;
   }
   double all = 0;
-  for (int32_t id : ids) all += values[id] = std::exp(values[id] - largest);
+  for (int32_t id : ids) all += weights[id] = weight_of(scratch.values[id], largest, sampling.temperature);
 
   const double enough = sampling.top_p < 1 ? sampling.top_p * all : kInfinity;
-  LazyOrder order(values.data(), ids);
+  LazyOrder order(scratch.values.data(), ids);
   size_t kept = 0;
   double total = 0;
   while (kept < ids.size() && total < enough) {
-    const double weight = values[order.at(kept)];
+    const double weight = weights[order.at(kept)];
     if (weight < sampling.min_p && kept > 0) break;
     total += weight;
     kept++;
   }
-  const double threshold = uniform * total;
-  double running = 0;
-  for (size_t i = 0; i < kept; i++) {
-    running += values[ids[i]];
-    if (running > threshold) return ids[i];
-  }
-  return ids[kept - 1];
+  return walk([&](size_t i) { return ids[i]; }, kept, weights, uniform, total);
 }
 
 // log(sum(exp(logits)))
@@ -187,19 +191,19 @@ int32_t choose(const float* logits, int64_t vocab, const Sampling& sampling, con
   if (sampling.temperature == 0 && !changes_logits(sampling, history)) return argmax(logits, vocab);
   adjust_logits(logits, vocab, sampling, history, scratch);
   const int32_t likeliest = argmax(scratch.values.data(), vocab);
-  const double largest = scratch.values[likeliest] / sampling.temperature;
+  const double largest = scratch.values[likeliest];
   if (sampling.temperature == 0 || !std::isfinite(largest)) return likeliest;
-  for (int64_t id = 0; id < vocab; id++) scratch.values[id] /= sampling.temperature;
 
   const double uniform = philox_uniform(sampling.seed, static_cast<uint32_t>(history.output_ids.size()));
   const bool filters = sampling.top_k > 0 || sampling.top_p < 1 || sampling.min_p > 0;
-  return filters ? draw_from_kept(sampling, largest, uniform, vocab, scratch)
-                 : draw_from_all(largest, uniform, vocab, scratch.values);
+  return filters ? draw_from_kept(sampling, largest, uniform, scratch)
+                 : draw_from_all(largest, sampling.temperature, uniform, scratch);
 }
 
 }  // namespace
 
-SamplerScratch::SamplerScratch(int64_t vocab) : values(static_cast<size_t>(vocab)), counts(static_cast<size_t>(vocab)) {
+SamplerScratch::SamplerScratch(int64_t vocab)
+    : values(static_cast<size_t>(vocab)), weights(static_cast<size_t>(vocab)), counts(static_cast<size_t>(vocab)) {
   ids.reserve(static_cast<size_t>(vocab));
 }
 
