@@ -23,6 +23,10 @@ export const errorCodes = {
   SHUTTING_DOWN: "The server is draining and takes no new requests.",
   ENGINE_DIED: "The engine process ended while the request was running.",
   ENGINE_NOT_READY: "The engine is starting or restarting.",
+  ROUTE_NOT_FOUND: "No route of that path is served.",
+  METHOD_NOT_ALLOWED: "The route exists and takes another HTTP method.",
+  MEDIA_TYPE_UNSUPPORTED: "A request body is not JSON.",
+  KEY_FILE_INVALID: "A file of API keys is unreadable, empty or holds an impossible key.",
 
   // Checkpoints and configuration.
   CHECKPOINT_NOT_FOUND: "A checkpoint file or folder does not exist.",

@@ -1,0 +1,122 @@
+import { type ErrorCode, errorCode, KvantError } from "@kvant/core";
+import type { Engine, GenerateEvent, GenerateRequest } from "@kvant/engine";
+import { statusOf } from "./error-statuses.ts";
+import type { Outcome, RequestMetrics } from "./metrics/request-metrics.ts";
+
+/** One client request on its way through the engine: one or more prompts that end together. */
+export interface Generation {
+  /** Fires when the client leaves or the server gives up waiting for the request. */
+  readonly signal: AbortSignal;
+  /** `reason` is what readers of the request's streams get. */
+  abort(reason: KvantError): void;
+  /** Streams one prompt, measured, up to `done`. Throws what the engine throws, or the reason of an abort. */
+  run(request: GenerateRequest): AsyncGenerator<GenerateEvent>;
+  /** Aborts what still runs and leaves the gate. */
+  end(): void;
+}
+
+/** The one door between the transports and the engine: counts what is inside and can be shut. */
+export class GenerationGate {
+  readonly #engine: Engine;
+  readonly #metrics: RequestMetrics;
+  readonly #inside = new Set<AbortController>();
+  readonly #idleWaiters: (() => void)[] = [];
+  #shut = false;
+
+  constructor(engine: Engine, metrics: RequestMetrics) {
+    this.#engine = engine;
+    this.#metrics = metrics;
+  }
+
+  get isShut(): boolean {
+    return this.#shut;
+  }
+
+  get insideCount(): number {
+    return this.#inside.size;
+  }
+
+  /** Throws SHUTTING_DOWN once the gate is shut. */
+  open(): Generation {
+    if (this.#shut) throw new KvantError("SHUTTING_DOWN", "the server is draining and takes no new requests");
+    const controller = new AbortController();
+    this.#inside.add(controller);
+    return {
+      signal: controller.signal,
+      abort: (reason) => controller.abort(reason),
+      run: (request) => this.#measure(request, controller.signal),
+      end: () => this.#leave(controller),
+    };
+  }
+
+  /**
+   * Refuses new requests from now on and waits for those inside; when `hurry` fires, ends them with SHUTTING_DOWN. Resolves
+   * with how many it had to end. Their readers may still hold unread bytes: closing connections is the transports' part.
+   */
+  async empty(hurry: AbortSignal): Promise<number> {
+    this.#shut = true;
+    await Promise.race([this.#idle(), aborted(hurry)]);
+    const ended = this.#inside.size;
+    for (const controller of this.#inside) {
+      controller.abort(new KvantError("SHUTTING_DOWN", "the server shut down before the request could finish"));
+    }
+    return ended;
+  }
+
+  #idle(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#inside.size === 0) resolve();
+      else this.#idleWaiters.push(resolve);
+    });
+  }
+
+  #leave(controller: AbortController): void {
+    controller.abort(new KvantError("CANCELLED", "the request has ended"));
+    if (!this.#inside.delete(controller) || this.#inside.size > 0) return;
+    for (const resolve of this.#idleWaiters.splice(0)) resolve();
+  }
+
+  async *#measure(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<GenerateEvent> {
+    const arrived = performance.now();
+    const lastToken = new Map<number, number>();
+    let outcome: Outcome = "cancelled";
+    try {
+      for await (const event of this.#engine.generate(request, signal)) {
+        if (event.type === "delta" && event.tokenIds.length > 0) {
+          const now = performance.now();
+          const previous = lastToken.get(event.index);
+          if (lastToken.size === 0) this.#metrics.firstToken((now - arrived) / 1000);
+          if (previous !== undefined) this.#metrics.laterTokens((now - previous) / 1000, event.tokenIds.length);
+          lastToken.set(event.index, now);
+        } else if (event.type === "finish") {
+          this.#metrics.finished(event.reason);
+        } else if (event.type === "done") {
+          this.#metrics.timed(event.timings);
+          outcome = "completed";
+        }
+        yield event;
+      }
+      // An engine may answer an abort by ending the stream; the reader must not take that for the end of the text.
+      if (outcome !== "completed") signal.throwIfAborted();
+    } catch (error) {
+      outcome = signal.aborted ? "cancelled" : outcomeOf(errorCode(error), lastToken.size > 0);
+      throw signal.aborted ? signal.reason : error;
+    } finally {
+      this.#metrics.ended(outcome, (performance.now() - arrived) / 1000);
+    }
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+function outcomeOf(code: ErrorCode, begun: boolean): Outcome {
+  if (code === "CANCELLED") return "cancelled";
+  if (begun) return "failed";
+  const { http } = statusOf(code);
+  return http < 500 || code === "SHUTTING_DOWN" || code === "ENGINE_NOT_READY" ? "refused" : "failed";
+}

@@ -1,0 +1,69 @@
+import type { ServerResponse } from "node:http";
+import type { FastifyReply } from "fastify";
+
+/**
+ * One answer as server-sent events (WHATWG HTML, "Server-sent events"). It opens with its first write, so that a request
+ * refused before its first token is still answered with a proper status.
+ */
+export class SseStream {
+  readonly #reply: FastifyReply;
+  readonly #response: ServerResponse;
+  readonly #keepAlive: NodeJS.Timeout;
+  #open = false;
+  #wroteSinceTick = false;
+  #draining: Promise<void> | undefined;
+
+  /** `keepAliveMilliseconds` of silence send a comment, which readers skip and proxies count as life. */
+  constructor(reply: FastifyReply, keepAliveMilliseconds: number) {
+    this.#reply = reply;
+    this.#response = reply.raw;
+    this.#keepAlive = setInterval(() => this.#tick(), keepAliveMilliseconds);
+    this.#response.once("close", () => clearInterval(this.#keepAlive));
+  }
+
+  get isOpen(): boolean {
+    return this.#open;
+  }
+
+  /** Writes whole events. The promise, where there is one, resolves when the reader has caught up or gone. */
+  write(events: string): Promise<void> | undefined {
+    if (this.#response.destroyed) return undefined;
+    if (!this.#open) this.#start();
+    this.#wroteSinceTick = true;
+    return this.#response.write(events) ? undefined : this.#drained();
+  }
+
+  end(): void {
+    clearInterval(this.#keepAlive);
+    if (this.#open) this.#response.end();
+  }
+
+  #start(): void {
+    this.#open = true;
+    this.#reply.hijack();
+    this.#response.writeHead(200, {
+      "content-type": "text/event-stream; charset=utf-8",
+      "cache-control": "no-cache",
+      // nginx would gather the events into pages.
+      "x-accel-buffering": "no",
+    });
+  }
+
+  #tick(): void {
+    if (!this.#wroteSinceTick && !this.#response.writableNeedDrain) this.write(": waiting\n\n");
+    this.#wroteSinceTick = false;
+  }
+
+  #drained(): Promise<void> {
+    // Completions of one request share the socket and so the wait.
+    this.#draining ??= new Promise((resolve) => {
+      const settle = () => {
+        this.#response.off("drain", settle).off("close", settle);
+        this.#draining = undefined;
+        resolve();
+      };
+      this.#response.once("drain", settle).once("close", settle);
+    });
+    return this.#draining;
+  }
+}
