@@ -111,6 +111,9 @@ export interface TensorClassReport {
   readonly elementCount: number;
   /** Weight format name, e.g. `int8-channel`, `bf16`. */
   readonly format: string;
+  /** How activations enter the products with it, e.g. `int8 (per token)`; undefined: it is not multiplied. */
+  readonly activations: string | undefined;
+  readonly isQuantized: boolean;
   readonly bytes: number;
 }
 

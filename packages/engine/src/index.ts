@@ -15,5 +15,9 @@ export type {
   Usage,
 } from "./engine.ts";
 export type { EngineOptions, LoadProgress } from "./engine-options.ts";
+export { ForwardPass, type ForwardPassOptions } from "./forward-pass.ts";
+export { type LoadedModel, loadEngineModel, type ModelSource, openModel, tensorClasses } from "./load-engine-model.ts";
 export { createEngine, LocalEngine, type LocalEngineHooks } from "./local-engine.ts";
+export { type OpenForwardPass, openForwardPass } from "./open-forward-pass.ts";
+export { groupPageBytes, type PageBudget, pageBudget } from "./page-budget.ts";
 export { type EngineProcessHooks, RemoteEngine, startEngineProcess } from "./process/remote-engine.ts";

@@ -1,0 +1,193 @@
+import { existsSync } from "node:fs";
+import { basename, join, resolve } from "node:path";
+import {
+  type Checkpoint,
+  type ModelConfig,
+  namedShape,
+  openCheckpoint,
+  readModelConfig,
+  shapeNames,
+} from "@kvant/checkpoint";
+import { KvantError, limit } from "@kvant/core";
+import { weightFormatName } from "@kvant/formats";
+import { type Backend, createBackend, type Executable, type Plan } from "@kvant/kernels";
+import {
+  buildPlan,
+  describeScheme,
+  loadModel,
+  loadRandomWeights,
+  resolveScheme,
+  type Scheme,
+  storedDtype,
+} from "@kvant/models";
+import { byteTokenizer, loadTokenizer, type Tokenizer } from "@kvant/tokenizer";
+import type { ModelBounds } from "./check-request.ts";
+import type { ModelInfo, TensorClassReport } from "./engine.ts";
+import type { EngineOptions, LoadProgress } from "./engine-options.ts";
+import { type PageBudget, pageBudget } from "./page-budget.ts";
+
+export const defaultPageTokens = 16;
+const defaultMaxStepTokens = 256;
+
+/** A model made ready on a backend, and what the engine needs to know of it. */
+export interface LoadedModel {
+  readonly info: ModelInfo;
+  readonly config: ModelConfig;
+  readonly scheme: Scheme;
+  readonly executable: Executable;
+  readonly tokenizer: Tokenizer | undefined;
+  readonly bounds: ModelBounds;
+  readonly pageTokens: number;
+  readonly pageCounts: readonly number[];
+  readonly maxRows: number;
+  readonly maxStepTokens: number;
+  close(): Promise<void>;
+}
+
+/** Sizes that differ between serving and evaluation. */
+export interface LoadSizes {
+  /** Tokens of one step whose logits are computed; default: one per row slot. */
+  readonly maxLogitRows?: number;
+}
+
+/** Where a model's shape and weights come from. */
+export interface ModelSource {
+  readonly config: ModelConfig;
+  readonly name: string;
+  /** undefined: random weights. */
+  readonly checkpoint: Checkpoint | undefined;
+  readonly tokenizer: Tokenizer | undefined;
+}
+
+/**
+ * Opens a model folder, or a shape for random weights.
+ * @throws CHECKPOINT_NOT_FOUND, CHECKPOINT_INVALID, CONFIG_INVALID
+ */
+export function openModel({ model, load = "checkpoint" }: Pick<EngineOptions, "model" | "load">): ModelSource {
+  if (load === "dummy") {
+    const isFolder = existsSync(join(model, "config.json"));
+    const config = isFolder ? readModelConfig(model) : namedShape(model);
+    return { config, name: basename(model), checkpoint: undefined, tokenizer: byteTokenizer(config.vocabSize) };
+  }
+  if (!existsSync(model)) {
+    const isShape = (shapeNames as readonly string[]).includes(model);
+    const hint = isShape ? "; it names a shape, which loads with `--load dummy`" : "";
+    throw new KvantError("CHECKPOINT_NOT_FOUND", `${model}: no such folder${hint}`, { field: "model" });
+  }
+  const config = readModelConfig(model);
+  const tokenizer = loadTokenizer(model);
+  return { config, name: basename(resolve(model)), checkpoint: openCheckpoint(model), tokenizer };
+}
+
+/** Opens, plans, compiles and loads. Frees what it has taken when a later part fails. */
+export async function loadEngineModel(
+  options: EngineOptions,
+  onProgress: (progress: LoadProgress) => void = () => undefined,
+  sizes: LoadSizes = {},
+): Promise<LoadedModel> {
+  const startedAt = performance.now();
+  const source = openModel(options);
+  const { config, checkpoint } = source;
+  const scheme = resolveScheme(options, checkpoint === undefined ? "bf16" : storedDtype(checkpoint));
+  const { plan } = buildPlan(config, scheme, { scales: checkpoint, contextLength: options.contextLength });
+  const backend = createBackend(
+    options.device ?? "cpu",
+    options.threads === undefined ? {} : { threads: options.threads },
+  );
+  const { pageTokens = defaultPageTokens, maxStepTokens = defaultMaxStepTokens } = options;
+  const maxRows = rowCount(options.maxSequences);
+  const { contextLength } = plan;
+  const budget = pageBudget(plan.kvGroups, { ...options, pageTokens, maxRows, contextLength });
+  const executable = backend.compile(plan, {
+    pageTokens,
+    pageCounts: budget.pageCounts,
+    maxRows,
+    maxTokens: maxStepTokens,
+    maxLogitRows: sizes.maxLogitRows ?? maxRows,
+  });
+  try {
+    if (checkpoint === undefined) loadRandomWeights(plan, executable, 1);
+    else
+      loadModel(checkpoint, plan, executable, ({ tensorName, loadedBytes, totalBytes }) =>
+        onProgress({ tensor: tensorName, loadedBytes, totalBytes }),
+      );
+  } catch (error) {
+    await executable.close();
+    throw error;
+  } finally {
+    checkpoint?.close();
+  }
+  const loadSeconds = (performance.now() - startedAt) / 1000;
+  return {
+    info: describe(options, source, scheme, plan, backend, executable, budget, loadSeconds),
+    config,
+    scheme,
+    executable,
+    tokenizer: source.tokenizer,
+    bounds: {
+      vocabSize: config.vocabSize,
+      contextLength,
+      poolTokens: budget.poolTokens,
+      endOfSequenceIds: config.eosTokenIds,
+    },
+    pageTokens,
+    pageCounts: budget.pageCounts,
+    maxRows,
+    maxStepTokens,
+    close: () => executable.close(),
+  };
+}
+
+function rowCount(asked = limit("concurrentSequences")): number {
+  if (Number.isInteger(asked) && asked >= 1 && asked <= limit("concurrentSequences")) return asked;
+  const sentence = `maxSequences is ${asked}; it must be an integer from 1 to ${limit("concurrentSequences")}`;
+  throw new KvantError("INVALID_ARGUMENT", sentence, { field: "maxSequences" });
+}
+
+function describe(
+  options: EngineOptions,
+  { config, name, tokenizer }: ModelSource,
+  scheme: Scheme,
+  plan: Plan,
+  { info }: Backend,
+  executable: Executable,
+  { pageCounts }: PageBudget,
+  loadSeconds: number,
+): ModelInfo {
+  const memory = executable.memory();
+  return {
+    name: options.servedModelName ?? name,
+    architecture: config.architecture,
+    contextLength: plan.contextLength,
+    vocabSize: plan.vocabSize,
+    weights: weightFormatName(scheme.weights),
+    activations: scheme.activations,
+    kvFormat: scheme.kv,
+    device: info.name === "cuda" ? "cuda" : "cpu",
+    backend: info.name,
+    tier: info.tier,
+    threads: info.threads,
+    hasTokenizer: tokenizer !== undefined,
+    hasChatTemplate: tokenizer?.chatTemplate !== undefined,
+    tensorClasses: tensorClasses(plan),
+    pageTokens: options.pageTokens ?? defaultPageTokens,
+    pageCount: pageCounts.reduce((sum, count) => sum + count - 1, 0),
+    kvBytes: { codes: memory.kvCodeBytes, scales: memory.kvScaleBytes },
+    weightBytes: memory.weightBytes,
+    activationBytes: memory.activationBytes,
+    loadSeconds,
+  };
+}
+
+/** What is really quantized, per tensor class. */
+export function tensorClasses(plan: Pick<Plan, "weights">): TensorClassReport[] {
+  return describeScheme(plan).map((row) => ({
+    class: row.class,
+    tensorCount: row.tensorCount,
+    elementCount: row.parameterCount,
+    format: row.format,
+    activations: row.activations,
+    isQuantized: row.isQuantized,
+    bytes: row.codeBytes + row.scaleBytes,
+  }));
+}

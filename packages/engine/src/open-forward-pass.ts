@@ -1,0 +1,40 @@
+import type { Tokenizer } from "@kvant/tokenizer";
+import type { ModelInfo } from "./engine.ts";
+import type { EngineOptions, LoadProgress } from "./engine-options.ts";
+import { ForwardPass } from "./forward-pass.ts";
+import { defaultPageTokens, loadEngineModel } from "./load-engine-model.ts";
+
+/** Tokens per step of an evaluation: enough for matrix products to run near their limit, little enough logits memory. */
+const defaultChunkTokens = 128;
+
+export interface OpenForwardPass {
+  readonly pass: ForwardPass;
+  readonly info: ModelInfo;
+  readonly tokenizer: Tokenizer | undefined;
+  /** The id that begins a sequence, where the model has one. */
+  readonly beginningOfSequenceId: number | undefined;
+  /** Kernel variants in use, without repeats. */
+  readonly variants: readonly string[];
+  close(): Promise<void>;
+}
+
+/**
+ * Loads a model for logits and scores instead of serving: one sequence, pages for one context.
+ * @throws what `createEngine` throws
+ */
+export async function openForwardPass(
+  options: EngineOptions & { readonly chunkTokens?: number },
+  onProgress?: (progress: LoadProgress) => void,
+): Promise<OpenForwardPass> {
+  const { chunkTokens = defaultChunkTokens, pageTokens = defaultPageTokens } = options;
+  const sizes = { maxSequences: 1, maxStepTokens: chunkTokens, pageTokens };
+  const loaded = await loadEngineModel({ ...options, ...sizes }, onProgress, { maxLogitRows: chunkTokens });
+  return {
+    pass: new ForwardPass({ executable: loaded.executable, pageTokens, chunkTokens }),
+    info: loaded.info,
+    tokenizer: loaded.tokenizer,
+    beginningOfSequenceId: loaded.config.bosTokenIds[0],
+    variants: [...new Set(loaded.executable.variants)],
+    close: () => loaded.close(),
+  };
+}
