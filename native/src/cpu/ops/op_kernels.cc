@@ -4,6 +4,12 @@ namespace kvant {
 
 const OpKernels& op_kernels(Tier tier) {
   switch (tier) {
+#if KVANT_ARCH_X86
+    case Tier::avx2: return avx2::op_table;
+    case Tier::avx512vnni: return avx512vnni::op_table;
+#elif KVANT_ARCH_ARM64
+    case Tier::neon: return neon::op_table;
+#endif
     default: return scalar::op_table;
   }
 }
