@@ -34,7 +34,7 @@ def documents(texts: dict[str, str]) -> list[str]:
 def reflow(text: str, width: int) -> str:
     """The same prose with the other line convention: wrapped lines are joined, one-line paragraphs are wrapped at `width`.
 
-    About half of the files break lines at some 75 characters, the others write a paragraph on one line. Showing each
+    Most files break lines at some 75 characters, the others write a paragraph on one line. Showing each
     book both ways keeps the model from spending its few weights on where this or that editor broke a line.
     """
     lines = text.split("\n")

@@ -73,7 +73,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--text", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="golden.json; samples.json is written beside it")
+    parser.add_argument("--out", type=Path, required=True, help="golden.json")
+    parser.add_argument("--samples", type=Path, required=True, help="samples.json")
     arguments = parser.parse_args()
     tokenizer = Tokenizer.from_file(str(arguments.model / "tokenizer.json"))
     bos = tokenizer.token_to_id(BOS)
@@ -90,7 +91,7 @@ def main() -> None:
     }
     arguments.out.write_text(json.dumps({"prompts": prompts, "test": scores}, indent=2, ensure_ascii=False) + "\n")
     rows = samples(model, tokenizer, PROMPTS[:5], bos, seed=1887)
-    arguments.out.with_name("samples.json").write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+    arguments.samples.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
     for row in rows:
         print(f"--- {row['sampling']}: {row['prompt']!r}\n{row['text']}")
     print(json.dumps(scores, indent=2))

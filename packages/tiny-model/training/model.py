@@ -1,7 +1,7 @@
 """A Llama decoder whose parameter names are those of Hugging Face's LlamaForCausalLM, so a state dict is a checkpoint."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -159,7 +159,3 @@ def save_checkpoint(state: dict[str, Tensor], shape: Shape, context: int, bos: i
     generation = {"bos_token_id": bos, "eos_token_id": eos, "do_sample": True, "temperature": 0.8, "top_p": 0.95}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
-
-
-def parameter_count(shape: Shape) -> int:
-    return sum(p.numel() for p in Llama(Shape(**asdict(shape)), context=2).parameters())

@@ -34,7 +34,7 @@ def main() -> None:
         axes.grid(alpha=0.3)
         axes.legend()
     figure.tight_layout()
-    figure.savefig(arguments.out, metadata={"Date": None})
+    figure.savefig(arguments.out, metadata={"Title": "Loss curves of the tiny model", "Date": None})
 
 
 if __name__ == "__main__":
