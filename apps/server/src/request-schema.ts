@@ -9,12 +9,16 @@ export function nullable<Schema extends TSchema>(schema: Schema): TUnsafe<Static
   return Type.Unsafe({ ...schema, anyOf: [...("anyOf" in schema ? [schema.anyOf].flat() : []), { type: "null" }] });
 }
 
-export type Validator = (value: unknown) => KvantError | undefined;
-
-/** Compiles a schema to a check whose error is a sentence: field, offending value, what is accepted. */
-export function validatorOf(schema: TSchema): Validator {
+/**
+ * Compiles a schema to a function that passes a value on as what the schema describes. It throws REQUEST_INVALID with a
+ * sentence: field, offending value, what is accepted.
+ */
+export function parserOf<Schema extends TSchema>(schema: Schema): (value: unknown) => Static<Schema> {
   const compiled = Compile(schema);
-  return (value) => (compiled.Check(value) ? undefined : describeFault(schema, value, compiled.Errors(value)));
+  return (value) => {
+    if (compiled.Check(value)) return value;
+    throw describeFault(schema, value, compiled.Errors(value));
+  };
 }
 
 interface Fault {

@@ -1,7 +1,7 @@
 import { KvantError, limit } from "@kvant/core";
 import type { GenerateRequest, ModelInfo } from "@kvant/engine";
-import type { SamplingFields } from "./sampling-schema.ts";
 import { shorten } from "./request-schema.ts";
+import type { SamplingFields } from "./sampling-schema.ts";
 
 function refuse(field: string, value: unknown, expectation: string): never {
   throw new KvantError("REQUEST_INVALID", `${field} is ${shorten(value)}; ${expectation}`, { field });
@@ -26,7 +26,8 @@ export function samplingRequest(fields: SamplingFields, model: ModelInfo): Omit<
     refuse("min_tokens", minTokens, `it must be at most max_tokens, ${maxTokens ?? model.contextLength}`);
   }
   const stopTokenIds = fields.stop_token_ids ?? undefined;
-  for (const [index, tokenId] of stopTokenIds?.entries() ?? []) checkTokenId(`stop_token_ids[${index}]`, tokenId, model);
+  for (const [index, tokenId] of stopTokenIds?.entries() ?? [])
+    checkTokenId(`stop_token_ids[${index}]`, tokenId, model);
   const topK = fields.top_k ?? undefined;
   return {
     ...present("maxTokens", maxTokens),
@@ -65,10 +66,7 @@ export function checkTokenId(field: string, tokenId: number, { vocabSize }: Mode
   });
 }
 
-function logitBias(
-  entries: Readonly<Record<string, number>>,
-  model: ModelInfo,
-): Record<number, number> | undefined {
+function logitBias(entries: Readonly<Record<string, number>>, model: ModelInfo): Record<number, number> | undefined {
   const biases: Record<number, number> = {};
   for (const [key, bias] of Object.entries(entries)) {
     if (!/^\d{1,10}$/.test(key)) refuse("logit_bias", key, "its keys must be token ids");

@@ -21,9 +21,7 @@ export const samplingProperties = {
       }),
     ),
   ),
-  seed: Type.Optional(
-    nullable(Type.Integer({ minimum: Number.MIN_SAFE_INTEGER, maximum: Number.MAX_SAFE_INTEGER })),
-  ),
+  seed: Type.Optional(nullable(Type.Integer({ minimum: Number.MIN_SAFE_INTEGER, maximum: Number.MAX_SAFE_INTEGER }))),
   stop: Type.Optional(
     nullable(
       Type.Union([Type.String(), Type.Array(Type.String())], {
@@ -58,7 +56,5 @@ export type SamplingFields = Static<typeof samplingSchema>;
 export const envelopeProperties = {
   model: Type.Optional(nullable(Type.String())),
   stream: Type.Optional(nullable(Type.Boolean())),
-  stream_options: Type.Optional(
-    nullable(Type.Object({ include_usage: Type.Optional(nullable(Type.Boolean())) })),
-  ),
+  stream_options: Type.Optional(nullable(Type.Object({ include_usage: Type.Optional(nullable(Type.Boolean())) }))),
 };

@@ -38,9 +38,13 @@ export class ServedModel {
     if (requested === undefined || requested === null || requested === "") return;
     const { name } = this;
     if (requested !== name) {
-      throw new KvantError("MODEL_NOT_FOUND", `model is ${shorten(requested)}; this server has ${JSON.stringify(name)}`, {
-        field: "model",
-      });
+      throw new KvantError(
+        "MODEL_NOT_FOUND",
+        `model is ${shorten(requested)}; this server has ${JSON.stringify(name)}`,
+        {
+          field: "model",
+        },
+      );
     }
   }
 }

@@ -2,6 +2,7 @@ import type { Engine } from "@kvant/engine";
 import { GenerationGate } from "./generation-gate.ts";
 import { createHttpApp } from "./http/http-app.ts";
 import { closeHttp, httpUrl } from "./http/listening.ts";
+import type { HttpApp } from "./http/route-registration.ts";
 import { KeyRing } from "./key-ring.ts";
 import { createLogger } from "./logger.ts";
 import { ServerMetrics } from "./metrics/server-metrics.ts";
@@ -52,11 +53,14 @@ export async function startServer(engine: Engine, options: ServerOptions = {}): 
   };
   const app = await createHttpApp(context);
   await app.listen({ host, port: options.port ?? 0 });
+  const grpc = await startGrpc(context, app, { ...options, host });
 
   const drain = async (): Promise<DrainReport> => {
     const running = context.gate.insideCount;
-    const ended = await context.gate.empty(hurry.signal);
-    await closeHttp(app);
+    const emptied = context.gate.empty(hurry.signal);
+    grpc?.refreshHealth();
+    const ended = await emptied;
+    await Promise.all([closeHttp(app), grpc?.close()]);
     metrics.stop();
     context.logger.flush();
     return { running, ended };
@@ -70,11 +74,27 @@ export async function startServer(engine: Engine, options: ServerOptions = {}): 
   };
   return {
     httpAddress: httpUrl(app),
-    grpcAddress: undefined,
+    grpcAddress: grpc?.address,
     drain: (limitMilliseconds = 30_000) => drainWithin(limitMilliseconds),
     close: async () => {
       hurry.abort();
       await drainWithin(0);
     },
   };
+}
+
+async function startGrpc(context: ServerContext, app: HttpApp, options: ServerOptions & { readonly host: string }) {
+  if (options.grpcPort === undefined) return undefined;
+  // gRPC's modules take as long to load as all others together; who does not serve it does not wait for them.
+  const { startGrpcServer } = await import("./grpc/grpc-server.ts");
+  try {
+    return await startGrpcServer(context, {
+      host: options.host,
+      port: options.grpcPort,
+      protoRoot: options.protoRoot,
+    });
+  } catch (error) {
+    await app.close();
+    throw error;
+  }
 }

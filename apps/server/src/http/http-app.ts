@@ -4,7 +4,7 @@ import { errorCode, KvantError, limit } from "@kvant/core";
 import { type FastifyReply, fastify } from "fastify";
 import type { TSchema } from "typebox";
 import { errorBody, statusOf } from "../error-statuses.ts";
-import { validatorOf } from "../request-schema.ts";
+import { parserOf } from "../request-schema.ts";
 import type { ServerContext } from "../server-context.ts";
 import { answerClientError, requestError } from "./http-errors.ts";
 import { watchMethods } from "./method-guard.ts";
@@ -32,10 +32,13 @@ export async function createHttpApp(context: ServerContext): Promise<HttpApp> {
 
   app.removeContentTypeParser("text/plain");
   app.setValidatorCompiler(({ schema }) => {
-    const check = validatorOf(schema as TSchema);
+    const parse = parserOf(schema as TSchema);
     return (value: unknown) => {
-      const error = check(value);
-      return error === undefined ? { value } : { error };
+      try {
+        return { value: parse(value) };
+      } catch (error) {
+        return { error: error as KvantError };
+      }
     };
   });
   // Response schemas are documentation: answers are built by typed code, and compiled serializers would drop what they do not know.

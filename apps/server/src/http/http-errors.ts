@@ -18,7 +18,7 @@ export function requestError(error: unknown): unknown {
   }
   if (statusCode === undefined || statusCode < 400 || statusCode >= 500) return error;
   const isJson = error instanceof SyntaxError || code === "FST_ERR_CTP_INVALID_JSON_BODY";
-  return new KvantError("REQUEST_INVALID", isJson ? `the request body is not JSON: ${error.message}` : error.message);
+  return new KvantError("REQUEST_INVALID", isJson ? "the request body is not valid JSON" : error.message);
 }
 
 /** Answers bytes that are not HTTP, or headers beyond the limit; there is no request object yet. */
@@ -26,11 +26,7 @@ export function answerClientError(error: Error & { readonly code?: string }, soc
   if (error.code === "ECONNRESET" || socket.destroyed || !socket.writable) return;
   const overflow = error.code === "HPE_HEADER_OVERFLOW";
   const timeout = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
-  const status = overflow
-    ? "431 Request Header Fields Too Large"
-    : timeout
-      ? "408 Request Timeout"
-      : "400 Bad Request";
+  const status = overflow ? "431 Request Header Fields Too Large" : timeout ? "408 Request Timeout" : "400 Bad Request";
   const message = overflow
     ? `the request's headers exceed the limit of ${limit("headerBytes")} bytes`
     : timeout

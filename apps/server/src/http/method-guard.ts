@@ -25,7 +25,10 @@ export function watchMethods(app: HttpApp): () => void {
         // Thrown before the body is read: what the body holds does not matter here.
         onRequest: async (request, reply) => {
           reply.header("allow", allowed);
-          throw new KvantError("METHOD_NOT_ALLOWED", `${request.method} ${url} is not served; this route takes ${allowed}`);
+          throw new KvantError(
+            "METHOD_NOT_ALLOWED",
+            `${request.method} ${url} is not served; this route takes ${allowed}`,
+          );
         },
         handler: () => undefined,
       });

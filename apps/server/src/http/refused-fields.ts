@@ -41,6 +41,7 @@ const refusedFields: Readonly<Record<string, RefusedField>> = {
 export function checkRefusedFields(body: object): void {
   for (const [field, { harmless, reason }] of Object.entries(refusedFields)) {
     const value: unknown = Reflect.get(body, field);
-    if (!harmless(value)) throw new KvantError("REQUEST_INVALID", `${field} is ${shorten(value)}; ${reason}`, { field });
+    if (!harmless(value))
+      throw new KvantError("REQUEST_INVALID", `${field} is ${shorten(value)}; ${reason}`, { field });
   }
 }

@@ -8,6 +8,7 @@ export function recordAnswer(
   request: FastifyRequest,
   reply: FastifyReply,
 ): void {
+  const started = performance.now();
   reply.raw.once("close", () => {
     const route = request.routeOptions.url ?? "unknown";
     const status = reply.raw.writableFinished ? reply.raw.statusCode : 499;
@@ -17,10 +18,14 @@ export function recordAnswer(
       method: request.method,
       route,
       status,
-      ms: Math.round(reply.elapsedTime * 10) / 10,
+      ms: Math.round((performance.now() - started) * 10) / 10,
       ...(usage === undefined
         ? {}
-        : { promptTokens: usage.promptTokens, completionTokens: usage.completionTokens, cachedTokens: usage.cachedTokens }),
+        : {
+            promptTokens: usage.promptTokens,
+            completionTokens: usage.completionTokens,
+            cachedTokens: usage.cachedTokens,
+          }),
       ...(streamError === undefined ? {} : { error: errorCode(streamError) }),
     };
     if (request.routeOptions.config.access === "public") logger.debug(line, "request");

@@ -23,11 +23,7 @@ export const vllmAliases: ReadonlyMap<string, string> = new Map([
  * The samples of `exposition` (Prometheus text) again under their aliases, with the `model_name` label that the readers of
  * those names select on. Working on the text keeps one set of numbers: nothing is observed twice.
  */
-export function aliasExposition(
-  exposition: string,
-  aliases: ReadonlyMap<string, string>,
-  modelName: string,
-): string {
+export function aliasExposition(exposition: string, aliases: ReadonlyMap<string, string>, modelName: string): string {
   const families = new Map(exposition.split("\n\n").map((family) => [familyName(family), family.trimEnd()]));
   const label = `model_name="${escapeLabel(modelName)}"`;
   const renamed: string[] = [];

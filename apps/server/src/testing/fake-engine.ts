@@ -1,4 +1,4 @@
-import { limit, KvantError } from "@kvant/core";
+import { KvantError, limit } from "@kvant/core";
 import type {
   Engine,
   EngineObserver,

@@ -1,9 +1,9 @@
 import { KvantError } from "@kvant/core";
+import { chatInput } from "../../prompts.ts";
 import { present, samplingRequest } from "../../sampling-request.ts";
 import { answerGeneration } from "../answer-generation.ts";
 import { answerHead, chatLogprobs, usageBody } from "../answer-parts.ts";
 import { ChatChunks } from "../chat-chunks.ts";
-import { chatInput } from "../prompts.ts";
 import { checkRefusedFields } from "../refused-fields.ts";
 import type { RouteRegistration } from "../route-registration.ts";
 import { errorAnswers } from "../schemas/answer-schema.ts";

@@ -1,11 +1,11 @@
 import { KvantError } from "@kvant/core";
 import type { Engine, PromptInput } from "@kvant/engine";
+import { promptInputs } from "../../prompts.ts";
 import { present, samplingRequest } from "../../sampling-request.ts";
 import { answerGeneration } from "../answer-generation.ts";
 import { answerHead, codePoints, completionLogprobs, usageBody } from "../answer-parts.ts";
 import type { Choice } from "../collect-choices.ts";
 import { CompletionChunks } from "../completion-chunks.ts";
-import { promptInputs } from "../prompts.ts";
 import { checkRefusedFields } from "../refused-fields.ts";
 import type { RouteRegistration } from "../route-registration.ts";
 import { errorAnswers } from "../schemas/answer-schema.ts";

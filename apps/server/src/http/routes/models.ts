@@ -1,5 +1,6 @@
 import type { ModelInfo } from "@kvant/engine";
 import { Type } from "typebox";
+import { nullable } from "../../request-schema.ts";
 import type { ServedModel } from "../../served-model.ts";
 import type { RouteRegistration } from "../route-registration.ts";
 import { errorAnswers } from "../schemas/answer-schema.ts";
@@ -23,6 +24,8 @@ const kvantReport = Type.Object(
       Type.Object({
         class: Type.String(),
         format: Type.String(),
+        activations: nullable(Type.String()),
+        is_quantized: Type.Boolean(),
         tensor_count: Type.Integer(),
         element_count: Type.Integer(),
         bytes: Type.Integer(),
@@ -58,7 +61,10 @@ export const modelsRoute: RouteRegistration = (app, { model }) => {
       schema: {
         tags: ["OpenAI"],
         summary: "The served model and what of it is quantized",
-        response: { 200: Type.Object({ object: Type.Literal("list"), data: Type.Array(modelSchema) }), ...errorAnswers },
+        response: {
+          200: Type.Object({ object: Type.Literal("list"), data: Type.Array(modelSchema) }),
+          ...errorAnswers,
+        },
       },
     },
     () => ({ object: "list" as const, data: [modelBody(model)] }),
@@ -109,6 +115,8 @@ function reportBody(info: ModelInfo) {
     tensor_classes: info.tensorClasses.map((row) => ({
       class: row.class,
       format: row.format,
+      activations: row.activations ?? null,
+      is_quantized: row.isQuantized,
       tensor_count: row.tensorCount,
       element_count: row.elementCount,
       bytes: row.bytes,

@@ -1,11 +1,11 @@
 import { KvantError } from "@kvant/core";
 import { Type } from "typebox";
+import { chatMessages } from "../../chat-message-schema.ts";
+import { chatInput } from "../../prompts.ts";
 import { nullable } from "../../request-schema.ts";
 import { checkTokenId } from "../../sampling-request.ts";
-import { chatInput } from "../prompts.ts";
 import type { RouteRegistration } from "../route-registration.ts";
 import { errorAnswers } from "../schemas/answer-schema.ts";
-import { chatMessages } from "../schemas/chat-schema.ts";
 
 const tokenizeRequest = Type.Object(
   {

@@ -1,24 +1,9 @@
 import { limit } from "@kvant/core";
 import { type Static, Type } from "typebox";
+import { chatMessages } from "../../chat-message-schema.ts";
 import { nullable } from "../../request-schema.ts";
-import { usageSchema } from "./answer-schema.ts";
 import { envelopeProperties, samplingProperties } from "../../sampling-schema.ts";
-
-const contentPart = Type.Object({ type: Type.String(), text: Type.Optional(Type.String()) });
-
-export const chatMessage = Type.Object({
-  role: Type.Enum(["system", "developer", "user", "assistant", "tool"]),
-  content: Type.Optional(
-    nullable(
-      Type.Union([Type.String(), Type.Array(contentPart)], { description: "a string or a list of text parts" }),
-    ),
-  ),
-  name: Type.Optional(nullable(Type.String())),
-});
-
-export type ChatMessageBody = Static<typeof chatMessage>;
-
-export const chatMessages = Type.Array(chatMessage, { minItems: 1, maxItems: limit("chatMessages") });
+import { usageSchema } from "./answer-schema.ts";
 
 export const chatRequest = Type.Object({
   ...envelopeProperties,

@@ -1,8 +1,8 @@
 import { limit } from "@kvant/core";
 import { type Static, Type } from "typebox";
 import { nullable } from "../../request-schema.ts";
-import { usageSchema } from "./answer-schema.ts";
 import { envelopeProperties, samplingProperties } from "../../sampling-schema.ts";
+import { usageSchema } from "./answer-schema.ts";
 
 const tokenIds = () => Type.Array(Type.Integer());
 
@@ -23,7 +23,9 @@ export const completionRequest = Type.Object({
       }),
     ),
   ),
-  suffix: Type.Optional(nullable(Type.String({ description: "Refused unless empty: no model here fills in the middle." }))),
+  suffix: Type.Optional(
+    nullable(Type.String({ description: "Refused unless empty: no model here fills in the middle." })),
+  ),
 });
 
 export type CompletionRequest = Static<typeof completionRequest>;
