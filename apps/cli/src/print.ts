@@ -1,4 +1,4 @@
-import type { ModelInfo } from "@kvant/engine";
+import type { ModelInfo, TensorClassReport } from "@kvant/engine";
 
 /** One JSON object on one line of standard output. */
 export function printRow(row: object): void {
@@ -26,11 +26,11 @@ export function table(header: readonly string[], rows: readonly (readonly string
   return [line(header), widths.map((width) => "-".repeat(width)).join("  "), ...rows.map(line)].join("\n");
 }
 
-/** What is really quantized, the page pool and the kernels, as lines for people. */
-export function modelLines(model: ModelInfo): string {
-  const classes = table(
+/** What is really quantized and what is not, per tensor class. */
+export function tensorTable(classes: readonly TensorClassReport[]): string {
+  return table(
     ["tensors", "format", "activations", "count", "parameters", "bytes", ""],
-    model.tensorClasses.map((row) => [
+    classes.map((row) => [
       row.class,
       row.format,
       row.activations ?? "-",
@@ -40,10 +40,14 @@ export function modelLines(model: ModelInfo): string {
       row.isQuantized ? "quantized" : "not quantized",
     ]),
   );
+}
+
+/** The model, what is really quantized, the page pool and the kernels, as lines for people. */
+export function modelLines(model: ModelInfo): string {
   const kv = model.kvBytes.codes + model.kvBytes.scales;
   return [
     `${model.name}: ${model.architecture}, context ${model.contextLength}, vocabulary ${model.vocabSize}`,
-    classes,
+    tensorTable(model.tensorClasses),
     `KV cache: ${model.kvFormat}, ${model.pageCount} pages of ${model.pageTokens} tokens, ${megabytes(kv)} (scales ${megabytes(model.kvBytes.scales)})`,
     `runs on ${model.backend} ${model.tier}, ${model.threads} threads; loaded in ${model.loadSeconds.toFixed(2)} s`,
   ].join("\n");

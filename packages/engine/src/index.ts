@@ -16,7 +16,15 @@ export type {
 } from "./engine.ts";
 export type { EngineOptions, LoadProgress } from "./engine-options.ts";
 export { ForwardPass, type ForwardPassOptions } from "./forward-pass.ts";
-export { type LoadedModel, loadEngineModel, type ModelSource, openModel, tensorClasses } from "./load-engine-model.ts";
+export {
+  type LoadedModel,
+  loadEngineModel,
+  type ModelSource,
+  openModel,
+  type PlannedModel,
+  planModel,
+  tensorClasses,
+} from "./load-engine-model.ts";
 export { createEngine, LocalEngine, type LocalEngineHooks } from "./local-engine.ts";
 export { type OpenForwardPass, openForwardPass } from "./open-forward-pass.ts";
 export { groupPageBytes, type PageBudget, pageBudget } from "./page-budget.ts";

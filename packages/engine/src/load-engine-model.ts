@@ -79,6 +79,30 @@ export function openModel({ model, load = "checkpoint" }: Pick<EngineOptions, "m
   return { config, name: basename(resolve(model)), checkpoint: openCheckpoint(model), tokenizer };
 }
 
+/** A model with its scheme and the plan that follows from both. */
+export interface PlannedModel {
+  readonly source: ModelSource;
+  readonly scheme: Scheme;
+  readonly plan: Plan;
+}
+
+/**
+ * Opens a model and records its plan; loads no weights. The caller closes `source.checkpoint`.
+ * @throws what `openModel`, `resolveScheme` and `buildPlan` throw
+ */
+export function planModel(options: EngineOptions): PlannedModel {
+  const source = openModel(options);
+  try {
+    const { config, checkpoint } = source;
+    const scheme = resolveScheme(options, checkpoint === undefined ? "bf16" : storedDtype(checkpoint));
+    const { plan } = buildPlan(config, scheme, { scales: checkpoint, contextLength: options.contextLength });
+    return { source, scheme, plan };
+  } catch (error) {
+    source.checkpoint?.close();
+    throw error;
+  }
+}
+
 /** Opens, plans, compiles and loads. Frees what it has taken when a later part fails. */
 export async function loadEngineModel(
   options: EngineOptions,
@@ -86,10 +110,24 @@ export async function loadEngineModel(
   sizes: LoadSizes = {},
 ): Promise<LoadedModel> {
   const startedAt = performance.now();
-  const source = openModel(options);
+  const { source, scheme, plan } = planModel(options);
+  try {
+    return await makeReady(options, source, scheme, plan, startedAt, onProgress, sizes);
+  } finally {
+    source.checkpoint?.close();
+  }
+}
+
+async function makeReady(
+  options: EngineOptions,
+  source: ModelSource,
+  scheme: Scheme,
+  plan: Plan,
+  startedAt: number,
+  onProgress: (progress: LoadProgress) => void,
+  sizes: LoadSizes,
+): Promise<LoadedModel> {
   const { config, checkpoint } = source;
-  const scheme = resolveScheme(options, checkpoint === undefined ? "bf16" : storedDtype(checkpoint));
-  const { plan } = buildPlan(config, scheme, { scales: checkpoint, contextLength: options.contextLength });
   const backend = createBackend(
     options.device ?? "cpu",
     options.threads === undefined ? {} : { threads: options.threads },
@@ -114,8 +152,6 @@ export async function loadEngineModel(
   } catch (error) {
     await executable.close();
     throw error;
-  } finally {
-    checkpoint?.close();
   }
   const loadSeconds = (performance.now() - startedAt) / 1000;
   return {

@@ -61,6 +61,11 @@ export class LocalEngine implements Engine {
     });
   }
 
+  /** Kernel variants in use, without repeats. */
+  get variants(): readonly string[] {
+    return [...new Set(this.#loaded.executable.variants)];
+  }
+
   get state(): EngineState {
     return this.#state;
   }

@@ -24,12 +24,16 @@ export function promptIds(prompt: PromptInput, tokenizer: Tokenizer | undefined,
         }
       }
       return Int32Array.from(prompt.tokenIds);
-    case "text":
-      return need(tokenizer, "a text prompt").encode(prompt.text, { addBos: addSpecialTokens });
+    case "text": {
+      const reader = need(tokenizer, "a text prompt");
+      return reader.encode(prompt.text, { addBos: addSpecialTokens && reader.addsBos });
+    }
     case "chat": {
-      const chat = need(tokenizer, "chat messages");
-      const text = chat.applyChatTemplate(prompt.messages, { addGenerationPrompt: prompt.addGenerationPrompt ?? true });
-      return chat.encode(text, { addBos: false, allowSpecial: true });
+      const { messages, addGenerationPrompt = true } = prompt;
+      return need(tokenizer, "chat messages").encodeChat(
+        messages.map((message) => ({ ...message })),
+        { addGenerationPrompt },
+      );
     }
     default:
       return prompt satisfies never;

@@ -1,35 +1,38 @@
 import { cpus, totalmem } from "node:os";
-import { availableBackends, describeNative } from "@kvant/kernels";
+import { availableBackends, type NativeInfo, nativeInfo } from "@kvant/kernels";
 import { megabytes, printRow, table } from "../print.ts";
+
+function native(): { readonly info: NativeInfo | undefined; readonly failure: string | undefined } {
+  try {
+    return { info: nativeInfo(), failure: undefined };
+  } catch (error) {
+    return { info: undefined, failure: error instanceof Error ? error.message : String(error) };
+  }
+}
 
 /** Which backends run here and, for each that does not, why. */
 export async function doctor({ json }: { readonly json?: boolean }): Promise<void> {
-  const backends = availableBackends().map(({ name, tier, reason }) => ({
-    name,
-    tier,
-    isPresent: reason === undefined,
-    reason,
-  }));
-  const native = describeNative();
+  const backends = availableBackends().map(({ name, reason }) => ({ name, isPresent: reason === undefined, reason }));
   const machine = {
     node: process.versions.node,
     platform: `${process.platform}-${process.arch}`,
-    processor: cpus()[0]?.model ?? "unknown",
+    processor: cpus()[0]?.model.trim() ?? "unknown",
     cores: cpus().length,
     memoryBytes: totalmem(),
   };
+  const { info, failure } = native();
   if (json) {
-    printRow({ ...machine, native, backends });
+    printRow({ ...machine, native: info ?? null, nativeFailure: failure ?? null, backends });
     return;
   }
   const lines = [
     `Node ${machine.node} on ${machine.platform}; ${machine.processor}, ${machine.cores} cores, ${megabytes(machine.memoryBytes)} of memory`,
-    native.path === undefined
-      ? `native addon: absent\n${native.failure}`
-      : `native addon: ${native.path} (${native.compiler}), tier ${native.tier}`,
+    info === undefined
+      ? `native addon: absent; models run only on --backend reference\n${failure}`
+      : `native addon: built with ${info.compiler}; tier ${info.tier} in force, present: ${info.tiers.join(", ")}`,
     table(
-      ["backend", "tier", "", "why"],
-      backends.map(({ name, tier, isPresent, reason }) => [name, tier, isPresent ? "present" : "absent", reason ?? ""]),
+      ["backend", "", "why"],
+      backends.map(({ name, isPresent, reason }) => [name, isPresent ? "present" : "absent", reason ?? ""]),
     ),
   ];
   process.stdout.write(`${lines.join("\n")}\n`);

@@ -1,9 +1,8 @@
-import { openModel, pageBudget, tensorClasses } from "@kvant/engine";
+import { groupPageBytes, type PlannedModel, planModel, tensorClasses } from "@kvant/engine";
 import { weightFormatName } from "@kvant/formats";
-import { createBackend, planCost, planText } from "@kvant/kernels";
-import { buildPlan, resolveScheme, storedDtype } from "@kvant/models";
+import { describeLowered, describePlan, lowerPlan, type Plan, planCost } from "@kvant/kernels";
 import { engineOptions, type ModelFlags } from "../model-options.ts";
-import { megabytes, printRow, table } from "../print.ts";
+import { megabytes, printRow, tensorTable } from "../print.ts";
 
 export interface InspectFlags extends ModelFlags {
   readonly plan?: boolean;
@@ -12,65 +11,65 @@ export interface InspectFlags extends ModelFlags {
   readonly json?: boolean;
 }
 
+const pageTokens = 16;
+
 /** What a model would really be served as: formats and bytes per tensor class, KV bytes per token, the plan. */
 export async function inspect(model: string | undefined, flags: InspectFlags): Promise<void> {
   const options = engineOptions(model, flags);
-  const source = openModel(options);
-  try {
-    const { config, checkpoint } = source;
-    const scheme = resolveScheme(options, checkpoint === undefined ? "bf16" : storedDtype(checkpoint));
-    const { plan } = buildPlan(config, scheme, { scales: checkpoint, contextLength: options.contextLength });
-    const classes = tensorClasses(plan);
-    const pageTokens = 16;
-    const { bytesPerToken } = pageBudget(plan.kvGroups, { pageTokens, maxRows: 1, contextLength: plan.contextLength });
-    if (flags.json) {
-      printRow({
-        model: options.servedModelName ?? source.name,
-        architecture: config.architecture,
-        contextLength: plan.contextLength,
-        weights: weightFormatName(scheme.weights),
-        head: weightFormatName(scheme.head),
-        embedding: scheme.embedding,
-        activations: scheme.activations,
-        kvFormat: scheme.kv,
-        kvBytesPerToken: bytesPerToken,
-        tensorClasses: classes,
-      });
-    } else {
-      process.stdout.write(
-        [
-          `${options.servedModelName ?? source.name}: ${config.architecture}, ${config.layerCount} layers, hidden ${config.hiddenSize}, ` +
-            `${config.headCount}/${config.kvHeadCount} heads of ${config.headDim}, vocabulary ${config.vocabSize}, context ${plan.contextLength}`,
-          table(
-            ["tensors", "format", "activations", "count", "parameters", "bytes", ""],
-            classes.map((row) => [
-              row.class,
-              row.format,
-              row.activations ?? "-",
-              String(row.tensorCount),
-              row.elementCount.toLocaleString("en"),
-              megabytes(row.bytes),
-              row.isQuantized ? "quantized" : "not quantized",
-            ]),
-          ),
-          `KV cache ${scheme.kv}: ${bytesPerToken} bytes per token`,
-          "",
-        ].join("\n"),
-      );
-    }
-    if (flags.plan) printPlan();
+  const planned = planModel(options);
+  planned.source.checkpoint?.close();
+  const name = options.servedModelName ?? planned.source.name;
+  if (flags.json) printRow(report(name, planned, flags));
+  else process.stdout.write(`${lines(name, planned, flags).join("\n")}\n`);
+}
 
-    function printPlan(): void {
-      const backend = createBackend(
-        options.device ?? "cpu",
-        options.threads === undefined ? {} : { threads: options.threads },
-      );
-      const lines = planText(plan, backend, { tokens: flags.tokens, context: flags.context });
-      process.stdout.write(`${lines}\n`);
-      const cost = planCost(plan, { tokens: flags.tokens, contexts: [flags.context] });
-      void cost;
-    }
-  } finally {
-    source.checkpoint?.close();
-  }
+function kvBytesPerToken(plan: Plan): number {
+  return plan.kvGroups.reduce((sum, group) => sum + groupPageBytes(group, pageTokens), 0) / pageTokens;
+}
+
+function report(name: string, { source, scheme, plan }: PlannedModel, flags: InspectFlags): object {
+  return {
+    model: name,
+    architecture: source.config.architecture,
+    contextLength: plan.contextLength,
+    weights: weightFormatName(scheme.weights),
+    head: weightFormatName(scheme.head),
+    embedding: scheme.embedding,
+    activations: scheme.activations,
+    kvFormat: scheme.kv,
+    kvBytesPerToken: kvBytesPerToken(plan),
+    tensorClasses: tensorClasses(plan),
+    ...(flags.plan
+      ? { plan: planCost(plan, { tokens: flags.tokens, contexts: [flags.context] }), lowered: lowered(plan) }
+      : {}),
+  };
+}
+
+function lines(name: string, { source, plan, scheme }: PlannedModel, flags: InspectFlags): string[] {
+  const { config } = source;
+  const shape =
+    `${name}: ${config.architecture}, ${config.layerCount} layers, hidden ${config.hiddenSize}, FFN ${config.intermediateSize}, ` +
+    `${config.headCount}/${config.kvHeadCount} heads of ${config.headDim}, vocabulary ${config.vocabSize}, context ${plan.contextLength}`;
+  const result = [
+    shape,
+    tensorTable(tensorClasses(plan)),
+    `KV cache ${scheme.kv}: ${kvBytesPerToken(plan)} bytes per token`,
+  ];
+  if (!flags.plan) return result;
+  const cost = { tokens: flags.tokens, contexts: [flags.context] };
+  const total = planCost(plan, cost);
+  return [
+    ...result,
+    "",
+    `recorded plan, one row of ${flags.tokens} new tokens at context ${flags.context}:`,
+    ...describePlan(plan, cost),
+    `total: ${megabytes(total.weightBytes)} of weights, ${megabytes(total.kvBytes)} of KV, ${megabytes(total.activationBytes)} of activations, ${(total.operations / 1e6).toFixed(2)} million operations`,
+    "",
+    "lowered for the CPU backend:",
+    ...lowered(plan),
+  ];
+}
+
+function lowered(plan: Plan): readonly string[] {
+  return describeLowered(lowerPlan(plan, { pageTokens, pageCounts: plan.kvGroups.map(() => 2) }));
 }

@@ -12,7 +12,7 @@ export interface LogitsFlags extends ModelFlags {
 
 /** Reads `input_ids` int32 [B, T], writes `logits` float32 [B, T, vocabulary] in the input's order. */
 export async function logits(model: string, flags: LogitsFlags): Promise<void> {
-  const ids = readSafetensors(flags.input).get("input_ids");
+  const ids = readSafetensors(flags.input).tensors.get("input_ids");
   if (ids === undefined) throw new KvantError("TENSOR_MISSING", `${flags.input}: holds no tensor "input_ids"`);
   const [batch, tokens] = ids.shape;
   if (ids.shape.length !== 2 || batch === undefined || tokens === undefined || batch * tokens === 0) {

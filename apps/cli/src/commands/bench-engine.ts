@@ -1,0 +1,106 @@
+import { spawnSync } from "node:child_process";
+import { type EngineMeasurement, measureEngine } from "@kvant/bench";
+import { KvantError } from "@kvant/core";
+import { engineOptions, type ModelFlags } from "../model-options.ts";
+import { megabytes, printRow, say, table } from "../print.ts";
+
+export interface BenchEngineFlags extends ModelFlags {
+  readonly shape?: string;
+  readonly batch: number;
+  readonly context: number;
+  readonly prompt?: number;
+  readonly decodeTokens: number;
+  readonly rounds: number;
+  readonly json?: boolean;
+}
+
+/**
+ * Measures every pair of the named weight and KV formats. Several pairs run one after the other in processes of their own,
+ * so that peak memory belongs to one pair.
+ */
+export async function benchEngine(model: string | undefined, flags: BenchEngineFlags): Promise<void> {
+  const weights = flags.weights?.split(",") ?? [undefined];
+  const kvFormats = flags.kvFormat?.split(",") ?? [undefined];
+  const isOnePair = weights.length * kvFormats.length === 1;
+  const rows = isOnePair
+    ? [await measureOne(model, flags)]
+    : weights.flatMap((w) => kvFormats.map((kv) => measureApart(w, kv)));
+  if (flags.json) for (const row of rows) printRow(row);
+  else process.stdout.write(`${measurementTable(rows)}\n`);
+}
+
+async function measureOne(model: string | undefined, flags: BenchEngineFlags): Promise<EngineMeasurement> {
+  const { shape, batch, context, prompt, decodeTokens, rounds } = flags;
+  if (shape !== undefined && model !== undefined)
+    throw new KvantError("INVALID_ARGUMENT", "give either MODEL or --shape NAME, not both");
+  const load = shape === undefined ? {} : { load: "dummy" as const };
+  return measureEngine({
+    engine: engineOptions(shape ?? model, { ...flags, ...load }),
+    batch,
+    context,
+    ...(prompt === undefined ? {} : { prompt }),
+    decodeTokens,
+    rounds,
+    onProgress: (phase) => say(`${shape ?? model ?? "tiny"} ${flags.weights ?? ""} ${flags.kvFormat ?? ""}: ${phase}`),
+  });
+}
+
+/** The same command line for one pair, in a child process. */
+function measureApart(weights: string | undefined, kvFormat: string | undefined): EngineMeasurement {
+  const args = process.argv.slice(1).filter((arg) => arg !== "--json");
+  for (const [flag, value] of [
+    ["--weights", weights],
+    ["--kv-format", kvFormat],
+  ] as const) {
+    const at = args.findIndex((arg) => arg === flag || arg.startsWith(`${flag}=`));
+    if (at !== -1) args.splice(at, args[at] === flag ? 2 : 1);
+    if (value !== undefined) args.push(flag, value);
+  }
+  const { status, stdout } = spawnSync(process.execPath, [...process.execArgv, ...args, "--json"], {
+    stdio: ["ignore", "pipe", "inherit"],
+    encoding: "utf8",
+  });
+  if (status !== 0)
+    throw new KvantError(
+      "INTERNAL",
+      `measuring ${weights ?? "stored"} weights, ${kvFormat ?? "default"} KV ended with ${status}`,
+    );
+  return JSON.parse(stdout);
+}
+
+function measurementTable(rows: readonly EngineMeasurement[]): string {
+  const [first] = rows;
+  const header = [
+    "weights",
+    "activations",
+    "KV",
+    "decode tok/s",
+    "prefill tok/s",
+    "MB/step",
+    "GB/s",
+    "% of probe",
+    "weights held",
+    "KV B/token",
+    "peak RSS",
+    "load s",
+  ];
+  const lines = rows.map((row) => [
+    row.weights,
+    row.activations,
+    row.kvFormat,
+    row.decodeTokensPerSecond.toFixed(1),
+    row.prefillTokensPerSecond.toFixed(0),
+    (row.bytesPerStep / 1e6).toFixed(2),
+    row.readGigabytesPerSecond.toFixed(2),
+    row.percentOfProbe.toFixed(1),
+    megabytes(row.weightBytes),
+    row.kvBytesPerToken.toFixed(0),
+    megabytes(row.peakResidentBytes),
+    row.loadSeconds.toFixed(2),
+  ]);
+  const title =
+    first === undefined
+      ? ""
+      : `${first.shape}, ${first.tier}, ${first.threads} threads, batch ${first.batch}, context ${first.context}; read probe ${first.probeReadGigabytesPerSecond.toFixed(1)} GB/s\n`;
+  return title + table(header, lines);
+}

@@ -1,0 +1,117 @@
+import { errorCode } from "@kvant/core";
+import { Command, CommanderError, Option } from "commander";
+import { addModelFlags, addSizeFlags, decimal, nonNegativeInteger, positiveInteger } from "./model-options.ts";
+import { say } from "./print.ts";
+
+// Commands are imported when they run: `generate` should not wait for the server's code.
+
+function collect(value: string, previous: readonly string[] = []): readonly string[] {
+  return [...previous, value];
+}
+
+const program = new Command("kvant")
+  .description("Serve, run, inspect and measure quantized language models.")
+  .version("0.1.0")
+  .exitOverride();
+
+addSizeFlags(
+  addModelFlags(
+    program
+      .command("serve [model]")
+      .description("serve a model over HTTP (OpenAI-compatible) and gRPC; no model: the built-in one"),
+  ),
+)
+  .option("--host <address>", "address to listen on", "127.0.0.1")
+  .option("--port <port>", "HTTP port; 0: any free one", nonNegativeInteger, 8000)
+  .option("--grpc-port <port>", "gRPC port; 0: any free one", nonNegativeInteger, 50051)
+  .option("--no-grpc", "serve HTTP only")
+  .option("--served-model-name <name>", "the model's name in requests and responses")
+  .option("--api-key-file <file>", "one API key per line; guards every route but health")
+  .option("--admin-key-file <file>", "one admin key per line; guards operational routes")
+  .addOption(new Option("--metrics-alias <dialect>", "also export metrics under these names").choices(["vllm"]))
+  .addOption(
+    new Option("--log-level <level>", "requests are logged at info")
+      .choices(["trace", "debug", "info", "warn", "error", "fatal", "silent"])
+      .default("info"),
+  )
+  .option("--drain-seconds <seconds>", "how long SIGTERM waits for running requests", nonNegativeInteger, 30)
+  .action(async (model, flags) => (await import("./commands/serve.ts")).serve(model, flags));
+
+addSizeFlags(addModelFlags(program.command("generate [model]").description("generate text in this process")))
+  .option("--prompt <text>", "the prompt")
+  .option("--token-ids <ids>", "the prompt as comma-separated token ids")
+  .option("--chat", "read the prompt as a user message of the model's chat template")
+  .option("--max-tokens <count>", "tokens to generate; default: what is left of the context", positiveInteger)
+  .option("--temperature <t>", "0: greedy", decimal, 0)
+  .option("--top-p <p>", "", decimal)
+  .option("--top-k <k>", "", nonNegativeInteger)
+  .option("--min-p <p>", "", decimal)
+  .option("--repetition-penalty <r>", "", decimal)
+  .option("--seed <seed>", "same seed, same text", nonNegativeInteger)
+  .option("--stop <text>", "stop at this text; repeatable", collect)
+  .option("--ignore-eos", "generate past the end of sequence")
+  .option("--print-token-ids", "print the generated ids, comma separated, on one line")
+  .option("--json", "print one JSON object")
+  .option("--quiet", "nothing on standard error")
+  .action(async (model, flags) => (await import("./commands/generate.ts")).generate(model, flags));
+
+addModelFlags(
+  program.command("inspect [model]").description("what is really quantized, bytes by tensor class, the plan"),
+)
+  .option("--plan", "print recorded and lowered ops with bytes moved and operations")
+  .option("--tokens <count>", "tokens in the step whose cost --plan prints", positiveInteger, 1)
+  .option("--context <tokens>", "context length for that cost", positiveInteger, 512)
+  .option("--json", "print one JSON object")
+  .action(async (model, flags) => (await import("./commands/inspect.ts")).inspect(model, flags));
+
+program
+  .command("doctor")
+  .description("which backends run here and, for each that does not, why")
+  .option("--json", "print one JSON object")
+  .action(async (flags) => (await import("./commands/doctor.ts")).doctor(flags));
+
+addModelFlags(
+  program.command("eval [model]").description("perplexity and bits per byte of texts, per weight and KV format"),
+)
+  .requiredOption("--text <file>", "a UTF-8 text; repeatable, texts are joined", collect)
+  .option("--chunk-tokens <count>", "tokens per step; results do not depend on it", positiveInteger)
+  .option("--no-kl", "skip the KL divergence from a BF16 KV cache, which runs the model twice")
+  .option("--json", "print one JSON object per row")
+  .addHelpText(
+    "after",
+    "\n--weights and --kv-format take comma-separated lists; --kv-format all names every KV format.",
+  )
+  .action(async (model, flags) => (await import("./commands/eval.ts")).evaluateModel(model, flags));
+
+addModelFlags(program.command("logits <model>").description("logits of token sequences, as safetensors"))
+  .requiredOption("--input <file>", "safetensors with input_ids int32 [B, T]")
+  .requiredOption("--output <file>", "safetensors to write: logits float32 [B, T, vocabulary]")
+  .option("--json", "print one JSON object")
+  .action(async (model, flags) => (await import("./commands/logits.ts")).logits(model, flags));
+
+const bench = program.command("bench").description("measure");
+addModelFlags(
+  bench.command("engine [model]").description("decode and prefill speed beside the machine's read bandwidth"),
+)
+  .option("--shape <name>", "random weights of a named shape, e.g. tinyllama-1.1b")
+  .option("--batch <count>", "sequences that decode together", positiveInteger, 1)
+  .option("--context <tokens>", "tokens before the measured decode", positiveInteger, 64)
+  .option("--prompt <tokens>", "tokens of the measured prefill; default: --context", positiveInteger)
+  .option("--decode-tokens <count>", "decode tokens per round", positiveInteger, 32)
+  .option("--rounds <count>", "measured rounds, with bandwidth probes between them", positiveInteger, 2)
+  .option("--json", "print one JSON object per row")
+  .addHelpText("after", "\n--weights and --kv-format take comma-separated lists.")
+  .action(async (model, flags) => (await import("./commands/bench-engine.ts")).benchEngine(model, flags));
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    // Commander has printed its own message; help and version are not failures.
+    process.exitCode = error.exitCode;
+  } else {
+    say(`kvant: ${error instanceof Error ? error.message : error} [${errorCode(error)}]`);
+    if (errorCode(error) === "INTERNAL" && error instanceof Error) say(error.stack ?? "");
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,5 @@
+export { decodeStepBytes } from "./engine/live-bytes.ts";
+export { type EngineMeasurement, type MeasureEngineOptions, measureEngine } from "./engine/measure-engine.ts";
+export { klDivergence, negativeLogLikelihood } from "./quality/divergence.ts";
+export { type EvaluateOptions, type Evaluation, evaluate } from "./quality/evaluate.ts";
+export { type Window, windows } from "./quality/windows.ts";
