@@ -6,7 +6,12 @@ export type {
   MemoryReport,
   WeightSource,
 } from "./backend.ts";
-export { availableBackends, type BackendPresence } from "./backends.ts";
+export { availableBackends, type BackendPresence, createBackend } from "./backends.ts";
+export { type CpuBackendOptions, createCpuBackend, nativeInfo } from "./cpu/cpu-backend.ts";
+export { loadAddon } from "./cpu/load-addon.ts";
+export { describeLowered } from "./cpu/lowering/describe-lowered.ts";
+export { type LoweredPlan, lowerPlan } from "./cpu/lowering/lower-plan.ts";
+export type { NativeAddon, NativeInfo } from "./cpu/native-addon.ts";
 export { buffersRead, bufferWritten, pinnedBuffers, weightsRead } from "./op-operands.ts";
 export type {
   ActivationScheme,
@@ -24,6 +29,7 @@ export type {
   WeightId,
 } from "./plan.ts";
 export { PlanBuilder, type PlanHeader } from "./plan-builder.ts";
+export { describePlan, type OpCost, type PlanCost, planCost, type StepShape } from "./plan-cost.ts";
 export { logProbability, topLogProbabilities } from "./reference/log-probability.ts";
 export { philox4x32, uniform } from "./reference/philox.ts";
 export { createReferenceBackend } from "./reference/reference-backend.ts";

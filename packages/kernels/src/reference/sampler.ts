@@ -18,10 +18,11 @@ export interface Sampled {
 /** Draws one token by the rules and in the order of `SamplingParameters`. */
 export function sample(logits: Float32Array, sampling: SamplingParameters, history: RowHistory): Sampled {
   const adjusted = adjust(logits, sampling, history);
-  const id =
-    sampling.temperature === 0
-      ? argmax(adjusted)
-      : draw(adjusted, sampling, uniform(sampling.seed, history.outputIds.length));
+  const likeliest = argmax(adjusted);
+  const isCertain = sampling.temperature === 0 || !Number.isFinite(adjusted[likeliest]!);
+  const id = isCertain
+    ? likeliest
+    : draw(adjusted, adjusted[likeliest]!, sampling, uniform(sampling.seed, history.outputIds.length));
   const { topLogprobs } = sampling;
   return {
     id,
@@ -30,9 +31,9 @@ export function sample(logits: Float32Array, sampling: SamplingParameters, histo
   };
 }
 
-/** Penalties, bias and suppression, on logits as doubles. */
+/** Penalties, bias and suppression, on logits as doubles; NaN counts as impossible. */
 function adjust(logits: Float32Array, sampling: SamplingParameters, history: RowHistory): Float64Array {
-  const adjusted = Float64Array.from(logits);
+  const adjusted = Float64Array.from(logits, (logit) => (Number.isNaN(logit) ? -Infinity : logit));
   const { repetitionPenalty, frequencyPenalty, presencePenalty } = sampling;
   if (repetitionPenalty !== 1) {
     for (const id of new Set([...history.promptIds, ...history.outputIds])) {
@@ -65,9 +66,8 @@ function argmax(logits: Float64Array): number {
  * Temperature, top-k, softmax, top-p, min-p, draw. Walks the kept ids until the cumulative weight exceeds `u` times the
  * total: most likely first when a filter is on, in id order otherwise (no sort is needed then).
  */
-function draw(adjusted: Float64Array, sampling: SamplingParameters, u: number): number {
+function draw(adjusted: Float64Array, largest: number, sampling: SamplingParameters, u: number): number {
   const { temperature, topK, topP, minP } = sampling;
-  const largest = adjusted[argmax(adjusted)]!;
   // The difference is divided, not the logits: a tiny temperature would turn those into infinities.
   const weights = adjusted.map((logit) => Math.exp((logit - largest) / temperature));
   let kept: ArrayLike<number> = Uint32Array.from(weights, (_, id) => id);

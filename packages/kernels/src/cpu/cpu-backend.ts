@@ -1,0 +1,48 @@
+import { KvantError } from "@kvant/core";
+import type { Backend, CompileOptions } from "../backend.ts";
+import type { Plan } from "../plan.ts";
+import { CpuExecutable } from "./cpu-executable.ts";
+import { loadAddon } from "./load-addon.ts";
+import type { NativeAddon, NativeInfo } from "./native-addon.ts";
+import { callNative } from "./native-error.ts";
+
+export interface CpuBackendOptions {
+  /** Compute threads, the step thread included; the number of cores by default. */
+  readonly threads?: number | undefined;
+  /** Instruction tier, such as `avx2`; by default the best present, or what the environment variable KVANT_CPU_TIER names. */
+  readonly tier?: string | undefined;
+}
+
+/**
+ * The native CPU backend.
+ * @throws KvantError NATIVE_NOT_FOUND without an addon, BACKEND_UNAVAILABLE for a tier that this machine or build lacks
+ */
+export function createCpuBackend(options: CpuBackendOptions = {}): Backend {
+  return cpuBackend(loadAddon(), options);
+}
+
+/** What the addon says about this machine. @throws KvantError NATIVE_NOT_FOUND */
+export function nativeInfo(): NativeInfo {
+  const addon = loadAddon();
+  return callNative(() => addon.info());
+}
+
+function cpuBackend(addon: NativeAddon, options: CpuBackendOptions): Backend {
+  const info = callNative(() => addon.info());
+  const tier = options.tier ?? info.tier;
+  if (!info.tiers.includes(tier)) {
+    throw new KvantError(
+      "BACKEND_UNAVAILABLE",
+      `there is no CPU tier "${tier}" here; there are ${info.tiers.join(", ")}`,
+    );
+  }
+  const threads = options.threads ?? info.cores;
+  if (!Number.isInteger(threads) || threads < 1) {
+    throw new KvantError("INVALID_ARGUMENT", `threads is a positive integer, not ${threads}`, { field: "threads" });
+  }
+  return {
+    info: { name: "cpu", tier, threads },
+    compile: (plan: Plan, compileOptions: CompileOptions) =>
+      new CpuExecutable(addon, plan, compileOptions, { threads, tier }),
+  };
+}

@@ -1,0 +1,155 @@
+import { KvantError } from "@kvant/core";
+import { weightFormatName } from "@kvant/formats";
+import type { CompileOptions, Executable, MemoryReport, WeightSource } from "../backend.ts";
+import type { BufferId, Plan, WeightId } from "../plan.ts";
+import type { StepInputs, StepOutputs } from "../step.ts";
+import { StepChecker } from "../step-checker.ts";
+import { validatePlan } from "../validate-plan.ts";
+import { checkWeightBytes, weightValues } from "../weight-values.ts";
+import { type LoweredPlan, lowerPlan } from "./lowering/lower-plan.ts";
+import type { NativeAddon, NativeExecutable } from "./native-addon.ts";
+import { callNative, nativeError } from "./native-error.ts";
+import { nativeStep, stepOutputs } from "./native-step.ts";
+
+/** A plan on the native CPU backend. Steps run on the addon's own thread; nothing here blocks but `loadWeight`. */
+export class CpuExecutable implements Executable {
+  readonly plan: Plan;
+  readonly variants: readonly string[];
+  readonly #options: CompileOptions;
+  readonly #lowered: LoweredPlan;
+  readonly #native: NativeExecutable;
+  readonly #checker: StepChecker;
+  readonly #missing: Set<WeightId>;
+  readonly #fusedVectors = new Map<number, Float32Array>(); // by native weight index
+  readonly #running = new Set<Promise<unknown>>();
+  #closed = false;
+
+  constructor(
+    addon: NativeAddon,
+    plan: Plan,
+    options: CompileOptions,
+    target: { readonly threads: number; readonly tier: string },
+  ) {
+    validatePlan(plan);
+    this.plan = plan;
+    this.#options = options;
+    this.#checker = new StepChecker(plan, options);
+    this.#lowered = lowerPlan(plan, options);
+    this.#missing = new Set(plan.weights.map(({ id }) => id).filter((id) => this.#lowered.weightOf.has(id)));
+    const { maxRows, maxTokens, maxLogitRows } = options;
+    this.#native = callNative(() =>
+      addon.createExecutable(this.#lowered.native, { maxRows, maxTokens, maxLogitRows, ...target }),
+    );
+    this.variants = callNative(() => this.#native.variants());
+  }
+
+  loadWeight(id: WeightId, source: WeightSource): void {
+    this.#requireIdle("loadWeight");
+    const weight = this.plan.weights[id];
+    if (weight === undefined) throw new KvantError("INVALID_ARGUMENT", `plan "${this.plan.name}" has no weight ${id}`);
+    checkWeightBytes(weight, source);
+    const place = this.#lowered.weightOf.get(id);
+    if (place === undefined) return; // no op reads it
+    const { index, rowOffset, valueOffset } = place;
+    const native = this.#lowered.native.weights[index]!;
+    if (native.kind === "vector" && native.cols !== weight.cols) {
+      const values = this.#fusedVectors.get(index) ?? new Float32Array(native.cols);
+      this.#fusedVectors.set(index, values);
+      values.set(weightValues(weight, source), valueOffset);
+      callNative(() => this.#native.loadWeight(index, 0, 1, "fp32", new Uint8Array(values.buffer)));
+    } else {
+      callNative(() => this.#native.loadWeight(index, rowOffset, weight.rows, source.dtype, source.data));
+    }
+    this.#missing.delete(id);
+  }
+
+  submit(inputs: StepInputs): Promise<StepOutputs> {
+    this.#requireOpen();
+    for (const id of this.#missing) {
+      throw new KvantError("INVALID_ARGUMENT", `weight "${this.plan.weights[id]!.name}" was never loaded`);
+    }
+    this.#checker.accept(inputs);
+    const running = new Promise<StepOutputs>((resolve, reject) => {
+      this.#native.submit(nativeStep(inputs), (error, result) => {
+        if (result === undefined) reject(new Error(error ?? "the step gave no result"));
+        else resolve(stepOutputs(result));
+      });
+    })
+      .catch((error: unknown) => {
+        throw nativeError(error);
+      })
+      .finally(() => this.#running.delete(running));
+    this.#running.add(running);
+    return running;
+  }
+
+  writeBuffer(id: BufferId, values: Float32Array): void {
+    this.#requireIdle("writeBuffer");
+    if (!this.plan.inputs.includes(id))
+      throw new KvantError("INVALID_ARGUMENT", `buffer ${id} is no input of the plan`);
+    this.#checkRows(id, values.length / this.plan.buffers[id]!.width);
+    callNative(() => this.#native.writeBuffer(this.#lowered.bufferOf.get(id)!, values));
+  }
+
+  readBuffer(id: BufferId, rows: number): Float32Array {
+    this.#requireIdle("readBuffer");
+    const index = this.#lowered.bufferOf.get(id);
+    if (index === undefined) {
+      throw new KvantError("INVALID_ARGUMENT", `buffer ${id} is no output, tap or logits buffer of the plan`);
+    }
+    this.#checkRows(id, rows);
+    return callNative(() => this.#native.readBuffer(index, rows));
+  }
+
+  readPage(group: number, page: number): Uint8Array {
+    this.#requireIdle("readPage");
+    const pageCount = this.#options.pageCounts[group];
+    if (pageCount === undefined || !(Number.isInteger(page) && page >= 0 && page < pageCount)) {
+      throw new KvantError("INVALID_ARGUMENT", `there is no page ${page} in KV group ${group}`);
+    }
+    return callNative(() => this.#native.readPage(group, page));
+  }
+
+  memory(): MemoryReport {
+    this.#requireOpen();
+    const { weights, activations } = callNative(() => this.#native.memory());
+    const weightBytes: Record<string, number> = {};
+    const counted = new Set<number>();
+    for (const [id, { index }] of this.#lowered.weightOf) {
+      if (counted.has(index)) continue;
+      counted.add(index);
+      const name = weightFormatName(this.plan.weights[id]!.format);
+      weightBytes[name] = (weightBytes[name] ?? 0) + (weights[index] ?? 0);
+    }
+    let [kvBytes, kvScaleBytes] = [0, 0];
+    this.#lowered.native.kvGroups.forEach((group, index) => {
+      kvBytes += group.pageCount * group.pageBytes;
+      if (this.plan.kvGroups[index]!.scales.kind !== "token-head") return;
+      kvScaleBytes += group.pageCount * group.layerCount * 2 * group.kvHeads * group.pageTokens * 4;
+    });
+    return { weightBytes, kvCodeBytes: kvBytes - kvScaleBytes, kvScaleBytes, activationBytes: activations };
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await Promise.allSettled(this.#running);
+    callNative(() => this.#native.close());
+  }
+
+  #checkRows(id: BufferId, rows: number): void {
+    const { rows: kind, width, name } = this.plan.buffers[id]!;
+    const most = kind === "tokens" ? this.#options.maxTokens : this.#options.maxLogitRows;
+    if (Number.isInteger(rows) && rows >= 0 && rows <= most) return;
+    throw new KvantError("INVALID_ARGUMENT", `buffer "${name}" has ${most} rows of ${width}, not ${rows}`);
+  }
+
+  #requireOpen(): void {
+    if (this.#closed) throw new KvantError("INVALID_ARGUMENT", `executable of plan "${this.plan.name}" is closed`);
+  }
+
+  #requireIdle(call: string): void {
+    this.#requireOpen();
+    if (this.#running.size > 0) throw new KvantError("INVALID_ARGUMENT", `${call} is only possible between steps`);
+  }
+}
