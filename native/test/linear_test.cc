@@ -22,10 +22,12 @@ constexpr double kRounding = 1.0 / (1 << 24);
 
 int failures = 0;
 
-void check(bool good, const std::string& what) {
+// `what` is built only when the check fails.
+template <class What>
+void check(bool good, const What& what) {
   if (good) return;
   failures++;
-  if (failures <= 20) std::printf("FAILED %s\n", what.c_str());
+  if (failures <= 20) std::printf("FAILED %s\n", what().c_str());
 }
 
 // xorshift32; the same numbers on every platform.
@@ -99,21 +101,18 @@ struct Naive {
 
 Naive quantize_weights(const MatrixSpec& spec, const std::vector<float>& w, int64_t first_row, int64_t rows) {
   Naive out{std::vector<double>(w.size()), std::vector<float>(w.size(), 1.0f)};
-  for (int64_t n = first_row; n < first_row + rows; n++) {
-    for (int64_t k = 0; k < spec.cols; k++) {
-      const int64_t at = n * spec.cols + k;
-      if (spec.format == Format::fp32) {
-        out.codes[at] = w[at];
-      } else if (spec.group_size == 0) {
-        out.codes[at] = nearest(w[at], spec.format);
-      } else {
-        const int64_t group = spec.group_size > 0 ? spec.group_size : spec.cols;
-        const int64_t begin = k / group * group, end = std::min(begin + group, spec.cols);
-        out.scales[at] = spec.group_size == -2
-            ? absmax_scale(&w[first_row * spec.cols], rows * spec.cols, spec.format)
-            : absmax_scale(&w[n * spec.cols + begin], end - begin, spec.format);
-        out.codes[at] = quantized(w[at], out.scales[at], spec.format);
-      }
+  const int64_t begin = first_row * spec.cols, end = begin + rows * spec.cols;
+  if (spec.group_size == 0) {
+    for (int64_t i = begin; i < end; i++) out.codes[i] = spec.format == Format::fp32 ? w[i] : nearest(w[i], spec.format);
+    return out;
+  }
+  for (int64_t first = begin, last; first < end; first = last) {
+    const int64_t row_end = (first / spec.cols + 1) * spec.cols;
+    last = spec.group_size == -2 ? end : spec.group_size == -1 ? row_end : std::min(first + spec.group_size, row_end);
+    const float scale = absmax_scale(&w[first], last - first, spec.format);
+    for (int64_t i = first; i < last; i++) {
+      out.scales[i] = scale;
+      out.codes[i] = quantized(w[i], scale, spec.format);
     }
   }
   return out;
@@ -166,26 +165,30 @@ std::vector<float> check_matrix(const MatrixSpec& spec, Tier tier, kvant::Thread
     const float scale = !exact ? 1.0f
         : spec.activation_scale > 0 ? spec.activation_scale
                                     : absmax_scale(&x[t * cols], cols, Format::int8);
+    std::vector<double> input(cols);
+    for (int64_t k = 0; k < cols; k++) {
+      const float value = x[t * cols + k];
+      input[k] = spec.activation == Format::fp32 ? value
+          : exact ? quantized(value, scale, Format::int8) * scale
+                  : nearest(value, spec.activation);
+    }
     for (int64_t n = 0; n < rows; n++) {
       const Naive& part = n < first_part ? top : rest;
       double sum = bias[n], magnitude = std::fabs(bias[n]);
       for (int64_t k = 0; k < cols; k++) {
-        const float value = x[t * cols + k];
-        const double input = spec.activation == Format::fp32 ? value
-            : exact ? quantized(value, scale, Format::int8) * scale
-                    : nearest(value, spec.activation);
-        const double term = input * part.codes[n * cols + k] * part.scales[n * cols + k];
+        const double term = input[k] * part.codes[n * cols + k] * part.scales[n * cols + k];
         sum += term;
         magnitude += std::fabs(term);
       }
       const double got = y[t * (rows + 3) + n];
       // 1e-44: products of subnormal numbers.
-      check(std::fabs(got - sum) <= roundings * kRounding * magnitude + 1e-44,
-            name_of(*matrix, tokens) + " token " + std::to_string(t) + " feature " + std::to_string(n) + ": " +
-                std::to_string(got) + " for " + std::to_string(sum));
+      check(std::fabs(got - sum) <= roundings * kRounding * magnitude + 1e-44, [&] {
+        return name_of(*matrix, tokens) + " token " + std::to_string(t) + " feature " + std::to_string(n) + ": " +
+               std::to_string(got) + " for " + std::to_string(sum);
+      });
     }
     for (int64_t pad = rows; pad < rows + 3; pad++) {
-      check(y[t * (rows + 3) + pad] == -77.0f, name_of(*matrix, tokens) + " writes past the last feature");
+      check(y[t * (rows + 3) + pad] == -77.0f, [&] { return name_of(*matrix, tokens) + " writes past the last feature"; });
     }
   }
 
@@ -194,7 +197,7 @@ std::vector<float> check_matrix(const MatrixSpec& spec, Tier tier, kvant::Thread
       const std::vector<float> some(x.begin() + first * cols, x.begin() + (first + count) * cols);
       const std::vector<float> again = run(*matrix, some, count, bias.data(), first % (matrix->block_count() + 1));
       check(std::memcmp(again.data(), &y[first * (rows + 3)], again.size() * sizeof(float)) == 0,
-            name_of(*matrix, count) + " differs from the same tokens in a larger batch");
+            [&] { return name_of(*matrix, count) + " differs from the same tokens in a larger batch"; });
     }
   }
   return y;
@@ -240,8 +243,10 @@ void test_products(const std::vector<Tier>& tiers, kvant::ThreadPool& pool) {
         const std::vector<float> y = check_matrix(spec, tier, pool, Random{seed | 1});
         if (spec.activation == Format::int8) {
           if (best.empty()) best = y;
-          check(y == best, std::string("int8 activations: tier ") + kvant::tier_name(tier) + " differs from " +
-                               kvant::tier_name(tiers.front()));
+          check(y == best, [&] {
+            return std::string("int8 activations: tier ") + kvant::tier_name(tier) + " differs from " +
+                   kvant::tier_name(tiers.front());
+          });
         }
       }
     }

@@ -126,28 +126,34 @@ __m256i add_pairs(__m256i sum, __m256i pairs) {
 }
 
 struct Int8Codes {
-  struct Word {
-    __m256i code, magnitude;
+  struct Unit {
+    __m256i low, high, low_magnitude, high_magnitude;
   };
-  static constexpr int32_t kOffset = 0;  // taken off again in word()
-  template <int J>
-  static Word word(const uint8_t* codes) {
-    const __m256i code = _mm256_xor_si256(load_half(codes, J), _mm256_set1_epi8(static_cast<char>(0x80)));
-    return {code, _mm256_abs_epi8(code)};
+  static constexpr int32_t kOffset = 0;  // taken off again in unit()
+  static Unit unit(const uint8_t* codes) {
+    const __m256i offset = _mm256_set1_epi8(static_cast<char>(0x80));
+    const __m256i low = _mm256_xor_si256(load_half(codes, 0), offset), high = _mm256_xor_si256(load_half(codes, 1), offset);
+    return {low, high, _mm256_abs_epi8(low), _mm256_abs_epi8(high)};
   }
-  static __m256i dot(__m256i sum, const Word& w, __m256i x) {
-    return add_pairs(sum, _mm256_maddubs_epi16(w.magnitude, _mm256_sign_epi8(x, w.code)));
+  static __m256i dot(__m256i sum, const Unit& w, __m256i low, __m256i high) {
+    sum = add_pairs(sum, _mm256_maddubs_epi16(w.low_magnitude, _mm256_sign_epi8(low, w.low)));
+    return add_pairs(sum, _mm256_maddubs_epi16(w.high_magnitude, _mm256_sign_epi8(high, w.high)));
   }
 };
 
+// Two int16 sums of pairs of 4-bit codes still fit: 4 * 15 * 127 = 7620.
 struct Int4Codes {
-  using Word = __m256i;
+  struct Unit {
+    __m256i low, high;
+  };
   static constexpr int32_t kOffset = 8;
-  template <int J>
-  static Word word(const uint8_t* codes) {
-    return _mm256_and_si256(_mm256_srli_epi32(load_half(codes, 0), J * 4), _mm256_set1_epi8(15));
+  static Unit unit(const uint8_t* codes) {
+    const __m256i pairs = load_half(codes, 0), mask = _mm256_set1_epi8(15);
+    return {_mm256_and_si256(pairs, mask), _mm256_and_si256(_mm256_srli_epi32(pairs, 4), mask)};
   }
-  static __m256i dot(__m256i sum, Word w, __m256i x) { return add_pairs(sum, _mm256_maddubs_epi16(w, x)); }
+  static __m256i dot(__m256i sum, const Unit& w, __m256i low, __m256i high) {
+    return add_pairs(sum, _mm256_add_epi16(_mm256_maddubs_epi16(w.low, low), _mm256_maddubs_epi16(w.high, high)));
+  }
 };
 
 }  // namespace

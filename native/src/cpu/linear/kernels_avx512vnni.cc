@@ -113,25 +113,29 @@ struct NibbleWeights {
   }
 };
 
+struct Unit {
+  __m512i low, high;  // columns 0..3 and 4..7
+};
+
+__m512i dot_unit(__m512i sum, const Unit& w, __m512i x_low, __m512i x_high) {
+  return _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(sum, w.low, x_low), w.high, x_high);
+}
+
 struct Int8Codes {
-  using Word = __m512i;
+  using Unit = linear::Unit;
   static constexpr int32_t kOffset = 128;
-  template <int J>
-  static Word word(const uint8_t* codes) {
-    return load_line(codes, J);
-  }
-  static __m512i dot(__m512i sum, Word w, __m512i x) { return _mm512_dpbusd_epi32(sum, w, x); }
+  static Unit unit(const uint8_t* codes) { return {load_line(codes, 0), load_line(codes, 1)}; }
+  static __m512i dot(__m512i sum, const Unit& w, __m512i low, __m512i high) { return dot_unit(sum, w, low, high); }
 };
 
 struct Int4Codes {
-  using Word = __m512i;
+  using Unit = linear::Unit;
   static constexpr int32_t kOffset = 8;
-  template <int J>
-  static Word word(const uint8_t* codes) {
-    const __m512i pairs = load_line(codes, 0);
-    return _mm512_and_si512(J == 0 ? pairs : _mm512_srli_epi32(pairs, 4), _mm512_set1_epi8(15));
+  static Unit unit(const uint8_t* codes) {
+    const __m512i pairs = load_line(codes, 0), mask = _mm512_set1_epi8(15);
+    return {_mm512_and_si512(pairs, mask), _mm512_and_si512(_mm512_srli_epi32(pairs, 4), mask)};
   }
-  static __m512i dot(__m512i sum, Word w, __m512i x) { return _mm512_dpbusd_epi32(sum, w, x); }
+  static __m512i dot(__m512i sum, const Unit& w, __m512i low, __m512i high) { return dot_unit(sum, w, low, high); }
 };
 
 }  // namespace

@@ -12,66 +12,74 @@ constexpr size_t align(size_t bytes) { return (bytes + 63) / 64 * 64; }
 // Columns prepared at a time: a buffer that stays in the first-level cache, a multiple of kColumnUnit.
 constexpr int64_t kChunk = 512;
 
-void prepare_floats(const PackedLayout& layout, Format activation, const LinearKernels& kernels, const float* x, int64_t width,
-                    float* out) {
-  for (int64_t group = 0; group < layout.group_count; group++) {
-    const int64_t first = group * layout.group_cols;
-    const int64_t rest = layout.cols - first;
-    const int64_t columns = rest < layout.group_cols ? rest : layout.group_cols;
-    float* to = out + group * layout.group_stride * width;
-    for (int64_t k = 0; k < columns; k += kChunk) {
-      const int64_t size = columns - k < kChunk ? columns - k : kChunk;
-      const float* from = x + first + k;
-      float rounded[kChunk];
-      if (activation != Format::fp32) {
-        (activation == Format::bf16 ? kernels.round_bf16 : kernels.round_fp16)(from, size, rounded);
-        from = rounded;
-      }
-      if (width == 1) {
-        std::memcpy(to + k, from, static_cast<size_t>(size) * sizeof(float));
-      } else {
-        for (int64_t i = 0; i < size; i++) to[(k + i) * width] = from[i];
-      }
-    }
-    for (int64_t k = columns; k < layout.padded_group(group); k++) to[k * width] = 0;
-  }
-}
-
 int32_t sum_of(const int8_t* codes, int64_t count) {
   int32_t sum = 0;
   for (int64_t k = 0; k < count; k++) sum += codes[k];
   return sum;
 }
 
-void prepare_int8(const PackedLayout& layout, const LinearKernels& kernels, const float* x, float scale, int64_t width,
-                  int8_t* out, int32_t* sums) {
-  for (int64_t group = 0; group < layout.group_count; group++) {
+// Some tokens of one tile, a chunk of columns at a time, so that interleaved lines are complete before they leave the cache.
+struct Part {
+  const PackedLayout& layout;
+  const LinearKernels& kernels;
+  const float* x;  // first token of the part
+  int64_t ldx;
+  int64_t count;  // tokens
+  int64_t width;  // of the tile
+
+  // Calls chunk(first column of x, columns of x, padded columns, padded column) over every group.
+  template <class Body>
+  void each_chunk(int64_t group, const Body& body) const {
     const int64_t first = group * layout.group_cols;
-    const int64_t rest = layout.cols - first;
-    const int64_t columns = rest < layout.group_cols ? rest : layout.group_cols;
+    const int64_t columns = layout.cols - first < layout.group_cols ? layout.cols - first : layout.group_cols;
     const int64_t padded = layout.padded_group(group);
-    int8_t* to = out + group * layout.group_stride * width;
-    int32_t sum = 0;
     for (int64_t k = 0; k < padded; k += kChunk) {
       const int64_t size = padded - k < kChunk ? padded - k : kChunk;
-      const int64_t given = columns - k < size ? columns - k : size;
-      alignas(64) int8_t codes[kChunk];
-      if (scale > 0) {
-        kernels.quantize(x + first + k, given, scale, max_value(Format::int8), codes);
-      } else {
-        std::memset(codes, 0, static_cast<size_t>(given));
-      }
-      std::memset(codes + given, 0, static_cast<size_t>(size - given));
-      sum += sum_of(codes, size);
-      if (width == 1) {
-        std::memcpy(to + k, codes, static_cast<size_t>(size));
-      } else {
-        for (int64_t i = 0; i < size; i += 4) std::memcpy(to + (k + i) * width, codes + i, 4);
-      }
+      body(first + k, columns - k < size ? columns - k : size, size, group * layout.group_stride + k);
     }
-    sums[group * width] = sum;
   }
-}
+
+  // out: padded column 0 of the first token.
+  void write_floats(Format activation, float* out) const {
+    const auto round = activation == Format::bf16 ? kernels.round_bf16 : kernels.round_fp16;
+    for (int64_t group = 0; group < layout.group_count; group++) {
+      each_chunk(group, [&](int64_t column, int64_t columns, int64_t padded, int64_t at) {
+        for (int64_t t = 0; t < count; t++) {
+          const float* from = x + t * ldx + column;
+          float rounded[kChunk];
+          if (activation != Format::fp32) {
+            round(from, columns, rounded);
+            from = rounded;
+          }
+          float* to = out + at * width + t;
+          for (int64_t k = 0; k < columns; k++) to[k * width] = from[k];
+          for (int64_t k = columns; k < padded; k++) to[k * width] = 0;
+        }
+      });
+    }
+  }
+
+  // scales: [count]; out: padded column 0 of the first token; sums: group 0 of the first token.
+  void write_int8(const float* scales, int8_t* out, int32_t* sums) const {
+    for (int64_t group = 0; group < layout.group_count; group++) {
+      for (int64_t t = 0; t < count; t++) sums[group * width + t] = 0;
+      each_chunk(group, [&](int64_t column, int64_t columns, int64_t padded, int64_t at) {
+        for (int64_t t = 0; t < count; t++) {
+          alignas(64) int8_t codes[kChunk];
+          std::memset(codes, 0, static_cast<size_t>(padded));
+          if (scales[t] > 0) kernels.quantize(x + t * ldx + column, columns, scales[t], max_value(Format::int8), codes);
+          sums[group * width + t] += sum_of(codes, padded);
+          int8_t* to = out + at * width + t * 4;
+          if (width == 1) {
+            std::memcpy(to, codes, static_cast<size_t>(padded));
+          } else {
+            for (int64_t k = 0; k < padded; k += 4) std::memcpy(to + k * width, codes + k, 4);
+          }
+        }
+      });
+    }
+  }
+};
 
 }  // namespace
 
@@ -89,20 +97,24 @@ PreparedLayout::PreparedLayout(const PackedLayout& layout, Format activation, in
 void prepare_activations(const PackedLayout& layout, Format activation, float static_scale, const LinearKernels& kernels,
                          const float* x, int64_t ldx, int64_t tokens, int64_t begin, int64_t end, uint8_t* prepared) {
   const PreparedLayout parts(layout, activation, tokens);
-  for (int64_t token = begin; token < end; token++) {
+  float* scales = reinterpret_cast<float*>(prepared + parts.scales);
+  int32_t* sums = reinterpret_cast<int32_t*>(prepared + parts.sums);
+  for (int64_t token = begin; token < end;) {
     const TokenTile tile = tile_of(token, tokens);
-    const int64_t in_tile = token - tile.first;
-    const float* row = x + token * ldx;
+    const int64_t in_tile = token - tile.first, tile_end = tile.first + tile.width;
+    const int64_t count = (tile_end < end ? tile_end : end) - token;
+    const Part part{layout, kernels, x + token * ldx, ldx, count, tile.width};
     const int64_t values = tile.first * layout.padded_cols;
-    if (activation != Format::int8) {
-      prepare_floats(layout, activation, kernels, row, tile.width, reinterpret_cast<float*>(prepared) + values + in_tile);
-      continue;
+    if (activation == Format::int8) {
+      for (int64_t t = token; t < token + count; t++) {
+        scales[t] = static_scale > 0 ? static_scale : kernels.absmax(x + t * ldx, layout.cols) / max_value(Format::int8);
+      }
+      part.write_int8(scales + token, reinterpret_cast<int8_t*>(prepared) + values + in_tile * 4,
+                      sums + tile.first * layout.group_count + in_tile);
+    } else {
+      part.write_floats(activation, reinterpret_cast<float*>(prepared) + values + in_tile);
     }
-    const float scale =
-        static_scale > 0 ? static_scale : kernels.absmax(row, layout.cols) / max_value(Format::int8);
-    reinterpret_cast<float*>(prepared + parts.scales)[token] = scale;
-    prepare_int8(layout, kernels, row, scale, tile.width, reinterpret_cast<int8_t*>(prepared) + values + in_tile * 4,
-                 reinterpret_cast<int32_t*>(prepared + parts.sums) + tile.first * layout.group_count + in_tile);
+    token += count;
   }
 }
 

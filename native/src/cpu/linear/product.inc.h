@@ -11,7 +11,7 @@
 // The tier defines
 //   struct Simd     Float, Int, kLanes, vectors(T) = V, and the operations used below
 //   Weights         static column<J>(codes) -> Float: column J of a unit of 8, first of its lanes at `codes`; kFactor
-//   Codes           static word<J>(codes) -> Word: columns 4J..4J+3 of a unit; dot(sum, Word, x); kOffset, added to codes
+//   Codes           static unit(codes) -> Unit: 8 columns; dot(sum, Unit, x of columns 0..3, of 4..7); kOffset of the codes
 template <class Simd>
 struct Tile {
   static constexpr int kVectorsPerBlock = static_cast<int>(kLinearBlock) / Simd::kLanes;
@@ -125,13 +125,13 @@ struct Int8Product {
   using Int = typename Simd::Int;
   static constexpr int64_t kUnitBytes = kColumnUnit * kLinearBlock * bits(F) / 8;
 
-  template <int T, int V, int J>
-  static inline __attribute__((always_inline)) void add_word(const uint8_t* const (&codes)[V], const int8_t* x, Int (&sum)[T][V]) {
-    typename Codes::Word w[V];
-    for (int v = 0; v < V; v++) w[v] = Codes::template word<J>(codes[v]);
+  template <int T, int V>
+  static inline __attribute__((always_inline)) void add_unit(const uint8_t* const (&codes)[V], const int8_t* x, Int (&sum)[T][V]) {
+    typename Codes::Unit w[V];
+    for (int v = 0; v < V; v++) w[v] = Codes::unit(codes[v]);
     for (int t = 0; t < T; t++) {
-      const Int value = Simd::splat_word(x + (J * T + t) * 4);
-      for (int v = 0; v < V; v++) sum[t][v] = Codes::dot(sum[t][v], w[v], value);
+      const Int low = Simd::splat_word(x + t * 4), high = Simd::splat_word(x + (T + t) * 4);
+      for (int v = 0; v < V; v++) sum[t][v] = Codes::dot(sum[t][v], w[v], low, high);
     }
   }
 
@@ -153,8 +153,7 @@ struct Int8Product {
       }
       const int64_t units = layout.padded_group(group) / kColumnUnit;
       for (int64_t unit = 0; unit < units; unit++, x += kColumnUnit * T) {
-        add_word<T, V, 0>(codes, x, sum);
-        add_word<T, V, 1>(codes, x, sum);
+        add_unit<T, V>(codes, x, sum);
         for (int v = 0; v < V; v++) {
           if (V == 1 || v % Tile<Simd>::kVectorsPerBlock == 0) prefetch_unit<Simd, F, T>(codes[v]);
           codes[v] += kUnitBytes;
