@@ -110,8 +110,8 @@ function libraryTokens(json: Json, added: readonly AddedToken[]): Json[] {
 }
 
 function checkedId(id: unknown, token: string, path: string): number {
-  if (typeof id === "number" && Number.isInteger(id) && id >= 0 && id < limit("vocabularySize")) return id;
-  const range = `0..${limit("vocabularySize") - 1}`;
+  if (typeof id === "number" && Number.isInteger(id) && id >= 0 && id < limit("vocabulary")) return id;
+  const range = `0..${limit("vocabulary") - 1}`;
   throw new KvantError(
     "CHECKPOINT_INVALID",
     `${path}: token ${JSON.stringify(token)} has id ${String(id)}, outside ${range}`,
