@@ -60,7 +60,9 @@ function modelTokens(json: Json, path: string): (string | undefined)[] {
       tokens.push(token);
     }
   } else if (isRecord(vocab)) {
-    for (const [token, id] of Object.entries(vocab)) tokens[checkedId(id, token, path)] = token;
+    const names = Object.keys(vocab);
+    tokens.length = names.length; // ids come in any order; without the length the array would turn into a hash map
+    for (const token of names) tokens[checkedId(vocab[token], token, path)] = token;
   } else {
     throw new KvantError("CHECKPOINT_INVALID", `${path}: model.vocab is neither an object nor a list`);
   }
