@@ -1,1 +1,18 @@
+export {
+  type CaseReport,
+  type CaseSetup,
+  type CaseStep,
+  type ConformanceCase,
+  runCase,
+} from "./conformance-case.ts";
+export {
+  type BackendFactory,
+  type ConformanceCheck,
+  type ConformanceSummary,
+  conformanceChecks,
+  runConformance,
+} from "./conformance-check.ts";
+export type { ErrorBudget } from "./error-budgets.ts";
+export { Random } from "./random.ts";
 export { type DriverRow, greedy, StepDriver } from "./step-driver.ts";
+export { type TinyDecoder, tinyDecoder, tinyDecoders } from "./tiny-decoder.ts";

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { KvantError } from "@kvant/core";
 import { weightBytes, weightFormatName } from "@kvant/formats";
 import type { CompileOptions, Executable, MemoryReport, WeightSource } from "../backend.ts";
@@ -68,8 +69,10 @@ export class ReferenceExecutable implements Executable {
     this.#checker.accept(inputs);
     const copy = copyInputs(inputs);
     this.#inFlight += 1;
-    const running = this.#tail.then(() => {
+    const running = this.#tail.then(async () => {
       try {
+        // A step takes a turn of the event loop: a caller that only awaits steps must not starve timers and sockets.
+        await nextTurn();
         return this.#run(copy);
       } finally {
         this.#inFlight -= 1;

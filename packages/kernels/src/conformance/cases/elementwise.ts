@@ -1,0 +1,108 @@
+import { parseWeightFormat } from "@kvant/formats";
+import type { ConformanceCase } from "../conformance-case.ts";
+import { exact, ropeBudget, siluMulBudget } from "../error-budgets.ts";
+import { casePlan, oneStep } from "./case-plan.ts";
+
+const widths = [2, 8, 33, 64, 172];
+
+/** embed, add, siluMul, rope and gatherRows. */
+export const elementwiseCases: readonly ConformanceCase[] = [
+  ...widths.flatMap((width) => (["fp32", "bf16", "fp16"] as const).map((format) => embedCase(width, format))),
+  ...widths.map(addCase),
+  ...widths.map(siluMulCase),
+  ...[2, 8, 10, 16, 32, 64, 80].flatMap((headDim) => [1, 3].map((heads) => ropeCase(headDim, heads))),
+  ...widths.map(gatherCase),
+];
+
+function embedCase(width: number, format: "fp32" | "bf16" | "fp16"): ConformanceCase {
+  return {
+    name: `embed ${format} [105, ${width}]`,
+    budget: exact,
+    exactPages: false,
+    setup() {
+      const plan = casePlan(width, { vocabSize: 105 });
+      const table = plan.weight(
+        {
+          name: "table",
+          class: "embedding",
+          rows: 105,
+          cols: width,
+          format: parseWeightFormat(format),
+          activation: undefined,
+        },
+        plan.random.normals(105 * width),
+      );
+      plan.builder.output(plan.builder.embed("out", table));
+      return oneStep(plan, 19, new Map());
+    },
+  };
+}
+
+function addCase(width: number): ConformanceCase {
+  return {
+    name: `add [7, ${width}]`,
+    budget: exact,
+    exactPages: false,
+    setup() {
+      const plan = casePlan(width);
+      const [x, y] = [plan.builder.input("x", width), plan.builder.input("y", width)];
+      plan.builder.output(plan.builder.add("out", x, y));
+      return oneStep(
+        plan,
+        7,
+        new Map([[x, plan.random.normals(7 * width)] as const, [y, plan.random.normals(7 * width)] as const]),
+      );
+    },
+  };
+}
+
+function siluMulCase(width: number): ConformanceCase {
+  return {
+    name: `siluMul [5, ${width}], gates from -100 to 100`,
+    budget: siluMulBudget,
+    exactPages: false,
+    setup() {
+      const plan = casePlan(width);
+      const [gate, up] = [plan.builder.input("gate", width), plan.builder.input("up", width)];
+      plan.builder.output(plan.builder.siluMul("out", gate, up));
+      const gates = plan.random.normals(5 * width, 2);
+      gates.set([-100, 100].slice(0, width));
+      return oneStep(plan, 5, new Map([[gate, gates] as const, [up, plan.random.normals(5 * width)] as const]));
+    },
+  };
+}
+
+function ropeCase(headDim: number, heads: number): ConformanceCase {
+  const width = headDim * heads;
+  return {
+    name: `rope [40, ${heads} x ${headDim}]`,
+    budget: ropeBudget,
+    exactPages: false,
+    setup() {
+      const plan = casePlan(headDim);
+      const x = plan.builder.input("x", width);
+      const rope = plan.builder.ropeTable({
+        inverseFrequencies: Float32Array.from({ length: headDim / 2 }, (_, i) => 10_000 ** ((-2 * i) / headDim)),
+        magnitude: 1.25,
+      });
+      plan.builder.output(plan.builder.rope("out", x, rope, headDim));
+      return oneStep(plan, 40, new Map([[x, plan.random.normals(40 * width)]]));
+    },
+  };
+}
+
+function gatherCase(width: number): ConformanceCase {
+  return {
+    name: `gatherRows [11, ${width}]`,
+    budget: exact,
+    exactPages: false,
+    setup() {
+      const plan = casePlan(width, { vocabSize: width });
+      const x = plan.builder.input("x", width);
+      const out = plan.builder.gatherRows("out", x);
+      plan.builder.output(out);
+      plan.builder.logits(out);
+      return oneStep(plan, 11, new Map([[x, plan.random.normals(11 * width)]]), { wants: "logits" });
+    },
+  };
+}

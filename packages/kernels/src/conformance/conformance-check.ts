@@ -1,0 +1,56 @@
+import type { Backend } from "../backend.ts";
+import type { CpuBackendOptions } from "../cpu/cpu-backend.ts";
+import { conformanceCases } from "./cases/index.ts";
+import { runCase } from "./conformance-case.ts";
+import { batchChecks } from "./properties/batch-invariance.ts";
+import { rejectionChecks } from "./properties/rejected-steps.ts";
+import { samplerChecks } from "./properties/sampler-equality.ts";
+import { inFlightChecks } from "./properties/steps-in-flight.ts";
+
+/** Makes the backend under test; properties vary the number of threads. */
+export type BackendFactory = (options?: CpuBackendOptions) => Backend;
+
+/** One thing a backend must do. */
+export interface ConformanceCheck {
+  readonly group: string;
+  readonly name: string;
+  /** Returns sentences about what is wrong; none when the backend conforms. */
+  run(create: BackendFactory): Promise<readonly string[]>;
+}
+
+/** The whole suite: cases against the reference, then properties. */
+export const conformanceChecks: readonly ConformanceCheck[] = [
+  ...conformanceCases.flatMap(({ op, cases }) =>
+    cases.map((each) => ({
+      group: op,
+      name: each.name,
+      run: async (create: BackendFactory) => (await runCase(each, create())).failures,
+    })),
+  ),
+  ...batchChecks,
+  ...inFlightChecks,
+  ...samplerChecks,
+  ...rejectionChecks,
+];
+
+export interface ConformanceSummary {
+  readonly passed: number;
+  readonly failures: readonly { readonly check: string; readonly sentences: readonly string[] }[];
+}
+
+/** Runs the whole suite without a test runner; `report` hears of every check. */
+export async function runConformance(
+  create: BackendFactory,
+  report: (check: string, sentences: readonly string[]) => void = () => undefined,
+): Promise<ConformanceSummary> {
+  let passed = 0;
+  const failures: { check: string; sentences: readonly string[] }[] = [];
+  for (const check of conformanceChecks) {
+    const name = `${check.group}: ${check.name}`;
+    const sentences = await check.run(create).catch((error: unknown) => [String(error)]);
+    report(name, sentences);
+    if (sentences.length === 0) passed += 1;
+    else failures.push({ check: name, sentences });
+  }
+  return { passed, failures };
+}

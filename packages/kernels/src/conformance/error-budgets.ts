@@ -1,0 +1,58 @@
+import type { ActivationFormatName, KvFormatName } from "@kvant/formats";
+
+/** How far a backend may be from the reference: largest difference over the largest magnitude of a buffer. */
+export interface ErrorBudget {
+  readonly limit: number;
+  readonly reason: string;
+}
+
+/** Nothing is rounded, or both sides round the same way. */
+export const exact: ErrorBudget = { limit: 0, reason: "copies and single roundings are exact" };
+
+export const siluMulBudget: ErrorBudget = {
+  limit: 2e-6,
+  reason: "a polynomial for the exponential with an error of a few units in the last place",
+};
+
+export const ropeBudget: ErrorBudget = {
+  limit: 4e-7,
+  reason: "sines and cosines of double angles, rounded to float32 once, then two products",
+};
+
+export const rmsNormBudget: ErrorBudget = {
+  limit: 2e-6,
+  reason: "a float32 sum of squares over the width, and a square root",
+};
+
+/** Linear ops by activation format; the weights' codes are exact in all of them. */
+export const linearBudgets: Readonly<Record<ActivationFormatName, ErrorBudget>> = {
+  fp32: { limit: 5e-6, reason: "float32 sums over up to 300 products in another order than the reference's doubles" },
+  bf16: { limit: 5e-6, reason: "activations round to bf16 on both sides alike; the sums are float32" },
+  fp16: { limit: 5e-6, reason: "activations round to fp16 on both sides alike; the sums are float32" },
+  int8: { limit: 2e-6, reason: "integer dot products are exact; scales and the sum over groups are float32" },
+  e4m3: { limit: 5e-6, reason: "activation codes are the same on both sides; the sums are float32" },
+};
+
+/** Attention by KV format. */
+export const attentionBudgets: Readonly<Record<KvFormatName, ErrorBudget>> = {
+  fp32: { limit: 1e-5, reason: "float32 dot products and a float32 softmax over up to 200 positions" },
+  bf16: { limit: 1e-5, reason: "as fp32: codes decode exactly" },
+  fp16: { limit: 1e-5, reason: "as fp32: codes decode exactly" },
+  e4m3: { limit: 1e-5, reason: "as fp32: codes decode exactly and scales enter once per token and head" },
+  e5m2: { limit: 1e-5, reason: "as fp32: codes decode exactly and scales enter once per token and head" },
+  int8: {
+    limit: 2e-2,
+    reason:
+      "the query is quantized to INT8 per head, 0.4 % of its largest value, which the softmax carries into the weights",
+  },
+};
+
+/** Two decoder layers: what the ops of a layer may add up to, by the coarsest rounding on the way. */
+export const decoderBudgets = {
+  float: { limit: 1e-4, reason: "some twenty ops of 1e-6 to 1e-5 each, with fp32 activations and KV" },
+  rounding: {
+    limit: 6e-2,
+    reason:
+      "a difference of one float32 rounding can move an activation or KV code to its neighbour, up to 1/256 of a head or token",
+  },
+} as const satisfies Record<string, ErrorBudget>;
