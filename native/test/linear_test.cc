@@ -5,16 +5,20 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "kvant/linear.h"
+#include "linear_naive.h"
 
 namespace {
 
 using kvant::Format;
 using kvant::MatrixSpec;
 using kvant::Tier;
+using namespace kvant_test;
 
 // Float products: each of K + G + 3 float32 roundings is at most 2^-24 of the sum of magnitudes. Integer sums are exact and
 // leave the roundings of the groups and of the last step.
@@ -22,100 +26,18 @@ constexpr double kRounding = 1.0 / (1 << 24);
 
 int failures = 0;
 
+void report(const char* what) {
+  static int before = 0;
+  std::printf("%s %s\n", failures == before ? "ok" : "FAILED", what);
+  before = failures;
+}
+
 // `what` is built only when the check fails.
 template <class What>
 void check(bool good, const What& what) {
   if (good) return;
   failures++;
   if (failures <= 20) std::printf("FAILED %s\n", what().c_str());
-}
-
-// xorshift32; the same numbers on every platform.
-struct Random {
-  uint32_t state;
-  uint32_t next() {
-    state ^= state << 13, state ^= state >> 17, state ^= state << 5;
-    return state;
-  }
-  float uniform() { return static_cast<float>(next() >> 8) / 8388608.0f - 1.0f; }
-};
-
-// All finite numbers of a small float format in ascending order of magnitude, from the definition.
-std::vector<double> magnitudes(int exponent_bits, int mantissa_bits, int count) {
-  std::vector<double> values;
-  const int bias = (1 << (exponent_bits - 1)) - 1;
-  for (int code = 0; code < count; code++) {
-    const int exponent = code >> mantissa_bits, mantissa = code & ((1 << mantissa_bits) - 1);
-    values.push_back(exponent == 0 ? std::ldexp(mantissa, 1 - bias - mantissa_bits)
-                                   : std::ldexp((1 << mantissa_bits) + mantissa, exponent - bias - mantissa_bits));
-  }
-  return values;
-}
-
-const std::vector<double>& grid(Format format) {
-  static const std::vector<double> e4m3 = magnitudes(4, 3, 127), e5m2 = magnitudes(5, 2, 124), e2m1 = magnitudes(2, 1, 8),
-                                   fp16 = magnitudes(5, 10, 0x7c00), bf16 = magnitudes(8, 7, 0x7f80);
-  switch (format) {
-    case Format::e4m3: return e4m3;
-    case Format::e5m2: return e5m2;
-    case Format::e2m1: return e2m1;
-    case Format::fp16: return fp16;
-    default: return bf16;
-  }
-}
-
-// Nearest number of the format; of two equally near the one with the even code.
-double nearest(float value, Format format) {
-  const std::vector<double>& values = grid(format);
-  const double magnitude = std::fabs(static_cast<double>(value));
-  const size_t above = std::lower_bound(values.begin(), values.end(), magnitude) - values.begin();
-  size_t code = above;
-  if (above == values.size()) {
-    code = above - 1;
-  } else if (above > 0) {
-    const double up = values[above] - magnitude, down = magnitude - values[above - 1];
-    if (down < up || (down == up && (above - 1) % 2 == 0)) code = above - 1;
-  }
-  return std::copysign(values[code], static_cast<double>(value));
-}
-
-double quantized(float value, float scale, Format format) {
-  if (scale == 0) return 0;
-  const float quotient = value / scale;
-  const float limit = kvant::max_value(format);
-  const float clamped = std::min(limit, std::max(-limit, quotient));
-  if (format == Format::int8 || format == Format::int4) return std::nearbyint(clamped);
-  return nearest(clamped, format);
-}
-
-float absmax_scale(const float* values, int64_t count, Format format) {
-  float largest = 0;
-  for (int64_t i = 0; i < count; i++) largest = std::max(largest, std::fabs(values[i]));
-  return largest / kvant::max_value(format);
-}
-
-struct Naive {
-  std::vector<double> codes;  // [rows, cols]
-  std::vector<float> scales;  // [rows, cols]
-};
-
-Naive quantize_weights(const MatrixSpec& spec, const std::vector<float>& w, int64_t first_row, int64_t rows) {
-  Naive out{std::vector<double>(w.size()), std::vector<float>(w.size(), 1.0f)};
-  const int64_t begin = first_row * spec.cols, end = begin + rows * spec.cols;
-  if (spec.group_size == 0) {
-    for (int64_t i = begin; i < end; i++) out.codes[i] = spec.format == Format::fp32 ? w[i] : nearest(w[i], spec.format);
-    return out;
-  }
-  for (int64_t first = begin, last; first < end; first = last) {
-    const int64_t row_end = (first / spec.cols + 1) * spec.cols;
-    last = spec.group_size == -2 ? end : spec.group_size == -1 ? row_end : std::min(first + spec.group_size, row_end);
-    const float scale = absmax_scale(&w[first], last - first, spec.format);
-    for (int64_t i = first; i < last; i++) {
-      out.scales[i] = scale;
-      out.codes[i] = quantized(w[i], scale, spec.format);
-    }
-  }
-  return out;
 }
 
 std::vector<float> run(const kvant::Matrix& matrix, const std::vector<float>& x, int64_t tokens, const float* bias,
@@ -251,7 +173,174 @@ void test_products(const std::vector<Tier>& tiers, kvant::ThreadPool& pool) {
       }
     }
   }
-  std::printf("ok every scheme, shape and tier is within its bound and batch-invariant\n");
+  // Rows so long that a batch is cut into parts.
+  for (const Scheme& scheme : {Scheme{Format::fp32, 0, Format::fp32, 0}, Scheme{Format::e4m3, 128, Format::bf16, 0},
+                               Scheme{Format::int4, 32, Format::int8, 0}}) {
+    for (Tier tier : tiers) {
+      check_matrix({20, 8200, scheme.format, scheme.group_size, scheme.activation, 0}, tier, pool, Random{seed});
+    }
+  }
+  report("every scheme, shape and tier is within its bound and batch-invariant");
+}
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+// Values that try rounding: ties between neighbours of the format, the neighbours themselves, subnormals, extremes.
+std::vector<float> hard_values(Format format, float largest) {
+  std::vector<float> values = {0.0f, -0.0f, 1e-45f, -1e-38f, largest, -largest};
+  if (format == Format::int8 || format == Format::int4) {
+    for (float value = -largest; value < largest; value += 0.25f) values.push_back(value);
+    return values;
+  }
+  const std::vector<double>& numbers = grid(format);
+  const size_t step = numbers.size() > 256 ? numbers.size() / 256 : 1;
+  for (size_t i = 0; i + 1 < numbers.size(); i += step) {
+    const float low = static_cast<float>(numbers[i]), middle = static_cast<float>((numbers[i] + numbers[i + 1]) / 2);
+    for (float value : {low, middle, std::nextafter(middle, 0.0f), std::nextafter(middle, kInfinity)}) {
+      values.push_back(i / step % 2 == 0 ? value : -value);
+    }
+  }
+  return values;
+}
+
+uint16_t half_code(double value, Format format) {
+  const std::vector<double>& numbers = grid(format);
+  const size_t code = std::lower_bound(numbers.begin(), numbers.end(), std::fabs(value)) - numbers.begin();
+  return static_cast<uint16_t>(code | (std::signbit(value) ? 0x8000u : 0u));
+}
+
+// Unit vectors as activations make the products show every held weight: y = code * scale, exactly.
+std::vector<float> held_weights(const kvant::Matrix& matrix) {
+  const int64_t rows = matrix.spec().rows, cols = matrix.spec().cols;
+  std::vector<float> units(static_cast<size_t>(cols * cols), 0.0f), weights(static_cast<size_t>(rows * cols));
+  for (int64_t k = 0; k < cols; k++) units[k * cols + k] = 1.0f;
+  const std::vector<float> y = run(matrix, units, cols, nullptr, 0);
+  for (int64_t n = 0; n < rows; n++) {
+    for (int64_t k = 0; k < cols; k++) weights[n * cols + k] = y[k * (rows + 3) + n];
+  }
+  return weights;
+}
+
+void test_codes(const std::vector<Tier>& tiers, kvant::ThreadPool& pool) {
+  Random random{77};
+  for (Format format : {Format::fp32, Format::bf16, Format::fp16, Format::int8, Format::int4, Format::e4m3, Format::e5m2,
+                        Format::e2m1}) {
+    for (int group : kvant::bits(format) > 8 ? std::vector<int>{0} : std::vector<int>{-1, -2, 32, 64, 128, 48, 7}) {
+      for (Format dtype : {Format::fp32, Format::bf16, Format::fp16}) {
+        const MatrixSpec spec{19, 172, format, group, Format::fp32, 0};
+        std::vector<float> w(static_cast<size_t>(spec.rows * spec.cols));
+        // The largest value alone makes the scale 1, so that ties stay ties.
+        const float limit = std::min(kvant::max_value(format), 60000.0f);
+        const std::vector<float> hard = hard_values(format == Format::fp32 ? Format::bf16 : format, limit);
+        for (size_t i = 0; i < w.size(); i++) {
+          const int64_t row = static_cast<int64_t>(i) / spec.cols;
+          if (row == 0) w[i] = 0.0f;
+          else if (row < 10) w[i] = static_cast<int64_t>(i) % spec.cols % 7 == 0 ? limit : hard[random.next() % hard.size()];
+          else w[i] = random.uniform() * static_cast<float>(row * row);
+          if (dtype != Format::fp32) w[i] = static_cast<float>(nearest(w[i], dtype));
+        }
+        std::vector<uint16_t> half(w.size());
+        for (size_t i = 0; dtype != Format::fp32 && i < w.size(); i++) half[i] = half_code(w[i], dtype);
+        const Naive naive = quantize_weights(spec, w, 0, spec.rows);
+        for (Tier tier : tiers) {
+          const auto matrix = kvant::make_matrix(spec, tier);
+          matrix->load_rows(0, spec.rows, dtype, dtype == Format::fp32 ? static_cast<const void*>(w.data()) : half.data(), pool);
+          const std::vector<float> held = held_weights(*matrix);
+          for (size_t i = 0; i < w.size(); i++) {
+            const float expected = static_cast<float>(naive.codes[i]) * naive.scales[i];
+            check(held[i] == expected, [&] {
+              return matrix->variant() + " holds " + std::to_string(held[i]) + " for " + std::to_string(w[i]) + ", not " +
+                     std::to_string(expected);
+            });
+          }
+        }
+      }
+    }
+  }
+  report("codes and scales are those of a naive quantizer");
+}
+
+void test_rounding_of_activations(const std::vector<Tier>& tiers, kvant::ThreadPool& pool) {
+  for (Format activation : {Format::bf16, Format::fp16}) {
+    std::vector<float> x = hard_values(activation, 65504.0f);
+    for (float value : {65519.0f, 65520.0f, -1e6f, 3.4028235e38f, kInfinity, -kInfinity, kNan}) x.push_back(value);
+    const float largest = static_cast<float>(grid(activation).back());
+    const float one = 1.0f;
+    for (Tier tier : tiers) {
+      const auto matrix = kvant::make_matrix({1, 1, Format::fp32, 0, activation, 0}, tier);
+      matrix->load_rows(0, 1, Format::fp32, &one, pool);
+      const std::vector<float> y = run(*matrix, x, static_cast<int64_t>(x.size()), nullptr, 0);
+      for (size_t i = 0; i < x.size(); i++) {
+        const float expected = std::isnan(x[i]) ? x[i]
+            : std::fabs(x[i]) > largest         ? std::copysign(largest, x[i])
+                                                : static_cast<float>(nearest(x[i], activation));
+        check(y[4 * i] == expected || (std::isnan(y[4 * i]) && std::isnan(expected)), [&] {
+          return matrix->variant() + " rounds " + std::to_string(x[i]) + " to " + std::to_string(y[4 * i]) + ", not " +
+                 std::to_string(expected);
+        });
+      }
+    }
+  }
+  report("activations round to nearest even and saturate");
+}
+
+void test_not_finite(const std::vector<Tier>& tiers, kvant::ThreadPool& pool) {
+  for (Tier tier : tiers) {
+    // One NaN and one infinite weight, in different groups of different rows; 2 rows x 64.
+    for (Format format : {Format::int8, Format::int4, Format::e4m3, Format::e5m2, Format::e2m1}) {
+      std::vector<float> w(128, 1.0f), x(64, 1.0f);
+      w[3] = kNan;
+      w[64 + 40] = kInfinity;
+      const auto matrix = kvant::make_matrix({2, 64, format, 32, Format::fp32, 0}, tier);
+      matrix->load_rows(0, 2, Format::fp32, w.data(), pool);
+      const std::vector<float> y = run(*matrix, x, 1, nullptr, 0);
+      if (format == Format::e4m3 || format == Format::e5m2) {
+        check(std::isnan(y[0]), [&] { return matrix->variant() + " loses a NaN weight"; });
+      } else {
+        check(std::fabs(y[0] - 63.0f) < 1e-3f, [&] { return matrix->variant() + " does not take a NaN weight for 0"; });
+      }
+      // It counts as the largest float32, and code times scale may round back up to infinity.
+      check(y[1] > 3e38f, [&] { return matrix->variant() + " does not saturate an infinite weight"; });
+    }
+    std::vector<float> w(8, 1.0f), x = {kNan, 1, -1, 127, 0.5f, 1.5f, kInfinity, 2};
+    const auto matrix = kvant::make_matrix({1, 8, Format::int8, -1, Format::int8, 1.0f}, tier);
+    matrix->load_rows(0, 1, Format::fp32, w.data(), pool);
+    const float sum = run(*matrix, x, 1, nullptr, 0)[0];
+    check(std::fabs(sum - (0 + 1 - 1 + 127 + 0 + 2 + 127 + 2)) < 1e-3f,
+          [&] { return matrix->variant() + " codes special activations to a sum of " + std::to_string(sum); });
+  }
+  report("NaN and infinity in weights and activations");
+}
+
+template <class Body>
+void check_refused(const char* expected, const Body& body) {
+  try {
+    body();
+  } catch (const std::invalid_argument& error) {
+    check(std::strstr(error.what(), expected) != nullptr,
+          [&] { return std::string("\"") + error.what() + "\" does not say \"" + expected + "\""; });
+    return;
+  }
+  check(false, [&] { return std::string("accepted, not refused with \"") + expected + "\""; });
+}
+
+void test_refusals(kvant::ThreadPool& pool) {
+  const auto make = [](MatrixSpec spec) { return [spec] { kvant::make_matrix(spec, Tier::scalar); }; };
+  check_refused("0 x 8", make({0, 8, Format::fp32, 0, Format::fp32, 0}));
+  check_refused("int8 weights with group size 0", make({8, 8, Format::int8, 0, Format::fp32, 0}));
+  check_refused("bf16 weights with group size 32", make({8, 8, Format::bf16, 32, Format::fp32, 0}));
+  check_refused("e4m3-channel x int8", make({8, 8, Format::e4m3, -1, Format::int8, 0}));
+  check_refused("int8-g32 x e4m3", make({8, 8, Format::int8, 32, Format::e4m3, 0}));
+  check_refused("activation scale -1", make({8, 8, Format::int8, -1, Format::int8, -1}));
+  check_refused("activation scale nan", make({8, 8, Format::int8, -1, Format::int8, kNan}));
+  check_refused("only int8 takes one", make({8, 8, Format::int8, -1, Format::bf16, 1}));
+  check_refused("int32 sums hold", make({1, 200000, Format::int8, -1, Format::int8, 0}));
+  const auto matrix = kvant::make_matrix({8, 8, Format::fp32, 0, Format::fp32, 0}, Tier::scalar);
+  const std::vector<float> w(64);
+  check_refused("rows 4 to 9 of a matrix of 8", [&] { matrix->load_rows(4, 5, Format::fp32, w.data(), pool); });
+  check_refused("a source of int8", [&] { matrix->load_rows(0, 8, Format::int8, w.data(), pool); });
+  report("impossible schemes and sources are refused by name");
 }
 
 }  // namespace
@@ -260,6 +349,10 @@ int main() {
   kvant::ThreadPool pool(2);
   const std::vector<Tier> tiers = kvant::present_tiers();
   for (Tier tier : tiers) std::printf("tier %s\n", kvant::tier_name(tier));
+  test_codes(tiers, pool);
+  test_rounding_of_activations(tiers, pool);
+  test_not_finite(tiers, pool);
+  test_refusals(pool);
   test_products(tiers, pool);
   if (failures > 0) std::printf("%d checks failed\n", failures);
   return failures == 0 ? 0 : 1;
