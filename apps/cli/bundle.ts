@@ -18,7 +18,15 @@ await build({
   target: "node20.19",
   conditions: ["@kvant/source"],
   // These find files beside themselves: the weights, the .proto files.
-  external: ["@kvant/tiny-model", "@kvant/proto", "@kvant/proto/*"],
+  external: [
+    "@kvant/tiny-model",
+    "@kvant/proto",
+    "@kvant/proto/*",
+    "@grpc/grpc-js",
+    "@grpc/proto-loader",
+    "@grpc/reflection",
+    "grpc-health-check",
+  ],
   // CommonJS dependencies inside an ES module bundle.
   banner: {
     js: [

@@ -149,18 +149,19 @@ describe("forks (n > 1)", () => {
     const child = sequence({ id: 2, prompt: run(1, 6), parent });
     scheduler.add(parent);
     scheduler.add(child);
-    const first = scheduler.next()!;
-    expect(show(first)).toEqual(["1@0+6!", "2@5+1!"]);
+    expect(show(scheduler.next())).toEqual(["1@0+6!"]);
+    expect(show(scheduler.next())).toEqual(["1@6+1!", "2@5+1!"]);
     expect(child.pendingCopies).toEqual([0, 2, 3]);
     kv.checkInvariant();
   });
 
-  test("wait until the parent's prompt is on its way", () => {
+  test("wait until earlier steps compute the whole prompt: page copies run before a step's writes", () => {
     const { scheduler } = setUp({ maxStepTokens: 4 });
     const parent = sequence({ id: 1, prompt: run(1, 6) });
     scheduler.add(parent);
     scheduler.add(sequence({ id: 2, prompt: run(1, 6), parent }));
     expect(show(scheduler.next())).toEqual(["1@0+4"]);
-    expect(show(scheduler.next())).toEqual(["1@4+2!", "2@5+1!"]);
+    expect(show(scheduler.next())).toEqual(["1@4+2!"]);
+    expect(show(scheduler.next())).toEqual(["1@6+1!", "2@5+1!"]);
   });
 });

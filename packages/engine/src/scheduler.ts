@@ -123,7 +123,7 @@ export class Scheduler {
     // Strictly in order: letting a short prompt pass a long one would starve the long one.
     while (budget > 0 && this.#waiting.length > 0) {
       const sequence = this.#waiting[0]!;
-      if (!this.#admit(sequence)) break;
+      if (!this.#admit(sequence, rows)) break;
       const tokenCount = Math.min(budget, sequence.uncomputedTokens);
       if (this.#extend(sequence, tokenCount)) schedule(sequence, tokenCount);
     }
@@ -178,7 +178,7 @@ export class Scheduler {
     return { sequence, start, tokenCount, samples };
   }
 
-  #admit(sequence: Sequence): boolean {
+  #admit(sequence: Sequence, rows: readonly BatchRow[]): boolean {
     const { parent } = sequence;
     if (this.#freeSlots.length === 0) return false;
     // A fork waits until its parent's prompt is on its way; should the parent be gone, the prefix cache has the pages.
@@ -188,7 +188,7 @@ export class Scheduler {
       parent.phase === "running" &&
       parent.outputIds.length === 0 &&
       sequence.outputIds.length === 0;
-    if (forks && parent.submittedTokens < parent.promptIds.length) return false;
+    if (forks && !isPromptSubmitted(parent, rows)) return false;
     if (forks) {
       const { tokenCount, appends } = this.#kv.fork(parent.id, sequence.id, sequence.promptIds.length - 1);
       this.#start(sequence, tokenCount, appends);
@@ -291,6 +291,12 @@ export class Scheduler {
     );
     this.#waiting.splice(index === -1 ? this.#waiting.length : index, 0, sequence);
   }
+}
+
+/** Whether steps before this one compute the whole prompt: a step copies pages before it writes any. */
+function isPromptSubmitted({ promptIds, submittedTokens, id }: Sequence, rows: readonly BatchRow[]): boolean {
+  const row = rows.find(({ sequence }) => sequence.id === id);
+  return (row?.start ?? submittedTokens) >= promptIds.length;
 }
 
 function kindOf(rows: readonly BatchRow[]): Batch["kind"] {
