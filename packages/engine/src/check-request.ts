@@ -23,6 +23,8 @@ export interface CheckedRequest {
   readonly priority: number;
   readonly salt: string | undefined;
   readonly deadlineMilliseconds: number | undefined;
+  /** Whether the output goes on where the prompt's text ends: its first space then counts. */
+  readonly continuesPrompt: boolean;
 }
 
 function invalid(field: string, value: unknown, wanted: string): KvantError {
@@ -102,6 +104,7 @@ export function checkRequest(request: GenerateRequest, promptIds: Int32Array, bo
       request.deadlineMilliseconds === undefined
         ? undefined
         : number("deadline", request.deadlineMilliseconds, 0, 0, Number.MAX_SAFE_INTEGER),
+    continuesPrompt: request.prompt.kind !== "chat",
   };
 }
 

@@ -29,7 +29,7 @@ export class Completion {
     this.index = index;
     this.#request = request;
     this.#tokenizer = tokenizer;
-    this.#decoder = tokenizer?.streamDecoder();
+    this.#decoder = tokenizer?.streamDecoder({ continuing: request.continuesPrompt });
     this.#stops = new StopMatcher(request.stop);
   }
 
