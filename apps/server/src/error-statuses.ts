@@ -91,10 +91,5 @@ export function publicMessage(error: unknown): string {
 export function errorBody(error: unknown): OpenAIErrorBody {
   const { type, code } = statusOf(errorCode(error));
   const field = error instanceof KvantError ? error.field : undefined;
-  return { error: { message: publicMessage(error), type, param: field === undefined ? null : snakeCase(field), code } };
-}
-
-/** The engine names fields as its own interface does (`maxTokens`); clients know them as `max_tokens`. */
-function snakeCase(field: string): string {
-  return field.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  return { error: { message: publicMessage(error), type, param: field ?? null, code } };
 }

@@ -10,7 +10,7 @@ export const samplingProperties = {
   top_p: Type.Optional(nullable(Type.Number({ exclusiveMinimum: 0, maximum: 1 }))),
   top_k: Type.Optional(nullable(Type.Integer({ minimum: -1, maximum: 2 ** 31 - 1, description: "0 or -1: off." }))),
   min_p: Type.Optional(nullable(Type.Number({ minimum: 0, maximum: 1 }))),
-  repetition_penalty: Type.Optional(nullable(Type.Number({ exclusiveMinimum: 0, maximum: 100 }))),
+  repetition_penalty: Type.Optional(nullable(Type.Number({ exclusiveMinimum: 0, maximum: 10 }))),
   frequency_penalty: Type.Optional(nullable(Type.Number({ minimum: -2, maximum: 2 }))),
   presence_penalty: Type.Optional(nullable(Type.Number({ minimum: -2, maximum: 2 }))),
   logit_bias: Type.Optional(
@@ -35,7 +35,7 @@ export const samplingProperties = {
   max_tokens: Type.Optional(nullable(Type.Integer({ minimum: 1 }))),
   n: Type.Optional(nullable(Type.Integer({ minimum: 1, maximum: limit("completionsPerRequest") }))),
   priority: Type.Optional(
-    nullable(Type.Integer({ minimum: -(2 ** 31), maximum: 2 ** 31 - 1, description: "Lower runs first." })),
+    nullable(Type.Integer({ minimum: -1_000_000, maximum: 1_000_000, description: "Lower runs first." })),
   ),
   cache_salt: Type.Optional(
     nullable(

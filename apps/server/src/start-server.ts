@@ -1,5 +1,6 @@
 import type { Engine } from "@kvant/engine";
 import { GenerationGate } from "./generation-gate.ts";
+import type { RunningGrpcServer } from "./grpc/grpc-server.ts";
 import { createHttpApp } from "./http/http-app.ts";
 import { closeHttp, httpUrl } from "./http/listening.ts";
 import type { HttpApp } from "./http/route-registration.ts";
@@ -51,10 +52,12 @@ export async function startServer(engine: Engine, options: ServerOptions = {}): 
     version,
     keepAliveMilliseconds: options.keepAliveMilliseconds ?? 5000,
   };
-  const app = await createHttpApp(context);
-  await app.listen({ host, port: options.port ?? 0 });
-  const grpc = await startGrpc(context, app, { ...options, host });
+  const { app, grpc } = await listen(context, { ...options, host }).catch((error: unknown) => {
+    metrics.stop();
+    throw error;
+  });
 
+  const hurry = new AbortController();
   const drain = async (): Promise<DrainReport> => {
     const running = context.gate.insideCount;
     const emptied = context.gate.empty(hurry.signal);
@@ -65,7 +68,6 @@ export async function startServer(engine: Engine, options: ServerOptions = {}): 
     context.logger.flush();
     return { running, ended };
   };
-  const hurry = new AbortController();
   let draining: Promise<DrainReport> | undefined;
   const drainWithin = async (limitMilliseconds: number) => {
     const timer = setTimeout(() => hurry.abort(), limitMilliseconds);
@@ -83,16 +85,17 @@ export async function startServer(engine: Engine, options: ServerOptions = {}): 
   };
 }
 
-async function startGrpc(context: ServerContext, app: HttpApp, options: ServerOptions & { readonly host: string }) {
-  if (options.grpcPort === undefined) return undefined;
-  // gRPC's modules take as long to load as all others together; who does not serve it does not wait for them.
-  const { startGrpcServer } = await import("./grpc/grpc-server.ts");
+async function listen(
+  context: ServerContext,
+  { host, port = 0, grpcPort, protoRoot }: ServerOptions & { readonly host: string },
+): Promise<{ app: HttpApp; grpc: RunningGrpcServer | undefined }> {
+  const app = await createHttpApp(context);
+  await app.listen({ host, port });
+  if (grpcPort === undefined) return { app, grpc: undefined };
   try {
-    return await startGrpcServer(context, {
-      host: options.host,
-      port: options.grpcPort,
-      protoRoot: options.protoRoot,
-    });
+    // gRPC's modules take as long to load as all others together; who does not serve it does not wait for them.
+    const { startGrpcServer } = await import("./grpc/grpc-server.ts");
+    return { app, grpc: await startGrpcServer(context, { host, port: grpcPort, protoRoot }) };
   } catch (error) {
     await app.close();
     throw error;
