@@ -18,7 +18,7 @@ export interface EngineOptions {
   readonly device?: string;
   /** Compute threads; default: the machine's cores. */
   readonly threads?: number;
-  /** Bytes for KV pages. Default: an eighth of the machine's memory, at most what all row slots can use and at most 1 GiB. */
+  /** Bytes for KV pages. Default: room for 16 whole contexts, at most a quarter of the machine's memory. */
   readonly kvMemoryBytes?: number;
   /** Pages instead of bytes, per layer group, the reserved one included. */
   readonly kvPages?: number;

@@ -4,9 +4,10 @@ import { pageLayout } from "@kvant/formats";
 import type { KvGroup } from "@kvant/kernels";
 import type { EngineOptions } from "./engine-options.ts";
 
-/** More than this by default would take memory from others for sequences that rarely come. */
-const defaultMostBytes = 1024 ** 3;
-const defaultShareOfMemory = 1 / 8;
+/** By default as many pages as this many whole contexts fill: enough for dozens of ordinary requests. */
+const defaultContexts = 16;
+/** By default at most this share of the machine's memory; pages take real memory only once they are written. */
+const defaultShareOfMemory = 1 / 4;
 
 export interface PageBudget {
   /** `[kvGroups]` pages of each group's pool, the reserved page 0 included. */
@@ -22,8 +23,8 @@ export interface PageBudgetOptions extends Pick<EngineOptions, "kvMemoryBytes" |
 }
 
 /**
- * How many pages each layer group gets: `kvPages`, or what fits `kvMemoryBytes`, or a share of the machine's memory but not
- * more than all row slots can fill and not less than one whole context. Groups get the same number of pages: a page of
+ * How many pages each layer group gets: `kvPages`, or what fits `kvMemoryBytes`, or room for 16 whole contexts (fewer when
+ * there are fewer row slots) within a quarter of the machine's memory. Groups get the same number of pages: a page of
  * every group is needed for the same run of tokens.
  * @throws KV_TOO_SMALL when not even two pages fit
  */
@@ -50,8 +51,8 @@ function pagesForBytes(
   maxRows: number,
 ): number {
   if (options.kvMemoryBytes !== undefined) return Math.floor(options.kvMemoryBytes / bytesPerPage);
-  const affordable = Math.floor(Math.min(defaultMostBytes, totalmem() * defaultShareOfMemory) / bytesPerPage);
-  return 1 + Math.max(contextPages, Math.min(affordable, contextPages * maxRows));
+  const affordable = Math.floor((totalmem() * defaultShareOfMemory) / bytesPerPage);
+  return 1 + Math.min(affordable, contextPages * Math.min(maxRows, defaultContexts));
 }
 
 export function groupPageBytes(group: KvGroup, pageTokens: number): number {
