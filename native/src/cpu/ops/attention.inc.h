@@ -223,12 +223,17 @@ struct TileRun {
             reinterpret_cast<const float*>(base + pages.v_scales) + index};
   }
 
-  void prefetch_block(int block) const {
+  // Inlined by force: GCC takes a function that only prefetches for one without effect and drops calls to it.
+  KVANT_INLINE void prefetch_block(int block) const {
     const Block<format> at = block_at(block);
     const int64_t bytes = static_cast<int64_t>(kBlock) * pages.head_dim * static_cast<int64_t>(sizeof(Code<format>));
     for (int64_t i = 0; i < bytes; i += 64) {
       __builtin_prefetch(reinterpret_cast<const char*>(at.k) + i);
       __builtin_prefetch(reinterpret_cast<const char*>(at.v) + i);
+    }
+    if (sizeof(Code<format>) == 1 && pages.k_static == nullptr) {
+      __builtin_prefetch(at.k_scales);
+      __builtin_prefetch(at.v_scales);
     }
   }
 
