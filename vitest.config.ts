@@ -25,6 +25,17 @@ export default defineConfig({
         ...shared,
         test: { name: "server", include: ["**/*.server.test.ts"], exclude, testTimeout: 120_000, hookTimeout: 120_000 },
       },
+      // The repository as a whole: its architecture, its documents, and every package from its tarball. Needs a build.
+      {
+        ...shared,
+        test: {
+          name: "packages",
+          include: ["scripts/**/*.test.ts"],
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+          maxConcurrency: 2,
+        },
+      },
       { ...shared, test: { name: "gpu", include: ["**/*.gpu.test.ts"], exclude, testTimeout: 300_000 } },
     ],
   },
