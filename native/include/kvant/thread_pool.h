@@ -26,4 +26,16 @@ class ThreadPool {
   State* state_;
 };
 
+// Keeps the workers of a pool awake from here to the end of the scope.
+class ThreadPoolStep {
+ public:
+  explicit ThreadPoolStep(ThreadPool& pool) : pool_(pool) { pool_.begin_step(); }
+  ~ThreadPoolStep() { pool_.end_step(); }
+  ThreadPoolStep(const ThreadPoolStep&) = delete;
+  ThreadPoolStep& operator=(const ThreadPoolStep&) = delete;
+
+ private:
+  ThreadPool& pool_;
+};
+
 }  // namespace kvant

@@ -1,10 +1,16 @@
 #include <napi.h>
 
+#include <memory>
 #include <string>
 #include <thread>
 
+#include "addon/executable.h"
+#include "addon/js_error.h"
+#include "addon/value_reader.h"
+#include "cpu/probe.h"
 #include "kvant/cuda.h"
 #include "kvant/tier.h"
+#include "plan/check_value.h"
 
 namespace kvant {
 namespace {
@@ -26,11 +32,7 @@ Napi::Value info(const Napi::CallbackInfo& call) {
   const auto tiers = present_tiers();
   Napi::Array names = Napi::Array::New(env, tiers.size());
   for (uint32_t i = 0; i < tiers.size(); i++) names.Set(i, tier_name(tiers[i]));
-  try {
-    result.Set("tier", tier_name(choose_tier("")));
-  } catch (const std::runtime_error& error) {
-    throw Napi::Error::New(env, error.what());
-  }
+  result.Set("tier", tier_name(with_js_errors(env, [] { return choose_tier(""); })));
   result.Set("tiers", names);
   result.Set("cores", std::thread::hardware_concurrency());
   result.Set("compiler", compiler_name());
@@ -39,9 +41,39 @@ Napi::Value info(const Napi::CallbackInfo& call) {
   return result;
 }
 
+// What one environment (main thread or worker) holds of the addon; there are no globals.
+struct Instance {
+  Napi::FunctionReference executable;
+};
+
+Napi::Value create_executable(const Napi::CallbackInfo& call) {
+  return call.Env().GetInstanceData<Instance>()->executable.New({call[0], call[1]});
+}
+
+Napi::Value probe(const Napi::CallbackInfo& call) {
+  const Napi::Env env = call.Env();
+  return with_js_errors(env, [&]() -> Napi::Value {
+    const auto count = [&](size_t position, const char* name) {
+      const int64_t value = to_integer(call[position], name);
+      check_range(name, value, 0, INT64_MAX);
+      return value;
+    };
+    const int64_t bytes = count(0, "bytes"), threads = count(1, "threads"), repeats = count(2, "repeats");
+    const auto rates = probe_read(static_cast<size_t>(bytes), threads, repeats);
+    Napi::Array result = Napi::Array::New(env, rates.size());
+    for (uint32_t i = 0; i < rates.size(); i++) result.Set(i, rates[i]);
+    return result;
+  });
+}
+
 Napi::Object load(Napi::Env env, Napi::Object exports) {
+  auto instance = std::make_unique<Instance>();
+  instance->executable = Napi::Persistent(Executable::define(env));
+  env.SetInstanceData(instance.release());
   exports.Set("abi", kAbi);
   exports.Set("info", Napi::Function::New(env, info, "info"));
+  exports.Set("createExecutable", Napi::Function::New(env, create_executable, "createExecutable"));
+  exports.Set("probeRead", Napi::Function::New(env, probe, "probeRead"));
   return exports;
 }
 

@@ -4,13 +4,12 @@
 #include <chrono>
 #include <cstring>
 #include <functional>
-#include <string>
 
 #include "cpu/page_memory.h"
 #include "cpu/read_streams.h"
 #include "kvant/thread_pool.h"
 #include "kvant/tier.h"
-#include "plan/error.h"
+#include "plan/check_value.h"
 
 namespace kvant {
 namespace {
@@ -31,21 +30,17 @@ ReadStreams widest_read() {
 
 }  // namespace
 
-std::vector<double> probe_read(size_t bytes, int threads, int repeats) {
+std::vector<double> probe_read(size_t bytes, int64_t threads, int64_t repeats) {
   constexpr size_t kPiece = size_t{1} << 20;  // one hand-out: four streams of 256 KiB
   constexpr size_t kLargest = size_t{1} << 40;
-  constexpr int kMostRepeats = 1000;
-  if (bytes < kPiece || bytes > kLargest) {
-    throw invalid("bytes is " + std::to_string(bytes) + ", must be " + std::to_string(kPiece) + " to " + std::to_string(kLargest));
-  }
-  if (repeats < 1 || repeats > kMostRepeats) {
-    throw invalid("repeats is " + std::to_string(repeats) + ", must be 1 to " + std::to_string(kMostRepeats));
-  }
+  check_range("bytes", static_cast<int64_t>(bytes), kPiece, kLargest);
+  check_range("repeats", repeats, 1, 1000);
+  check_range("threads", threads, 1, 1024);
   const int64_t pieces = static_cast<int64_t>(bytes / kPiece);
   const PageMemory memory(static_cast<size_t>(pieces) * kPiece, "the bandwidth probe");
-  ThreadPool pool(threads);
+  ThreadPool pool(static_cast<int>(threads));
   auto* const base = memory.as<uint8_t>();
-  pool.begin_step();
+  const ThreadPoolStep awake(pool);
   const auto touch = [&](int64_t begin, int64_t end, int) {
     std::memset(base + static_cast<size_t>(begin) * kPiece, 1, static_cast<size_t>(end - begin) * kPiece);
   };
@@ -59,13 +54,12 @@ std::vector<double> probe_read(size_t bytes, int threads, int repeats) {
     sum.fetch_xor(part, std::memory_order_relaxed);
   };
   std::vector<double> rates;
-  for (int i = 0; i < repeats; i++) {
+  for (int64_t i = 0; i < repeats; i++) {
     const auto start = std::chrono::steady_clock::now();
     pool.parallel_for(pieces, 1, std::ref(read_pieces));
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     rates.push_back(static_cast<double>(memory.bytes()) / seconds.count());
   }
-  pool.end_step();
   return rates;
 }
 

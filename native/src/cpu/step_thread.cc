@@ -1,0 +1,56 @@
+#include "cpu/step_thread.h"
+
+#include <exception>
+
+#include "cpu/thread_priority.h"
+
+namespace kvant {
+
+StepThread::StepThread(Run run, Answer answer)
+    : run_(std::move(run)), answer_(std::move(answer)), thread_([this] { work(); }) {}
+
+StepThread::~StepThread() { finish(); }
+
+void StepThread::submit(std::unique_ptr<StepJob> job) {
+  {
+    const std::lock_guard lock(mutex_);
+    queue_.push_back(std::move(job));
+  }
+  changed_.notify_one();
+}
+
+void StepThread::finish() { stop(false); }
+
+void StepThread::abandon() { stop(true); }
+
+void StepThread::stop(bool drop_queued) {
+  if (!thread_.joinable()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    if (drop_queued) queue_.clear();
+  }
+  changed_.notify_one();
+  thread_.join();
+}
+
+void StepThread::work() {
+  become_compute_thread("kvant-step");
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+    if (queue_.empty()) return;
+    std::unique_ptr<StepJob> job = std::move(queue_.front());
+    queue_.pop_front();
+    lock.unlock();
+    try {
+      run_(*job);
+    } catch (const std::exception& error) {
+      job->error = *error.what() == '\0' ? "the step failed without a message" : error.what();
+    }
+    answer_(std::move(job));
+    lock.lock();
+  }
+}
+
+}  // namespace kvant
