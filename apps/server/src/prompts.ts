@@ -1,8 +1,8 @@
 import { KvantError, limit } from "@kvant/core";
 import type { ChatMessage, ModelInfo, PromptInput } from "@kvant/engine";
 import type { ChatMessageBody } from "./chat-message-schema.ts";
-import { shorten } from "./request-schema.ts";
 import { checkTokenId } from "./sampling-request.ts";
+import { shorten } from "./schema-fault.ts";
 
 function refuse(field: string, message: string): never {
   throw new KvantError("REQUEST_INVALID", message, { field });

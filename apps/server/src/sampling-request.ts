@@ -1,7 +1,7 @@
 import { KvantError, limit } from "@kvant/core";
 import type { GenerateRequest, ModelInfo } from "@kvant/engine";
-import { shorten } from "./request-schema.ts";
 import type { SamplingFields } from "./sampling-schema.ts";
+import { shorten } from "./schema-fault.ts";
 
 function refuse(field: string, value: unknown, expectation: string): never {
   throw new KvantError("REQUEST_INVALID", `${field} is ${shorten(value)}; ${expectation}`, { field });

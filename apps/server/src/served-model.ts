@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { KvantError } from "@kvant/core";
 import type { Engine, ModelInfo } from "@kvant/engine";
 import { readyModel } from "./metrics/engine-metrics.ts";
-import { shorten } from "./request-schema.ts";
+import { shorten } from "./schema-fault.ts";
 
 /** The engine's model under the name that clients use. */
 export class ServedModel {

@@ -1,8 +1,8 @@
 import { request as httpRequest } from "node:http";
 import { connect } from "node:net";
-import { describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { FakeEngine, type FakeEngineOptions } from "../testing/fake-engine.ts";
-import { serve } from "../testing/serving.ts";
+import { type Served, serve } from "../testing/serving.ts";
 
 const completions = "/v1/completions";
 const chat = "/v1/chat/completions";
@@ -18,9 +18,9 @@ interface ErrorAnswer {
 }
 
 /** route, body, status, `param`, parts of the message */
-type BadInput = readonly [route: string, body: unknown, status: number, param: string | null, ...parts: string[]];
+type BadInput = [route: string, body: unknown, status: number, param: string | null, ...parts: string[]];
 
-const badInputs: readonly BadInput[] = [
+const badInputs: BadInput[] = [
   // Prompts.
   [completions, {}, 400, "prompt", "prompt is missing"],
   [completions, { prompt: null }, 400, "prompt", "prompt is null", "a string, a list of strings"],
@@ -148,9 +148,15 @@ const badInputs: readonly BadInput[] = [
 ];
 
 describe("bad input", () => {
-  test.each(badInputs)("POST %s %j is refused with %i", async (route, body, status, param, ...parts) => {
-    const engine = new FakeEngine();
-    await using served = await serve(engine);
+  const engine = new FakeEngine();
+  let served: Served;
+  beforeAll(async () => {
+    served = await serve(engine);
+  });
+  afterAll(() => served[Symbol.asyncDispose]());
+
+  test.each(badInputs)("POST %s %j is refused with %i", async (...input: BadInput) => {
+    const [route, body, status, param, ...parts] = input;
     const answer = await served.post(route, body);
     const { error } = (await answer.json()) as ErrorAnswer;
     expect([answer.status, error.param]).toEqual([status, param]);

@@ -1,5 +1,5 @@
 import { KvantError } from "@kvant/core";
-import { shorten } from "../request-schema.ts";
+import { shorten } from "../schema-fault.ts";
 
 interface RefusedField {
   /** Values that ask for nothing and may pass. */
