@@ -46,7 +46,10 @@ export interface Executable {
   readonly plan: Plan;
   /** The kernel variant chosen per lowered op, e.g. `linear_int8-channel_int8_avx512vnni`. */
   readonly variants: readonly string[];
-  /** Quantizes (AbsMax) to the plan's format and packs. Throws TENSOR_SHAPE when the bytes do not match. */
+  /**
+   * Quantizes (AbsMax) to the plan's format and packs; once per weight, and every weight before the first step. Throws
+   * TENSOR_SHAPE when the bytes do not match.
+   */
   loadWeight(id: WeightId, source: WeightSource): void;
   /** Throws INVALID_ARGUMENT for inputs outside the compiled limits, naming value and limit; rejects with NATIVE_FAILED. */
   submit(inputs: StepInputs): Promise<StepOutputs>;

@@ -1,12 +1,12 @@
 import { KvantError } from "@kvant/core";
 import { weightFormatName } from "@kvant/formats";
 import type { CompileOptions, Executable, MemoryReport, WeightSource } from "../backend.ts";
-import type { BufferId, Plan, WeightId } from "../plan.ts";
+import type { BufferId, Plan, PlanWeight, WeightId } from "../plan.ts";
 import type { StepInputs, StepOutputs } from "../step.ts";
 import { StepChecker } from "../step-checker.ts";
 import { validatePlan } from "../validate-plan.ts";
 import { checkWeightBytes, weightValues } from "../weight-values.ts";
-import { type LoweredPlan, lowerPlan } from "./lowering/lower-plan.ts";
+import { type LoweredPlan, lowerPlan, type WeightPlace } from "./lowering/lower-plan.ts";
 import type { NativeAddon, NativeExecutable } from "./native-addon.ts";
 import { callNative, nativeError } from "./native-error.ts";
 import { nativeStep, stepOutputs } from "./native-step.ts";
@@ -20,7 +20,7 @@ export class CpuExecutable implements Executable {
   readonly #native: NativeExecutable;
   readonly #checker: StepChecker;
   readonly #missing: Set<WeightId>;
-  readonly #fusedVectors = new Map<number, Float32Array>(); // by native weight index
+  readonly #vectorParts = new Map<number, { readonly values: Float32Array; filled: number }>(); // by native weight index
   readonly #running = new Set<Promise<unknown>>();
   #closed = false;
 
@@ -50,16 +50,11 @@ export class CpuExecutable implements Executable {
     checkWeightBytes(weight, source);
     const place = this.#lowered.weightOf.get(id);
     if (place === undefined) return; // no op reads it
-    const { index, rowOffset, valueOffset } = place;
+    if (!this.#missing.has(id)) throw new KvantError("INVALID_ARGUMENT", `weight "${weight.name}" is already loaded`);
+    const { index, rowOffset } = place;
     const native = this.#lowered.native.weights[index]!;
-    if (native.kind === "vector" && native.cols !== weight.cols) {
-      const values = this.#fusedVectors.get(index) ?? new Float32Array(native.cols);
-      this.#fusedVectors.set(index, values);
-      values.set(weightValues(weight, source), valueOffset);
-      callNative(() => this.#native.loadWeight(index, 0, 1, "fp32", new Uint8Array(values.buffer)));
-    } else {
-      callNative(() => this.#native.loadWeight(index, rowOffset, weight.rows, source.dtype, source.data));
-    }
+    if (native.kind === "vector" && native.cols !== weight.cols) this.#loadVectorPart(weight, source, place);
+    else callNative(() => this.#native.loadWeight(index, rowOffset, weight.rows, source.dtype, source.data));
     this.#missing.delete(id);
   }
 
@@ -135,6 +130,18 @@ export class CpuExecutable implements Executable {
     this.#closed = true;
     await Promise.allSettled(this.#running);
     callNative(() => this.#native.close());
+  }
+
+  /** The addon takes a vector whole, so the parts of a fused one are gathered first. */
+  #loadVectorPart(weight: PlanWeight, source: WeightSource, { index, valueOffset }: WeightPlace): void {
+    const { cols } = this.#lowered.native.weights[index]!;
+    const gathered = this.#vectorParts.get(index) ?? { values: new Float32Array(cols), filled: 0 };
+    gathered.values.set(weightValues(weight, source), valueOffset);
+    gathered.filled += weight.cols;
+    this.#vectorParts.set(index, gathered);
+    if (gathered.filled < cols) return;
+    callNative(() => this.#native.loadWeight(index, 0, 1, "fp32", new Uint8Array(gathered.values.buffer)));
+    this.#vectorParts.delete(index);
   }
 
   #checkRows(id: BufferId, rows: number): void {

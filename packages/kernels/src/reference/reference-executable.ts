@@ -59,6 +59,9 @@ export class ReferenceExecutable implements Executable {
     this.#requireIdle("loadWeight");
     const weight = this.plan.weights[id];
     if (weight === undefined) throw new KvantError("INVALID_ARGUMENT", `plan "${this.plan.name}" has no weight ${id}`);
+    if (this.#weights[id] !== undefined) {
+      throw new KvantError("INVALID_ARGUMENT", `weight "${weight.name}" is already loaded`);
+    }
     this.#weights[id] = referenceWeight(weight, source);
   }
 
