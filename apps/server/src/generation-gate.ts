@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { type ErrorCode, errorCode, KvantError } from "@kvant/core";
 import type { Engine, GenerateEvent, GenerateRequest } from "@kvant/engine";
 import { statusOf } from "./error-statuses.ts";
@@ -40,6 +41,8 @@ export class GenerationGate {
   open(): Generation {
     if (this.#shut) throw new KvantError("SHUTTING_DOWN", "the server is draining and takes no new requests");
     const controller = new AbortController();
+    // Every prompt of the request listens; Node takes more than ten listeners for a leak.
+    setMaxListeners(0, controller.signal);
     this.#inside.add(controller);
     return {
       signal: controller.signal,

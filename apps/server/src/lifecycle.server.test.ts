@@ -18,18 +18,23 @@ describe("a server", () => {
   });
 
   test("that drains finishes what runs and refuses what comes", async () => {
-    const engine = new FakeEngine({ stepMilliseconds: 5 });
+    let release = () => {};
+    const holdUntil = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const engine = new FakeEngine({ holdUntil });
     await using served = await serve(engine, { grpcPort: 0 });
     using connection = await generationClient(served.server.grpcAddress, { from: "files" });
     const running = await served.post("/v1/completions", long);
     const overGrpc = connection.generate({ text: "x", stopping: { maxTokens: 60, ignoreEos: true } });
     await eventually("both requests", () => engine.stats().running === 2);
-    const drained = served.server.drain();
+    const drained = served.server.drain(600_000);
     const refused = await served.post("/v1/completions", long);
     expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "10"]);
     const ready = await served.get("/ready");
     expect([ready.status, await ready.json()]).toEqual([503, { status: "draining", engine: "ready" }]);
     expect((await served.get("/health")).status).toBe(200);
+    release();
     expect(eventData(await running.text()).at(-1)).toBe("[DONE]");
     expect((await overGrpc).at(-1)?.done?.usage?.completionTokens).toBe(60);
     expect(await drained).toEqual({ running: 2, ended: 0 });
@@ -37,18 +42,18 @@ describe("a server", () => {
   });
 
   test("ends what outlasts the drain's limit with an error event", async () => {
-    const engine = new FakeEngine({ stepMilliseconds: 20 });
+    const engine = new FakeEngine({ holdUntil: new Promise(() => {}) });
     await using served = await serve(engine);
-    const running = await served.post("/v1/completions", { ...long, max_tokens: 900 });
+    const running = await served.post("/v1/completions", long);
     expect(await served.server.drain(50)).toEqual({ running: 1, ended: 1 });
     expect(JSON.parse(eventData(await running.text()).at(-1) ?? "").error.code).toBe("shutting_down");
     expect(engine.stats().running).toBe(0);
   });
 
   test("closes at once in the middle of a drain, and closing again is harmless", async () => {
-    const engine = new FakeEngine({ stepMilliseconds: 20 });
+    const engine = new FakeEngine({ holdUntil: new Promise(() => {}) });
     await using served = await serve(engine);
-    const running = await served.post("/v1/completions", { ...long, max_tokens: 900 });
+    const running = await served.post("/v1/completions", long);
     const drained = served.server.drain(600_000);
     await served.server.close();
     expect((await drained).ended).toBe(1);

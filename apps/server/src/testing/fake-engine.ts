@@ -17,6 +17,8 @@ export interface FakeEngineOptions {
   readonly stepMilliseconds?: number;
   /** Milliseconds before the first token; default 0. */
   readonly prefillMilliseconds?: number;
+  /** Every request pauses after its first tokens until this resolves. */
+  readonly holdUntil?: Promise<void>;
   /** Every request ends with ENGINE_DIED after this many tokens. */
   readonly dieAfterTokens?: number;
   /** Requests held at once before QUEUE_FULL; default: the limit table's. */
@@ -95,6 +97,7 @@ export class FakeEngine implements Engine {
       yield* runFakeRequest(state, {
         stepMilliseconds: this.#options.stepMilliseconds ?? 0,
         prefillMilliseconds: this.#options.prefillMilliseconds ?? 0,
+        holdUntil: this.#options.holdUntil,
         dieAfterTokens: this.#options.dieAfterTokens,
         signal,
         onStep: (tokens) => this.#settleStep(tokens),

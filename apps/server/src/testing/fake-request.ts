@@ -13,6 +13,7 @@ export interface FakeRequest {
 export interface FakePace {
   readonly stepMilliseconds: number;
   readonly prefillMilliseconds: number;
+  readonly holdUntil: Promise<void> | undefined;
   readonly dieAfterTokens: number | undefined;
   readonly signal: AbortSignal | undefined;
   readonly onStep: (tokens: number) => void;
@@ -49,6 +50,8 @@ export async function* runFakeRequest(fake: FakeRequest, pace: FakePace): AsyncG
 
   while (branches.some((branch) => branch.finish === undefined) || gathered.size > 0) {
     throwIfEnded(fake, pace, started);
+    if (pace.holdUntil !== undefined && branches.some(({ drawn }) => drawn > 0))
+      await held(pace.holdUntil, pace.signal);
     await sleep(pace.stepMilliseconds, pace.signal);
     throwIfEnded(fake, pace, started);
     const elapsed = performance.now() - owedSince;
@@ -135,6 +138,13 @@ function throwIfEnded(fake: FakeRequest, { signal }: FakePace, started: number):
     fake.settled = true;
     throw new KvantError("DEADLINE_EXCEEDED", `the request took longer than ${deadlineMilliseconds} ms`);
   }
+}
+
+function held(until: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    signal?.addEventListener("abort", () => resolve(), { once: true });
+    until.then(resolve);
+  });
 }
 
 async function sleep(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
