@@ -1,9 +1,9 @@
 import { once } from "node:events";
-import { connect, type Socket } from "node:net";
 import { describe, expect, test } from "vitest";
+import { openStream } from "../testing/bare-stream.ts";
 import { FakeEngine } from "../testing/fake-engine.ts";
 import { openAiFaults, openAiSchemaAbsence } from "../testing/openai-schema.ts";
-import { eventData, eventually, type Served, serve } from "../testing/serving.ts";
+import { eventData, eventually, serve } from "../testing/serving.ts";
 
 const completions = "/v1/completions";
 const chat = "/v1/chat/completions";
@@ -26,18 +26,6 @@ async function chunksOf(answer: Response): Promise<Chunk[]> {
   const data = eventData(await answer.text());
   expect(data.at(-1)).toBe("[DONE]");
   return data.slice(0, -1).map((text) => JSON.parse(text));
-}
-
-/** A request over a bare socket, whose reading the test controls. */
-function openStream({ url }: Served, path: string, body: object): Socket {
-  const { hostname, port } = new URL(url);
-  const text = JSON.stringify(body);
-  const socket = connect(Number(port), hostname);
-  socket.write(
-    `POST ${path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: application/json\r\n` +
-      `content-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
-  );
-  return socket;
 }
 
 describe("a stream", () => {
@@ -172,35 +160,5 @@ describe("a stream", () => {
     await eventually("tokens", () => engine.stats().generationTokens > 2000);
     socket.destroy();
     await eventually("an idle engine", () => engine.stats().running === 0);
-  });
-
-  test("is one of 64 at once, a third of which leave, and the others get what they get alone", async () => {
-    const engine = new FakeEngine({ stepMilliseconds: 1 });
-    await using served = await serve(engine);
-    const body = (index: number) => ({
-      prompt: `prompt ${index}`,
-      max_tokens: 10 + ((index * 7) % 50),
-      temperature: 0,
-      ignore_eos: true,
-    });
-    const texts = await Promise.all(
-      Array.from({ length: 64 }, async (_, index) => {
-        if (index % 3 === 0) {
-          const socket = openStream(served, completions, { ...body(index), max_tokens: 900, stream: true });
-          await once(socket, "data");
-          socket.destroy();
-          return undefined;
-        }
-        const chunks = await chunksOf(await served.post(completions, { ...body(index), stream: true }));
-        return chunks.map(({ choices }) => choices[0]?.text ?? "").join("");
-      }),
-    );
-    await eventually("an idle engine", () => engine.stats().running === 0);
-    for (const [index, text] of texts.entries()) {
-      if (text === undefined) continue;
-      const { choices } = (await (await served.post(completions, body(index))).json()) as Chunk;
-      expect(text).toBe(choices[0]?.text);
-    }
-    expect(engine.abandoned).toBe(22);
   });
 });
