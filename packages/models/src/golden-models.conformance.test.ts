@@ -12,6 +12,7 @@ const fp32 = { weights: "fp32", kvFormat: "fp32" } as const;
 
 describe.each(availableBackends())("golden models on $name", ({ create, reason }) => {
   if (create === undefined) {
+    console.info(`SKIPPED: ${reason}`);
     test.skip(reason, () => undefined);
     return;
   }

@@ -20,6 +20,7 @@ const random = sharedData("models/tiny-random-llama-fp16");
 
 describe.each(availableBackends())("trained checkpoints on $name", ({ create, reason }) => {
   if (create === undefined) {
+    console.info(`SKIPPED: ${reason}`);
     test.skip(reason, () => undefined);
     return;
   }

@@ -8,5 +8,6 @@ const root = process.env.KVANT_SHARED ?? fileURLToPath(new URL("../../../../shar
 export function sharedData(path: string): { readonly folder: string | undefined; readonly reason: string } {
   const folder = join(root, "data", path);
   const present = existsSync(folder);
+  if (!present) console.info(`SKIPPED: ${folder} is absent`);
   return { folder: present ? folder : undefined, reason: present ? "" : `SKIPPED: ${folder} is absent` };
 }

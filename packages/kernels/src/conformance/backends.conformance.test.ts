@@ -7,6 +7,7 @@ const groups = [...new Set(conformanceChecks.map(({ group }) => group))];
 for (const { name, create, reason } of availableBackends()) {
   describe(name, () => {
     if (create === undefined) {
+      console.info(`SKIPPED: ${reason}`);
       test.skip(reason, () => undefined);
       return;
     }

@@ -3,6 +3,7 @@ import type { CpuBackendOptions } from "../cpu/cpu-backend.ts";
 import { conformanceCases } from "./cases/index.ts";
 import { runCase } from "./conformance-case.ts";
 import { batchChecks } from "./properties/batch-invariance.ts";
+import { pageMoveChecks } from "./properties/page-moves.ts";
 import { rejectionChecks } from "./properties/rejected-steps.ts";
 import { samplerChecks } from "./properties/sampler-equality.ts";
 import { inFlightChecks } from "./properties/steps-in-flight.ts";
@@ -28,6 +29,7 @@ export const conformanceChecks: readonly ConformanceCheck[] = [
     })),
   ),
   ...batchChecks,
+  ...pageMoveChecks,
   ...inFlightChecks,
   ...samplerChecks,
   ...rejectionChecks,

@@ -9,7 +9,7 @@ const widths = [2, 8, 33, 64, 172];
 export const elementwiseCases: readonly ConformanceCase[] = [
   ...widths.flatMap((width) => (["fp32", "bf16", "fp16"] as const).map((format) => embedCase(width, format))),
   ...widths.map(addCase),
-  ...widths.map(siluMulCase),
+  ...widths.flatMap((width) => [1, 20].map((deviation) => siluMulCase(width, deviation))),
   ...[2, 8, 10, 16, 32, 64, 80].flatMap((headDim) => [1, 3].map((heads) => ropeCase(headDim, heads))),
   ...widths.map(gatherCase),
 ];
@@ -56,18 +56,26 @@ function addCase(width: number): ConformanceCase {
   };
 }
 
-function siluMulCase(width: number): ConformanceCase {
+function siluMulCase(width: number, deviation: number): ConformanceCase {
   return {
-    name: `siluMul [5, ${width}], gates from -100 to 100`,
+    name: `siluMul [5, ${width}], gates of about ${deviation}`,
     budget: siluMulBudget,
     exactPages: false,
     setup() {
-      const plan = casePlan(width);
+      const plan = casePlan(width + deviation);
       const [gate, up] = [plan.builder.input("gate", width), plan.builder.input("up", width)];
       plan.builder.output(plan.builder.siluMul("out", gate, up));
-      const gates = plan.random.normals(5 * width, 2);
-      gates.set([-100, 100].slice(0, width));
-      return oneStep(plan, 5, new Map([[gate, gates] as const, [up, plan.random.normals(5 * width)] as const]));
+      const gates = plan.random.normals(5 * width, deviation);
+      const ups = plan.random.normals(5 * width);
+      if (deviation > 1) gates.set([-150, 120]); // past where the exponential overflows and underflows
+      return oneStep(
+        plan,
+        5,
+        new Map([
+          [gate, gates],
+          [up, ups],
+        ]),
+      );
     },
   };
 }
