@@ -19,10 +19,10 @@
 namespace kvant::KVANT_TIER {
 namespace {
 
-constexpr int kBlock = 16;
-static_assert(kBlock == kLanes, "a block's logits fill one vector");
+// Up to this many rows, decoding codes once per kRowBlock rows costs less than transposing keys.
 constexpr int kMaxDirectRows = 8;
-constexpr int kPrefetchBlocks = 2;
+// Two or three blocks of work take about as long as a miss to main memory with its page walk.
+constexpr int kPrefetchBlocks = 3;
 
 // Scratch of one call, each part 64-byte aligned. `width` is head_dim rounded up to whole vectors.
 struct Scratch {
@@ -53,134 +53,7 @@ KVANT_INLINE Scratch scratch_of(void* memory, int64_t rows, int64_t width) {
   return scratch;
 }
 
-// Sixteen stored positions of one KV head.
-template <Format format>
-struct Block {
-  const Code<format>*k, *v;         // [16, head_dim]
-  const float *k_scales, *v_scales;  // [16]
-};
-
-// Positions of a block, relative to its start.
-struct Range {
-  int begin, end;
-};
-
-// logits[r] = q[r] . k[j] for j in `seen`, 0 elsewhere, straight from the codes.
-template <Format format, int rows>
-KVANT_INLINE void dot_direct(const Code<format>* k, int head_dim, const float* q, int64_t width, Range seen, float* logits) {
-  Vec partial[rows][kBlock];
-  for (int j = 0; j < kBlock; j++) {
-    Vec sums[rows];
-    for (int r = 0; r < rows; r++) sums[r] = splat(0.0f);
-    if (j >= seen.begin && j < seen.end) {
-      const Code<format>* key = k + static_cast<int64_t>(j) * head_dim;
-      int d = 0;
-      for (; d + kLanes <= head_dim; d += kLanes) {
-        const Vec values = Codes<format>::decode(key + d);
-        for (int r = 0; r < rows; r++) sums[r] = fma(values, load(q + r * width + d), sums[r]);
-      }
-      if (d < head_dim) {
-        const Vec values = decode_upto<format>(key + d, head_dim - d);
-        for (int r = 0; r < rows; r++) sums[r] = fma(values, load(q + r * width + d), sums[r]);
-      }
-    }
-    for (int r = 0; r < rows; r++) partial[r][j] = sums[r];
-  }
-  for (int r = 0; r < rows; r++) store(logits + r * kBlock, row_sums(partial[r]));
-}
-
-// Decodes a block of keys to [width, 16]; positions outside `seen` become 0.
-template <Format format>
-KVANT_INLINE void transpose_keys(const Code<format>* k, int head_dim, Range seen, float* keys) {
-  for (int d = 0; d < head_dim; d += kLanes) {
-    Vec tile[kBlock];
-    for (int j = 0; j < kBlock; j++) {
-      const bool present = j >= seen.begin && j < seen.end;
-      tile[j] = present ? decode_upto<format>(k + static_cast<int64_t>(j) * head_dim + d, head_dim - d) : splat(0.0f);
-    }
-    transpose(tile);
-    for (int j = 0; j < kLanes; j++) store(keys + static_cast<int64_t>(d + j) * kBlock, tile[j]);
-  }
-}
-
-// The part of the lane tree under lane `lane`: sums over d = lane, lane + step, ... grouped as row_sums groups them.
-template <int rows, int lane, int step>
-KVANT_INLINE void dot_lanes(const float* keys, int64_t width, const float* q, Vec* sums) {
-  if constexpr (step == kLanes) {
-    for (int r = 0; r < rows; r++) sums[r] = splat(0.0f);
-    for (int64_t d = lane; d < width; d += kLanes) {
-      const Vec key = load(keys + d * kBlock);
-      for (int r = 0; r < rows; r++) sums[r] = fma(key, splat(q[r * width + d]), sums[r]);
-    }
-  } else {
-    Vec other[rows];
-    dot_lanes<rows, lane, 2 * step>(keys, width, q, sums);
-    dot_lanes<rows, lane + step, 2 * step>(keys, width, q, other);
-    for (int r = 0; r < rows; r++) sums[r] = sums[r] + other[r];
-  }
-}
-
-template <int rows>
-KVANT_INLINE void dot_transposed(const float* keys, int64_t width, const float* q, float* logits) {
-  Vec sums[rows];
-  dot_lanes<rows, 0, 1>(keys, width, q, sums);
-  for (int r = 0; r < rows; r++) store(logits + r * kBlock, sums[r]);
-}
-
-// One row's step of the online softmax over a block; leaves p * v_scale, 0 where nothing is seen.
-KVANT_INLINE void softmax_block(Vec k_factor, Vec v_factor, Range seen, const float* logits, float* top, float* fade,
-                                float* totals, float* p) {
-  const Mask visible = lanes_between(seen.begin, seen.end);
-  const Vec values = select(visible, load(logits) * k_factor, splat(-__builtin_inff()));
-  const float highest = largest(values);
-  const float before = *top, now = highest > before ? highest : before;
-  *fade = before == now ? 1.0f : first_lane(exp(splat(before - now)));
-  *top = now;
-  const Vec weights = exp(values - splat(now));
-  store(totals, fma(load(totals), splat(*fade), weights));
-  store(p, select(visible, weights * v_factor, splat(0.0f)));
-}
-
-// o[r] = o[r] * fade[r] + sum over j in `seen` of p[r, j] * v[j], for `vectors` vectors of head_dim from d on.
-template <Format format, int rows, int vectors>
-KVANT_INLINE void add_values(const Code<format>* v, int64_t stride, int64_t d, int64_t count, Range seen, const float* p,
-                             const float* fades, float* o, int64_t width) {
-  Vec sums[rows][vectors];
-  for (int r = 0; r < rows; r++) {
-    for (int c = 0; c < vectors; c++) sums[r][c] = load(o + r * width + d + c * kLanes) * splat(fades[r]);
-  }
-  for (int j = seen.begin; j < seen.end; j++) {
-    Vec values[vectors];
-    for (int c = 0; c < vectors; c++) {
-      values[c] = vectors > 1 ? Codes<format>::decode(v + j * stride + d + c * kLanes)
-                              : decode_upto<format>(v + j * stride + d, count);
-    }
-    for (int r = 0; r < rows; r++) {
-      const Vec weight = splat(p[r * kBlock + j]);
-      for (int c = 0; c < vectors; c++) sums[r][c] = fma(weight, values[c], sums[r][c]);
-    }
-  }
-  for (int r = 0; r < rows; r++) {
-    for (int c = 0; c < vectors; c++) store(o + r * width + d + c * kLanes, sums[r][c]);
-  }
-}
-
-template <Format format, int rows>
-void add_rows(const Code<format>* v, int64_t stride, int head_dim, Range seen, const float* p, const float* fades, float* o,
-              int64_t width) {
-  int d = 0;
-  for (; d + kValueBlock * kLanes <= head_dim; d += kValueBlock * kLanes) {
-    add_values<format, rows, kValueBlock>(v, stride, d, head_dim - d, seen, p, fades, o, width);
-  }
-  for (; d < head_dim; d += kLanes) add_values<format, rows, 1>(v, stride, d, head_dim - d, seen, p, fades, o, width);
-}
-
-template <Format format, int rows>
-void dot_rows(const Code<format>* k, int head_dim, const float* q, int64_t width, Range seen, float* logits) {
-  dot_direct<format, rows>(k, head_dim, q, width, seen, logits);
-}
-
-// Calls body with std::integral_constant-like `Rows<n>` for n = 1 .. kRowBlock.
+// Calls body with Rows<count>, so that the number of rows is a constant inside. 1 <= count <= kRowBlock.
 template <int n>
 struct Rows {
   static constexpr int count = n;
@@ -223,18 +96,12 @@ struct TileRun {
             reinterpret_cast<const float*>(base + pages.v_scales) + index};
   }
 
-  // Inlined by force: GCC takes a function that only prefetches for one without effect and drops calls to it.
-  KVANT_INLINE void prefetch_block(int block) const {
+  Ahead ahead_at(int block) const {
     const Block<format> at = block_at(block);
-    const int64_t bytes = static_cast<int64_t>(kBlock) * pages.head_dim * static_cast<int64_t>(sizeof(Code<format>));
-    for (int64_t i = 0; i < bytes; i += 64) {
-      __builtin_prefetch(reinterpret_cast<const char*>(at.k) + i);
-      __builtin_prefetch(reinterpret_cast<const char*>(at.v) + i);
-    }
-    if (sizeof(Code<format>) == 1 && pages.k_static == nullptr) {
-      __builtin_prefetch(at.k_scales);
-      __builtin_prefetch(at.v_scales);
-    }
+    const bool scales = sizeof(Code<format>) == 1 && pages.k_static == nullptr;
+    return {reinterpret_cast<const char*>(at.k), reinterpret_cast<const char*>(at.v),
+            scales ? reinterpret_cast<const char*>(at.k_scales) : nullptr, reinterpret_cast<const char*>(at.v_scales),
+            pages.head_dim * static_cast<int64_t>(sizeof(Code<format>))};
   }
 
   // What a token sees of a block.
@@ -246,7 +113,8 @@ struct TileRun {
   }
 
   void run(void* memory) const;
-  void run_block(int block, const Scratch& scratch) const;
+  void run_block(int block, const Ahead& ahead, const Scratch& scratch) const;
+  void softmax_rows(const Block<format>& stored, int first, int last, const Range* seen, const Scratch& scratch) const;
   void load_queries(const Scratch& scratch) const;
   void write_out(const Scratch& scratch) const;
 };
@@ -283,31 +151,8 @@ void TileRun<format>::write_out(const Scratch& scratch) const {
 }
 
 template <Format format>
-void TileRun<format>::run_block(int block, const Scratch& scratch) const {
-  // Positions are consecutive, so the tokens that see the block are consecutive too.
-  int first = 0, last = tile.token_count;
-  while (seen_by(first, block).begin >= kBlock || seen_by(first, block).end <= 0) first++;
-  while (seen_by(last - 1, block).begin >= kBlock || seen_by(last - 1, block).end <= 0) last--;
-  const Range any = {seen_by(first, block).begin, seen_by(last - 1, block).end};
-  const int row_begin = first * group(), row_end = last * group();
-  const Block<format> stored = block_at(block);
-  const int64_t w = width();
-
-  const bool direct = row_end - row_begin <= kMaxDirectRows;
-  if (!direct) transpose_keys<format>(stored.k, head_dim(), any, scratch.keys);
-  for (int row = row_begin; row < row_end; row += kRowBlock) {
-    with_rows(row_end - row < kRowBlock ? row_end - row : kRowBlock, [&](auto rows) {
-      constexpr int count = decltype(rows)::count;
-      const float* q = scratch.q + row * w;
-      float* logits = scratch.logits + row * kBlock;
-      if (direct) {
-        dot_rows<format, count>(stored.k, head_dim(), q, w, any, logits);
-      } else {
-        dot_transposed<count>(scratch.keys, w, q, logits);
-      }
-    });
-  }
-
+void TileRun<format>::softmax_rows(const Block<format>& stored, int first, int last, const Range* seen,
+                                   const Scratch& scratch) const {
   Vec k_factor = splat(args.scale), v_factor = splat(1.0f);
   if constexpr (sizeof(Code<format>) == 1) {
     if (pages.k_static != nullptr) {
@@ -319,38 +164,65 @@ void TileRun<format>::run_block(int block, const Scratch& scratch) const {
       v_factor = load(stored.v_scales);
     }
   }
-  for (int row = row_begin; row < row_end; row++) {
-    softmax_block(k_factor, v_factor, seen_by(row / group(), block), scratch.logits + row * kBlock, scratch.tops + row,
-                  scratch.fades + row, scratch.totals + row * kBlock, scratch.p + row * kBlock);
+  for (int t = first, row = first * group(); t < last; t++) {
+    for (int g = 0; g < group(); g++, row++) {
+      softmax_block(k_factor, v_factor, seen[t], scratch.logits + row * kBlock, scratch.tops + row, scratch.fades + row,
+                    scratch.totals + row * kBlock, scratch.p + row * kBlock);
+    }
   }
+}
 
-  if (!direct) {
-    for (int j = any.begin; j < any.end; j++) {
-      for (int d = 0; d < head_dim(); d += kLanes) {
-        const Code<format>* from = stored.v + static_cast<int64_t>(j) * head_dim() + d;
-        store(scratch.values + j * w + d, decode_upto<format>(from, head_dim() - d));
-      }
-    }
+template <Format format>
+void TileRun<format>::run_block(int block, const Ahead& ahead, const Scratch& scratch) const {
+  // Positions are consecutive, so the tokens that see the block are consecutive too.
+  Range seen[kAttentionTileTokens];
+  int first = tile.token_count, last = 0;
+  for (int t = 0; t < tile.token_count; t++) {
+    seen[t] = seen_by(t, block);
+    if (seen[t].begin >= seen[t].end) continue;
+    if (first > t) first = t;
+    last = t + 1;
   }
-  for (int row = row_begin; row < row_end;) {
-    const Range seen = seen_by(row / group(), block);
-    int count = 1;
-    while (count < kRowBlock && row + count < row_end) {
-      const Range next = seen_by((row + count) / group(), block);
-      if (next.begin != seen.begin || next.end != seen.end) break;
-      count++;
-    }
-    with_rows(count, [&](auto rows) {
-      constexpr int n = decltype(rows)::count;
-      const float *p = scratch.p + row * kBlock, *fades = scratch.fades + row;
-      float* o = scratch.o + row * w;
+  const Range any = {seen[first].begin, seen[last - 1].end};
+  const int row_begin = first * group(), row_end = last * group();
+  const Block<format> stored = block_at(block);
+  const int64_t w = width();
+
+  const bool direct = row_end - row_begin <= kMaxDirectRows;
+  if (!direct) {
+    ahead.prefetch(0, kBlock);
+    transpose_keys<format>(stored.k, head_dim(), any, scratch.keys);
+    decode_values<format>(stored.v, head_dim(), any, w, scratch.values);
+  }
+  for (int row = row_begin; row < row_end; row += kRowBlock) {
+    with_rows(row_end - row < kRowBlock ? row_end - row : kRowBlock, [&](auto rows) {
+      constexpr int count = decltype(rows)::count;
+      const float* q = scratch.q + row * w;
+      float* logits = scratch.logits + row * kBlock;
       if (direct) {
-        add_rows<format, n>(stored.v, head_dim(), head_dim(), seen, p, fades, o, w);
+        dot_direct<format, count>(stored.k, head_dim(), q, w, any, row == row_begin ? ahead : Ahead{}, logits);
       } else {
-        add_rows<Format::fp32, n>(scratch.values, w, static_cast<int>(w), seen, p, fades, o, w);
+        dot_transposed<count>(scratch.keys, w, q, logits);
       }
     });
-    row += count;
+  }
+  softmax_rows(stored, first, last, seen, scratch);
+  for (int t = first; t < last;) {  // tokens that see the same part of the block go together
+    int end = t + 1;
+    while (end < last && seen[end].begin == seen[t].begin && seen[end].end == seen[t].end) end++;
+    for (int row = t * group(); row < end * group(); row += kRowBlock) {
+      with_rows(end * group() - row < kRowBlock ? end * group() - row : kRowBlock, [&](auto rows) {
+        constexpr int count = decltype(rows)::count;
+        const float *p = scratch.p + row * kBlock, *fades = scratch.fades + row;
+        float* o = scratch.o + row * w;
+        if (direct) {
+          add_rows<format, count>(stored.v, head_dim(), head_dim(), seen[t], p, fades, o, w);
+        } else {
+          add_rows<Format::fp32, count>(scratch.values, w, static_cast<int>(w), seen[t], p, fades, o, w);
+        }
+      });
+    }
+    t = end;
   }
 }
 
@@ -362,8 +234,7 @@ void TileRun<format>::run(void* memory) const {
   const int last_block = (first_position + tile.token_count - 1) / kBlock;
   int block = pages.window > 0 && first_position >= pages.window ? (first_position - pages.window + 1) / kBlock : 0;
   for (; block <= last_block; block++) {
-    if (block + kPrefetchBlocks <= last_block) prefetch_block(block + kPrefetchBlocks);
-    run_block(block, scratch);
+    run_block(block, block + kPrefetchBlocks <= last_block ? ahead_at(block + kPrefetchBlocks) : Ahead{}, scratch);
   }
   write_out(scratch);
 }

@@ -9,6 +9,7 @@
 #include "cpu/simd/codes.inc.h"
 #include "cpu/ops/elementwise.inc.h"
 #include "cpu/ops/kv_store.inc.h"
+#include "cpu/ops/attention_block.inc.h"
 #include "cpu/ops/attention.inc.h"
 
 namespace kvant::KVANT_TIER {

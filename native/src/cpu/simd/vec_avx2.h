@@ -14,6 +14,7 @@ constexpr int kLanes = 16;
 // 4 x 2 sums, two values and a weight fill 11 of 16 registers.
 constexpr int kRowBlock = 4;
 constexpr int kValueBlock = 1;
+constexpr int kKeyBlock = 1;
 
 struct Vec {
   __m256 low, high;

@@ -20,9 +20,11 @@ namespace kvant::avx512vnni {
 namespace {
 
 constexpr int kLanes = 16;
-// 4 x 4 sums, four values and a weight stay within 32 registers.
+// Rows of queries that share one load of keys or values, value vectors per row, and keys per row: 4 x 4 sums, four operands
+// and a broadcast stay within 32 registers.
 constexpr int kRowBlock = 4;
 constexpr int kValueBlock = 4;
+constexpr int kKeyBlock = 4;
 
 struct Vec {
   __m512 v;

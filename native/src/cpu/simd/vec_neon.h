@@ -14,6 +14,7 @@ constexpr int kLanes = 16;
 // 4 x 4 sums, four values and a weight stay within 32 registers.
 constexpr int kRowBlock = 4;
 constexpr int kValueBlock = 1;
+constexpr int kKeyBlock = 1;
 
 struct Vec {
   float32x4_t v[4];

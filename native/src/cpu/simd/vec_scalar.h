@@ -15,9 +15,10 @@ namespace kvant::scalar {
 namespace {
 
 constexpr int kLanes = 16;
-// Rows of queries that share one load of a key or value vector, and value vectors a row keeps in registers.
+// Rows of queries that share one load of keys or values, value vectors a row keeps in registers, and keys it keeps.
 constexpr int kRowBlock = 2;
 constexpr int kValueBlock = 1;
+constexpr int kKeyBlock = 1;
 
 struct Vec {
   float lane[kLanes];
