@@ -1,5 +1,5 @@
 // Builds dist/kvant.node with CMake. Options:
-//   --test               build and run the C++ tests
+//   --test               build, run the C++ tests, then those of the addon
 //   --sanitize=KIND      address, undefined or thread: build in build-KIND and run the C++ tests; dist stays as it is
 //   --force              build even when nothing changed
 // KVANT_NATIVE_BUILD_DIR moves the build tree. CXX names the compiler.
@@ -167,12 +167,16 @@ function main() {
     run(cmake, ["--build", buildFolder, "--target", "kvant_tests", ...jobs]);
     run("ctest", ["--test-dir", buildFolder, "--output-on-failure"]);
   }
-  if (sanitize !== undefined || fresh) return;
+  if (sanitize !== undefined) return;
+  if (!fresh) install(join(buildFolder, "kvant.node"), output, stamp);
+  if (values.test === true) run(process.execPath, ["--test", "test/"]);
+}
 
-  // Renamed into place: a process that has the old file mapped keeps it.
+function install(built, output, stamp) {
   mkdirSync(dirname(output), { recursive: true });
   const partial = `${output}.${process.pid}`;
-  copyFileSync(join(buildFolder, "kvant.node"), partial);
+  copyFileSync(built, partial);
+  // Renamed into place: a process that has the old file mapped keeps it.
   renameSync(partial, output);
   writeFileSync(`${output}.stamp`, stamp);
   console.log("native: built dist/kvant.node");

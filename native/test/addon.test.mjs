@@ -44,7 +44,7 @@ test("logits do not depend on tier rounding beyond 1e-5, nor at all on threads a
     chunked.close();
   }
   for (const logits of results) {
-    logits.forEach((value, i) => assert.ok(Math.abs(value - results[0][i]) < 1e-5));
+    assert.ok(logits.every((value, i) => Math.abs(value - results[0][i]) < 1e-5));
     assert.ok(logits.every(Number.isFinite));
   }
 });
@@ -115,7 +115,10 @@ test("steps outside the limits are refused with value and limit", async () => {
   refuse(rowStep(0, 0, Array(33).fill(0), want.logits), /logit rows is 33, must be 0 to 32/);
   refuse(rowStep(0, 0, [1], 9), /want is 9/);
   refuse(rowStep(0, 0, [1], want.score), /targets.length is 0/);
-  refuse({ ...rowStep(0, 0, [1], want.nothing), pageAppends: Int32Array.of(0, 0, 0, 9) }, /page append is 9, must be 0 to 8/);
+  refuse(
+    { ...rowStep(0, 0, [1], want.nothing), pageAppends: Int32Array.of(0, 0, 0, 9) },
+    /page append is 9, must be 0 to 8/,
+  );
   refuse({ ...rowStep(0, 0, [1], want.nothing), pageCopies: Int32Array.of(0, 0, 1) }, /page copy is 0, must be 1 to 8/);
   refuse({ ...emptyStep, rowStarts: new Int32Array(0) }, /rowStarts.length is 0, must be 1/);
   refuse({ ...emptyStep, rowSlots: [0] }, /step.rowSlots must be a Int32Array/);
@@ -198,7 +201,10 @@ test("the event loop stays for steps in flight and ends without them", () => {
 });
 
 test("the process may exit with steps in flight", () => {
-  for (const end of ["process.exit(7)", "process.exitCode = 7; process.emitWarning = undefined; process.reallyExit(7)"]) {
+  for (const end of [
+    "process.exit(7)",
+    "process.exitCode = 7; process.emitWarning = undefined; process.reallyExit(7)",
+  ]) {
     const ended = run(`
       const executable = tinyExecutable();
       for (let i = 0; i < 50; i++) executable.submit(rowStep(0, 0, [1, 2, 3, 4], 2), () => {});
@@ -243,12 +249,14 @@ test("workers have executables of their own and may be terminated in the middle 
   const url = new URL(`data:text/javascript,${encodeURIComponent(source)}`);
   const executable = tinyExecutable();
   const { sampledIds } = await submit(executable, rowStep(0, 0, [1, 2, 3], want.sample));
-  const workers = [0, 1].map(() => new Worker(url, { workerData: { url: new URL("./tiny-plan.mjs", import.meta.url).href } }));
-  for (const worker of workers) {
+  const workerData = { url: new URL("./tiny-plan.mjs", import.meta.url).href };
+  const firstIds = [0, 1].map(async () => {
+    const worker = new Worker(url, { workerData });
     const first = await new Promise((resolve, reject) => worker.once("message", resolve).once("error", reject));
-    assert.equal(first, sampledIds[0]);
     await worker.terminate();
-  }
+    return first;
+  });
+  assert.deepEqual(await Promise.all(firstIds), [sampledIds[0], sampledIds[0]]);
   executable.close();
 });
 

@@ -52,7 +52,8 @@ export const options = { maxRows: 4, maxTokens: 64, maxLogitRows: 32, threads: 2
 
 const bytes = (values) => new Uint8Array(values.buffer);
 /** Fixed values without pattern in -1 .. 1. */
-const values = (count, seed) => Float32Array.from({ length: count }, (_, i) => Math.sin((i + 1) * 12.9898 + seed * 78.233));
+const values = (count, seed) =>
+  Float32Array.from({ length: count }, (_, i) => Math.sin((i + 1) * 12.9898 + seed * 78.233));
 
 export function loadWeights(executable) {
   plan.weights.forEach(({ rows, cols }, index) => {

@@ -105,16 +105,24 @@ void Executable::deliver(Napi::Env env, Napi::Function, Executable* self, StepJo
   try {
     self->settle(env, std::move(job));
   } catch (const Napi::Error& error) {
-    error.ThrowAsJavaScriptException();
+    // Left pending, the exception would only be a warning in Node 20.
+    napi_fatal_exception(env, error.Value());
   }
 }
 
 void Executable::settle(Napi::Env env, std::unique_ptr<StepJob> job) {
   const Napi::FunctionReference done = std::move(waiting_.front());
   waiting_.pop_front();
-  const bool failed = !job->error.empty();
-  const Napi::Value error = failed ? Napi::String::New(env, job->error).As<Napi::Value>() : env.Undefined();
-  const Napi::Value result = failed ? env.Undefined() : write_result(env, job->outputs).As<Napi::Value>();
+  Napi::Value error = env.Undefined(), result = env.Undefined();
+  if (!job->error.empty()) {
+    error = Napi::String::New(env, job->error);
+  } else {
+    try {
+      result = write_result(env, job->outputs);
+    } catch (const Napi::Error& failure) {
+      error = Napi::String::New(env, failure.Message());
+    }
+  }
   if (executor_ != nullptr) spare_jobs_.push_back(std::move(job));
   if (waiting_.empty()) {
     if (executor_ != nullptr) answers_.Unref(env);
