@@ -97,11 +97,15 @@ test("memory is reported by weight format, and codes of the cache apart from sca
   expect(report.kvCodeBytes).toBe(64 * 2 * 2 * 2 * 16 * 16);
 });
 
-test("a weight of the wrong size is refused by name", () => {
-  const { executable, plan } = compiled();
-  expect(() => executable.loadWeight(plan.weights[0]!.id, floatSource(new Float32Array(3)))).toThrow(
+test("a weight of the wrong size is refused by name, and so is one that is already loaded", () => {
+  const { plan, options, weights } = tinyDecoder(tinyDecoders[0]!, 2);
+  const executable = createReferenceBackend().compile(plan, options);
+  const { id } = plan.weights[0]!;
+  expect(() => executable.loadWeight(id, floatSource(new Float32Array(3)))).toThrow(
     expect.objectContaining({ code: "TENSOR_SHAPE", field: "table" }),
   );
+  executable.loadWeight(id, floatSource(weights.get(id)!));
+  expect(() => executable.loadWeight(id, floatSource(weights.get(id)!))).toThrow('"table" is already loaded');
 });
 
 test("a closed executable takes no steps", async () => {
