@@ -108,7 +108,8 @@ struct Scheme {
 };
 
 void measure(const Scheme& scheme, kvant::Tier tier, const std::vector<int64_t>& token_counts, const std::string& part,
-             const std::vector<uint8_t>& probe, kvant::ThreadPool& pool) {
+             const uint8_t* probe, kvant::ThreadPool& pool) {
+  constexpr size_t kShare = kTotalBytes / kThreads;
   std::vector<std::unique_ptr<kvant::Matrix>> matrices;
   std::vector<float> source(2048 * 5632);
   uint32_t state = 1;
@@ -135,7 +136,7 @@ void measure(const Scheme& scheme, kvant::Tier tier, const std::vector<int64_t>&
       std::vector<uint64_t> sums(kThreads);
       probe_times.push_back(seconds([&] {
         pool.parallel_for(kThreads, 1, [&](int64_t begin, int64_t end, int) {
-          for (int64_t i = begin; i < end; i++) sums[i] = read_range(probe.data() + 64 - reinterpret_cast<uintptr_t>(probe.data()) % 64 + i * (kTotalBytes / kThreads), kTotalBytes / kThreads);
+          for (int64_t i = begin; i < end; i++) sums[i] = read_range(probe + i * kShare, kShare);
         });
       }));
       peaks.push_back(peak(tier, scheme.activation == Format::int8, pool));
@@ -160,10 +161,10 @@ void measure(const Scheme& scheme, kvant::Tier tier, const std::vector<int64_t>&
     const double time = median(times), probed = kTotalBytes / median(probe_times) / 1e9;
     const double operations = 2.0 * static_cast<double>(tokens * used) * 2048 * 5632 / time / 1e9;
     const double top = *std::max_element(peaks.begin(), peaks.end()) / 1e9;
-    std::printf("%-34s tokens %4lld  %6.2f GB/s %5.1f%% of %5.2f   %7.1f GOP/s %5.1f%% of %6.1f   prepare %6.1f us   load %5.1f M/s\n",
+    std::printf("%-35s tokens %4lld  %6.2f GB/s %5.1f%% of %5.2f   %7.1f GOP/s %5.1f%% of %6.1f   ",
                 matrices[0]->variant().c_str(), static_cast<long long>(tokens), weights / time / 1e9,
-                weights / time / 1e7 / probed, probed, operations, 100 * operations / top, top, median(prepare_times) * 1e6,
-                loaded / load_seconds / 1e6);
+                weights / time / 1e7 / probed, probed, operations, 100 * operations / top, top);
+    std::printf("prepare %6.1f us   load %5.1f M/s\n", median(prepare_times) * 1e6, loaded / load_seconds / 1e6);
     std::fflush(stdout);
   }
 }
@@ -179,7 +180,8 @@ int main(int count, char** arguments) {
   }
   const std::string part = count > 3 ? arguments[3] : "";
   kvant::ThreadPool pool(kThreads);
-  const std::vector<uint8_t> probe(kTotalBytes + 4096, 1);
+  std::vector<uint8_t> memory(kTotalBytes + 64, 1);
+  const uint8_t* probe = memory.data() + 64 - reinterpret_cast<uintptr_t>(memory.data()) % 64;
   const Scheme schemes[] = {
       {Format::int8, -1, Format::int8},  {Format::int8, 128, Format::int8}, {Format::int8, 32, Format::int8},
       {Format::int4, -1, Format::int8},  {Format::int4, 128, Format::int8}, {Format::int4, 32, Format::int8},

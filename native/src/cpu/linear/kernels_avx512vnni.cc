@@ -22,8 +22,8 @@ struct Simd {
   using Float = __m512;
   using Int = __m512i;
   static constexpr int kLanes = 16;
-  // 8 x 2 sums hide the latency of the multiplication and share each broadcast activation. A single token takes four streams of weights, whose
-  // independent sums hide the latency of the multiplication.
+  // 8 x 2 sums hide the latency of the multiplication, and two weights share each broadcast activation. Fewer tokens take
+  // four streams of weights for as many independent sums.
   static constexpr int vectors(int tokens) { return tokens == 8 ? 2 : 4; }
 
   static Float zero() { return _mm512_setzero_ps(); }

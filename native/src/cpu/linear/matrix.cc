@@ -148,7 +148,8 @@ std::unique_ptr<Matrix> make_matrix(const MatrixSpec& spec, Tier tier) {
   const bool scaled = bits(spec.format) <= 8;
   if (scaled != (spec.group_size != 0) || spec.group_size < -2) {
     throw std::invalid_argument(std::string("linear: ") + weight_prefix(spec.format) + " weights with group size " +
-                                std::to_string(spec.group_size) + (scaled ? "; it must be -1, -2 or positive" : "; it must be 0"));
+                                std::to_string(spec.group_size) +
+                                (scaled ? "; it must be -1, -2 or positive" : "; it must be 0"));
   }
   if (!(spec.activation_scale >= 0) || spec.activation_scale > max_value(Format::fp32) ||
       (spec.activation_scale > 0 && spec.activation != Format::int8)) {

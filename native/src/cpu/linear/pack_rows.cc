@@ -36,16 +36,6 @@ void scatter(Format format, const Code* from, int64_t count, uint8_t* codes) {
   }
 }
 
-// Bytes from one feature's word to the next.
-int64_t word_bytes(Format format) {
-  switch (format) {
-    case Format::fp16: return 2;
-    case Format::e4m3:
-    case Format::e5m2: return 1;
-    default: return 4;
-  }
-}
-
 void pack_floats(const PackedLayout& layout, Format format, const float* values, uint8_t* codes) {
   for (int64_t k = 0; k < layout.cols; k++) {
     if (format == Format::fp32) {

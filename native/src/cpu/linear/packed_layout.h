@@ -9,6 +9,15 @@ namespace kvant::linear {
 // Columns of a group are padded to a multiple of this many, so that every format moves whole 64-byte lines.
 constexpr int64_t kColumnUnit = 8;
 
+// Tier files call these few functions too. They are always inlined, so that no copy compiled with a tier's instructions can
+// end up being the one that the linker keeps for everybody.
+#define KVANT_ALWAYS_INLINE inline __attribute__((always_inline))
+
+// Bytes from one feature's codes to the next feature's: the word drawn below.
+KVANT_ALWAYS_INLINE constexpr int64_t word_bytes(Format format) {
+  return format == Format::fp16 ? 2 : format == Format::e4m3 || format == Format::e5m2 ? 1 : 4;
+}
+
 // A packed matrix is one array, read front to back by a matrix-vector product, the same in every tier:
 //
 //   block (16 features) -> group -> [codes][16 scales, float32]
@@ -40,7 +49,7 @@ struct PackedLayout {
   // Bytes of the codes of one block over `columns` padded columns.
   size_t code_bytes(int64_t columns) const { return static_cast<size_t>(columns * kLinearBlock * code_bits / 8); }
   // Padded columns of a group: group_stride, less in a ragged last group.
-  int64_t padded_group(int64_t group) const {
+  KVANT_ALWAYS_INLINE int64_t padded_group(int64_t group) const {
     const int64_t rest = padded_cols - group * group_stride;
     return rest < group_stride ? rest : group_stride;
   }

@@ -47,16 +47,11 @@ struct Tile {
   }
 };
 
-// Bytes that one feature's word takes; its columns lie together (packed_layout.h).
-constexpr int64_t word_bytes(Format format) {
-  return format == Format::fp16 ? 2 : format == Format::e4m3 || format == Format::e5m2 ? 1 : 4;
-}
-
 // How far ahead of its use a matrix-vector product asks for weights. The hardware's own prefetchers stop at page ends.
 constexpr int64_t kPrefetchBytes = 2048;
 
 template <class Simd, Format F, int T>
-inline __attribute__((always_inline)) void prefetch_unit(const uint8_t* codes) {
+KVANT_ALWAYS_INLINE void prefetch_unit(const uint8_t* codes) {
   if constexpr (T <= 2) {
     constexpr int64_t kUnitBytes = kColumnUnit * kLinearBlock * bits(F) / 8;
     for (int64_t line = 0; line < kUnitBytes; line += 64) Simd::prefetch(codes + kPrefetchBytes + line);
@@ -69,8 +64,7 @@ struct FloatProduct {
   static constexpr int64_t kUnitBytes = kColumnUnit * kLinearBlock * bits(F) / 8;
 
   template <int T, int V, int J>
-  static inline __attribute__((always_inline)) void add_column(const uint8_t* const (&codes)[V], const float* x,
-                                                               Float (&sum)[T][V]) {
+  static KVANT_ALWAYS_INLINE void add_column(const uint8_t* const (&codes)[V], const float* x, Float (&sum)[T][V]) {
     Float w[V];
     for (int v = 0; v < V; v++) w[v] = Weights::template column<J>(codes[v]);
     for (int t = 0; t < T; t++) {
@@ -126,7 +120,7 @@ struct Int8Product {
   static constexpr int64_t kUnitBytes = kColumnUnit * kLinearBlock * bits(F) / 8;
 
   template <int T, int V>
-  static inline __attribute__((always_inline)) void add_unit(const uint8_t* const (&codes)[V], const int8_t* x, Int (&sum)[T][V]) {
+  static KVANT_ALWAYS_INLINE void add_unit(const uint8_t* const (&codes)[V], const int8_t* x, Int (&sum)[T][V]) {
     typename Codes::Unit w[V];
     for (int v = 0; v < V; v++) w[v] = Codes::unit(codes[v]);
     for (int t = 0; t < T; t++) {

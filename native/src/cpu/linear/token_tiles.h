@@ -1,6 +1,8 @@
 #pragma once
 #include <cstdint>
 
+#include "packed_layout.h"
+
 namespace kvant::linear {
 
 // Tokens are multiplied in tiles of 8, and what is left in tiles of 4, 2 and 1. Activations of a tile are interleaved, so
@@ -17,7 +19,7 @@ struct TokenTile {
 };
 
 // Width of the tile that starts at token `first` of `tokens`.
-inline int64_t tile_width(int64_t first, int64_t tokens) {
+KVANT_ALWAYS_INLINE int64_t tile_width(int64_t first, int64_t tokens) {
   int64_t width = kTokenTile;
   while (width > tokens - first) width /= 2;
   return width;
