@@ -28,7 +28,8 @@ export interface CheckedRequest {
 }
 
 function invalid(field: string, value: unknown, wanted: string): KvantError {
-  return new KvantError("REQUEST_INVALID", `${field} is ${JSON.stringify(value)}; it must be ${wanted}`, { field });
+  const shown = typeof value === "number" ? String(value) : JSON.stringify(value);
+  return new KvantError("REQUEST_INVALID", `${field} is ${shown}; it must be ${wanted}`, { field });
 }
 
 function number(field: string, value: number | undefined, fallback: number, low: number, high: number): number {
@@ -99,21 +100,33 @@ export function checkRequest(request: GenerateRequest, promptIds: Int32Array, bo
     stop,
     stopIds,
     priority: integer("priority", request.priority, 0, -1_000_000, 1_000_000),
-    salt: request.cacheSalt,
+    salt: salt(request.cacheSalt),
+    // A deadline that passed on the way here is an ordinary one.
     deadlineMilliseconds:
       request.deadlineMilliseconds === undefined
         ? undefined
-        : number("deadline", request.deadlineMilliseconds, 0, 0, Number.MAX_SAFE_INTEGER),
+        : number("deadline", Math.max(0, request.deadlineMilliseconds), 0, 0, Number.MAX_SAFE_INTEGER),
     continuesPrompt: request.prompt.kind !== "chat",
   };
 }
 
-function checkPrompt(promptIds: Int32Array, { vocabSize, contextLength }: ModelBounds): void {
+function salt(text: string | undefined): string | undefined {
+  const bytes = Buffer.byteLength(text ?? "");
+  if (bytes <= limit("cacheSaltBytes")) return text;
+  const sentence = `cache_salt has ${bytes} bytes; at most ${limit("cacheSaltBytes")} are allowed`;
+  throw new KvantError("REQUEST_INVALID", sentence, { field: "cache_salt" });
+}
+
+function checkPrompt(promptIds: Int32Array, { vocabSize, contextLength, poolTokens }: ModelBounds): void {
   if (promptIds.length === 0)
     throw new KvantError("REQUEST_INVALID", "prompt is empty; it needs at least one token", { field: "prompt" });
   if (promptIds.length >= contextLength) {
     const sentence = `prompt has ${promptIds.length} tokens; the context of ${contextLength} tokens leaves room for at most ${contextLength - 1}`;
     throw new KvantError("CONTEXT_EXCEEDED", sentence, { field: "prompt" });
+  }
+  if (promptIds.length >= poolTokens) {
+    const sentence = `prompt has ${promptIds.length} tokens; the KV cache of ${poolTokens} tokens leaves room for at most ${poolTokens - 1}`;
+    throw new KvantError("KV_TOO_SMALL", sentence, { field: "prompt" });
   }
   for (const id of promptIds) checkTokenId("prompt", id, vocabSize);
 }

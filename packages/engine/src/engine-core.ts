@@ -94,7 +94,6 @@ export class EngineCore {
       this.#owners.set(sequence, { generation, completion: generation.completions[i]! });
       this.#scheduler.add(sequence);
     }
-    this.#promptTokens += promptIds.length;
     this.#startDeadline(generation, checked.deadlineMilliseconds);
     this.#notify();
     return () => {
@@ -141,18 +140,23 @@ export class EngineCore {
         previous = this.#isClosing ? undefined : this.#launch();
         if (settling !== undefined) this.#settle(settling.batch, await settling.outputs);
       } catch (error) {
-        await previous?.outputs.catch(() => undefined);
+        // What it takes apart must not be in use: either of the two may still run.
+        await Promise.allSettled([settling?.outputs, previous?.outputs]);
         previous = undefined;
         this.#fault(error);
       }
       if (settling === undefined && previous === undefined) await this.#rest();
     }
+    this.#tellIdle();
   }
 
   #launch(): Flight | undefined {
     const batch = this.#scheduler.next();
     if (batch === undefined) return undefined;
-    for (const { sequence } of batch.rows) this.#owners.get(sequence)?.generation.start();
+    for (const { sequence } of batch.rows) {
+      const generation = this.#owners.get(sequence)?.generation;
+      if (generation?.start()) this.#promptTokens += generation.promptTokens;
+    }
     const outputs = this.#options.executable.submit(this.#packer.pack(batch));
     // Awaited when it settles; until then a failure is not an unhandled one.
     outputs.catch(() => undefined);
@@ -165,7 +169,9 @@ export class EngineCore {
       if (owner === undefined) continue;
       this.#generationTokens++;
       const token = { tokenId, logprob: outputs.sampledLogprobs[row]!, top: outputs.topLogprobs[row] ?? [] };
-      if (owner.generation.accept(owner.completion, token)) this.#end(sequence);
+      owner.generation.accept(owner.completion, token);
+      if (owner.generation.isOver) this.#drop(owner.generation);
+      else if (owner.completion.isFinished) this.#end(sequence);
     }
     this.#saturations += outputs.saturations;
     if (this.#options.checkInvariant) this.#kv.checkInvariant();
@@ -201,13 +207,11 @@ export class EngineCore {
 
   #startDeadline(generation: Generation, milliseconds: number | undefined): void {
     if (milliseconds === undefined) return;
-    const timer = setTimeout(() => {
-      if (generation.isOver) return;
+    generation.startDeadline(milliseconds, () => {
       generation.fail(new KvantError("DEADLINE_EXCEEDED", `the request's deadline of ${milliseconds} ms has passed`));
       this.#drop(generation);
       this.#options.onFlush?.();
-    }, milliseconds);
-    timer.unref();
+    });
   }
 
   #checkQueue(sequenceCount: number, tokenCount: number): void {
@@ -228,11 +232,13 @@ export class EngineCore {
     wake?.();
   }
 
+  #tellIdle(): void {
+    for (const resolve of this.#idle) resolve();
+    this.#idle.clear();
+  }
+
   async #rest(): Promise<void> {
-    if (this.#scheduler.isIdle) {
-      for (const resolve of this.#idle) resolve();
-      this.#idle.clear();
-    }
+    if (this.#scheduler.isIdle) this.#tellIdle();
     if (this.#isClosing) return;
     await new Promise<void>((resolve) => {
       this.#wake = resolve;

@@ -57,3 +57,12 @@ test("leaving the loop early tells the engine once; reading to the end does not"
   await collect(ended);
   expect(onLeave).toHaveBeenCalledTimes(1);
 });
+
+test("readers that ask again before an answer are all answered", async () => {
+  const stream = new EventStream(() => undefined);
+  const asked = [stream.next(), stream.next(), stream.next()];
+  stream.push(delta(0, "a", 1));
+  stream.push({ type: "finish", index: 0, reason: "length", stopText: undefined, stopTokenId: undefined });
+  stream.end();
+  expect((await Promise.all(asked)).map(({ done }) => done)).toEqual([false, false, true]);
+});

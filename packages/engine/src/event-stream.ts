@@ -18,7 +18,7 @@ export class EventStream implements AsyncIterableIterator<GenerateEvent> {
   readonly #onLeave: () => void;
   #ended = false;
   #error: unknown;
-  #wake: (() => void) | undefined;
+  #wakes: (() => void)[] = [];
 
   /** @param onLeave called once when the reader goes away before the end. */
   constructor(onLeave: () => void) {
@@ -56,7 +56,7 @@ export class EventStream implements AsyncIterableIterator<GenerateEvent> {
       }
       if (this.#ended) return { done: true, value: undefined };
       await new Promise<void>((resolve) => {
-        this.#wake = resolve;
+        this.#wakes.push(resolve);
       });
     }
   }
@@ -73,9 +73,9 @@ export class EventStream implements AsyncIterableIterator<GenerateEvent> {
   }
 
   #notify(): void {
-    const wake = this.#wake;
-    this.#wake = undefined;
-    wake?.();
+    const wakes = this.#wakes;
+    this.#wakes = [];
+    for (const wake of wakes) wake();
   }
 
   #pushDelta(event: Delta): void {

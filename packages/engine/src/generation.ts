@@ -4,13 +4,16 @@ import { Completion, type SampledToken } from "./completion.ts";
 import type { GenerateEvent, Usage } from "./engine.ts";
 import type { Sequence } from "./sequence.ts";
 
-/** Where the events of a request go. */
+/** Where the events of a request go. A sink that throws fails its own request and no other. */
 export interface RequestSink {
   event(event: GenerateEvent): void;
   /** After `done`. */
   end(): void;
   fail(error: unknown): void;
 }
+
+/** Timers count in 32 bits; a longer wait is made of several. */
+const longestTimerMilliseconds = 2 ** 31 - 1;
 
 /** One request while it runs: its completions, its clock, its reader. */
 export class Generation {
@@ -20,6 +23,7 @@ export class Generation {
   readonly #submittedAt = performance.now();
   #startedAt: number | undefined;
   #firstTokenAt: number | undefined;
+  #deadline: NodeJS.Timeout | undefined;
   #isOver = false;
 
   constructor(
@@ -37,33 +41,56 @@ export class Generation {
     return this.#isOver;
   }
 
-  /** Called when a step first includes one of its sequences. */
-  start(): void {
-    this.#startedAt ??= performance.now();
+  /** Called when a step includes one of its sequences. @returns whether it is the first. */
+  start(): boolean {
+    if (this.#startedAt !== undefined) return false;
+    this.#startedAt = performance.now();
+    return true;
   }
 
-  /** @returns whether the completion has ended with this token. */
-  accept(completion: Completion, token: SampledToken): boolean {
-    if (this.#isOver || completion.isFinished) return true;
+  /** Calls `expire` unless the request is over before. */
+  startDeadline(milliseconds: number, expire: () => void): void {
+    const wait = Math.min(milliseconds, longestTimerMilliseconds);
+    this.#deadline = setTimeout(() => {
+      if (milliseconds > wait) this.startDeadline(milliseconds - wait, expire);
+      else expire();
+    }, wait);
+    this.#deadline.unref();
+  }
+
+  accept(completion: Completion, token: SampledToken): void {
+    if (this.#isOver || completion.isFinished) return;
     this.#firstTokenAt ??= performance.now();
-    for (const event of completion.accept(token)) this.#sink.event(event);
-    if (completion.isFinished && this.completions.every(({ isFinished }) => isFinished)) this.#end();
-    return completion.isFinished;
+    try {
+      for (const event of completion.accept(token)) this.#sink.event(event);
+      if (this.completions.every(({ isFinished }) => isFinished)) this.#end();
+    } catch (error) {
+      // A sink or a tokenizer: the other requests of the step go on.
+      this.fail(error);
+    }
   }
 
   fail(error: unknown): void {
     if (this.#isOver) return;
-    this.#isOver = true;
-    this.#sink.fail(error);
+    this.#close();
+    try {
+      this.#sink.fail(error);
+    } catch {
+      // It was told; nobody else wants to know.
+    }
   }
 
   /** The reader has gone: nothing more is said. */
   cancel(): void {
+    this.#close();
+  }
+
+  #close(): void {
     this.#isOver = true;
+    clearTimeout(this.#deadline);
   }
 
   #end(): void {
-    this.#isOver = true;
     const now = performance.now();
     const startedAt = this.#startedAt ?? now;
     const firstTokenAt = this.#firstTokenAt ?? now;
@@ -76,6 +103,7 @@ export class Generation {
         decodeSeconds: (now - firstTokenAt) / 1000,
       },
     });
+    this.#close();
     this.#sink.end();
   }
 

@@ -39,6 +39,7 @@ export class LocalEngine implements Engine {
   readonly #core: EngineCore;
   readonly #observers = new Set<EngineObserver>();
   #state: EngineState = "ready";
+  #closing: Promise<void> | undefined;
 
   constructor(loaded: LoadedModel, options: EngineOptions, hooks: LocalEngineHooks = {}) {
     this.#loaded = loaded;
@@ -142,8 +143,12 @@ export class LocalEngine implements Engine {
     await this.#core.whenIdle();
   }
 
-  async close(): Promise<void> {
-    if (this.#state === "closed") return;
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     this.#setState("closed");
     await this.#core.close();
     await this.#loaded.close();

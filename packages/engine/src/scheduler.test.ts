@@ -71,6 +71,17 @@ describe("a step", () => {
   });
 });
 
+describe("priority", () => {
+  test("a waiting prompt of a higher priority is computed before a running one's next chunk", () => {
+    const { scheduler } = setUp();
+    scheduler.add(sequence({ id: 1, prompt: run(1, 30), priority: 1 }));
+    expect(show(scheduler.next())).toEqual(["1@0+8"]);
+    scheduler.add(sequence({ id: 2, prompt: run(50, 5), priority: 0 }));
+    scheduler.add(sequence({ id: 3, prompt: run(70, 5), priority: 1 }));
+    expect(show(scheduler.next())).toEqual(["2@0+5!", "1@8+3"]);
+  });
+});
+
 describe("leaving", () => {
   test("frees slot and pages only when no step in flight includes the sequence", () => {
     const { kv, scheduler } = setUp();
@@ -152,6 +163,21 @@ describe("forks (n > 1)", () => {
     expect(show(scheduler.next())).toEqual(["1@0+6!"]);
     expect(show(scheduler.next())).toEqual(["1@6+1!", "2@5+1!"]);
     expect(child.pendingCopies).toEqual([0, 2, 3]);
+    kv.checkInvariant();
+  });
+
+  test("without a page to copy wait in the queue instead of being preempted in every step", () => {
+    const { kv, scheduler } = setUp({ pages: 2 });
+    const parent = sequence({ id: 1, prompt: run(1, 6), maxTokens: 3 });
+    const child = sequence({ id: 2, prompt: run(1, 6), maxTokens: 3, parent });
+    scheduler.add(parent);
+    scheduler.add(child);
+    const steps = [scheduler.next()!, scheduler.next()!, scheduler.next()!];
+    expect(steps.map(show)).toEqual([["1@0+6!"], ["1@6+1!"], ["1@7+1!"]]);
+    for (const step of steps) settle(scheduler, step);
+    scheduler.finish(parent);
+    expect(show(scheduler.next())).toEqual(["2@4+2!"]);
+    expect(scheduler.preemptionCount).toBe(0);
     kv.checkInvariant();
   });
 

@@ -1,5 +1,5 @@
 import { KvantError } from "@kvant/core";
-import type { KvManager } from "@kvant/kvcache";
+import type { Extension, KvManager } from "@kvant/kvcache";
 import type { Sequence } from "./sequence.ts";
 
 export interface SchedulerOptions {
@@ -29,8 +29,8 @@ export interface Batch {
 
 /**
  * Decides what each step computes: continuous batching with chunked prefill. Every step first takes one token of every
- * decoding sequence, then fills what is left of the token budget with prompt chunks, running sequences before waiting
- * ones. When pages run out the youngest sequence of the lowest priority gives its pages back and is computed again later.
+ * decoding sequence, then fills what is left of the token budget with prompt chunks by priority, among equals running
+ * sequences before waiting ones. When pages run out the youngest sequence of the lowest priority gives its pages back and is computed again later.
  *
  * Plain and synchronous: `next` looks at the state and changes it as if the step had been submitted; `settle` is told the
  * outcome. Steps settle in the order of `next`. A sequence's pages and slot are freed only when no step in flight has it.
@@ -114,19 +114,25 @@ export class Scheduler {
       if (sequence.phase !== "running" || !sequence.isDecoding || sequence.isExhausted) continue;
       if (this.#makeRoom(sequence, 1)) schedule(sequence, 1);
     }
-    for (const sequence of [...this.#running]) {
-      if (budget === 0) break;
-      if (sequence.phase !== "running" || sequence.isDecoding || sequence.isExhausted) continue;
-      const tokenCount = Math.min(budget, sequence.uncomputedTokens);
-      if (tokenCount > 0 && this.#makeRoom(sequence, tokenCount)) schedule(sequence, tokenCount);
-    }
     // Strictly in order: letting a short prompt pass a long one would starve the long one.
-    while (budget > 0 && this.#waiting.length > 0) {
-      const sequence = this.#waiting[0]!;
-      if (!this.#admit(sequence, rows)) break;
+    const admitBefore = (priority: number): void => {
+      while (budget > 0 && this.#waiting.length > 0) {
+        const sequence = this.#waiting[0]!;
+        if (sequence.priority >= priority || !this.#admit(sequence, rows)) break;
+        const tokenCount = Math.min(budget, sequence.uncomputedTokens);
+        if (this.#extend(sequence, tokenCount)) schedule(sequence, tokenCount);
+      }
+    };
+    const prefilling = this.#running.filter((sequence) => !sequence.isDecoding && !sequence.isExhausted);
+    for (const sequence of prefilling.sort((a, b) => a.priority - b.priority)) {
+      admitBefore(sequence.priority);
+      if (budget === 0) break;
       const tokenCount = Math.min(budget, sequence.uncomputedTokens);
-      if (this.#extend(sequence, tokenCount)) schedule(sequence, tokenCount);
+      if (sequence.phase === "running" && tokenCount > 0 && this.#makeRoom(sequence, tokenCount)) {
+        schedule(sequence, tokenCount);
+      }
     }
+    admitBefore(Number.POSITIVE_INFINITY);
     if (rows.length === 0) return undefined;
     return { rows, tokenCount: this.#maxStepTokens - budget, kind: kindOf(rows) };
   }
@@ -191,7 +197,14 @@ export class Scheduler {
     if (forks && !isPromptSubmitted(parent, rows)) return false;
     if (forks) {
       const { tokenCount, appends } = this.#kv.fork(parent.id, sequence.id, sequence.promptIds.length - 1);
+      // Its first write copies the page that it shares: without a page for that it would only be preempted again.
+      const written = this.#kv.extend(sequence.id, tokenCount + 1);
+      if (written === undefined) {
+        this.#kv.release(sequence.id);
+        return false;
+      }
       this.#start(sequence, tokenCount, appends);
+      this.#queuePages(sequence, written);
       return true;
     }
     const known = sequence.knownIds();
@@ -220,9 +233,13 @@ export class Scheduler {
   #extend(sequence: Sequence, tokenCount: number): boolean {
     const extension = this.#kv.extend(sequence.id, sequence.submittedTokens + tokenCount);
     if (extension === undefined) return false;
-    for (const { group, index, page } of extension.appends) sequence.pendingAppends.push(group, index, page);
-    for (const { group, from, to } of extension.copies) sequence.pendingCopies.push(group, from, to);
+    this.#queuePages(sequence, extension);
     return true;
+  }
+
+  #queuePages(sequence: Sequence, { appends, copies }: Extension): void {
+    for (const { group, index, page } of appends) sequence.pendingAppends.push(group, index, page);
+    for (const { group, from, to } of copies) sequence.pendingCopies.push(group, from, to);
   }
 
   /** Extends; preempts others, youngest of the lowest priority first, while there is no room. */

@@ -51,6 +51,10 @@ export class Sequence {
   /** Page copies to run before the next step, `[group, from, to]` triples. */
   readonly pendingCopies: number[] = [];
 
+  /** `[capacity]` known ids from position 0, the first `#idCount` filled in; grows with what is asked for. */
+  #ids = new Int32Array(0);
+  #idCount = 0;
+
   constructor(options: SequenceOptions) {
     this.id = options.id;
     this.promptIds = options.promptIds;
@@ -92,14 +96,14 @@ export class Sequence {
     return position < promptIds.length ? promptIds[position] : outputIds[position - promptIds.length];
   }
 
-  /** [count] the known ids from position 0. */
+  /** `[count]` the known ids from position 0, as a view that stays valid: asked for whenever a page fills, it copies nothing. */
   knownIds(count = this.knownTokens): Int32Array {
-    const ids = new Int32Array(count);
-    const promptCount = Math.min(count, this.promptIds.length);
-    ids.set(this.promptIds.subarray(0, promptCount));
-    for (let position = promptCount; position < count; position++) {
-      ids[position] = this.outputIds[position - this.promptIds.length]!;
+    if (this.#ids.length < count) {
+      const grown = new Int32Array(Math.min(2 * count, this.promptIds.length + this.maxTokens));
+      grown.set(this.#ids.subarray(0, this.#idCount));
+      this.#ids = grown;
     }
-    return ids;
+    for (; this.#idCount < count; this.#idCount++) this.#ids[this.#idCount] = this.tokenAt(this.#idCount)!;
+    return this.#ids.subarray(0, count);
   }
 }
