@@ -21,7 +21,7 @@ function randomSource(start: number): (below: number) => number {
 const requestCount = 28;
 /** Prompts are prefixes of few texts, so that many share cached pages. */
 const textCount = 4;
-const longestPrompt = 70;
+const longestPrompt = 75;
 const longestOutput = 24;
 
 const shapes: [string, Partial<EngineOptions>][] = [
