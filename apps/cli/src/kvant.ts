@@ -1,12 +1,26 @@
 import { errorCode } from "@kvant/core";
 import { Command, CommanderError, Option } from "commander";
-import { addModelFlags, addSizeFlags, decimal, nonNegativeInteger, positiveInteger } from "./model-options.ts";
+import {
+  addModelFlags,
+  addSizeFlags,
+  decimal,
+  nonNegativeInteger,
+  port,
+  positiveInteger,
+  tokenIds,
+} from "./model-options.ts";
 import { say } from "./print.ts";
+import { endWithReader } from "./standard-streams.ts";
 
 // Commands are imported when they run: `generate` should not wait for the server's code.
 
 function collect(value: string, previous: readonly string[] = []): readonly string[] {
   return [...previous, value];
+}
+
+/** A refusal of the operating system, whose message names the call and the path or port. */
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && "syscall" in error && "code" in error;
 }
 
 const program = new Command("kvant")
@@ -22,8 +36,8 @@ addSizeFlags(
   ),
 )
   .option("--host <address>", "address to listen on", "127.0.0.1")
-  .option("--port <port>", "HTTP port; 0: any free one", nonNegativeInteger, 8000)
-  .option("--grpc-port <port>", "gRPC port; 0: any free one", nonNegativeInteger, 50051)
+  .option("--port <port>", "HTTP port; 0: any free one", port, 8000)
+  .option("--grpc-port <port>", "gRPC port; 0: any free one", port, 50051)
   .option("--no-grpc", "serve HTTP only")
   .option("--served-model-name <name>", "the model's name in requests and responses")
   .option("--api-key-file <file>", "one API key per line; guards every route but health")
@@ -39,7 +53,7 @@ addSizeFlags(
 
 addSizeFlags(addModelFlags(program.command("generate [model]").description("generate text in this process")))
   .option("--prompt <text>", "the prompt")
-  .option("--token-ids <ids>", "the prompt as comma-separated token ids")
+  .option("--token-ids <ids>", "the prompt as comma-separated token ids", tokenIds)
   .option("--chat", "read the prompt as a user message of the model's chat template")
   .option("--max-tokens <count>", "tokens to generate; default: what is left of the context", positiveInteger)
   .option("--temperature <t>", "0: greedy", decimal, 0)
@@ -103,6 +117,7 @@ addModelFlags(
   .addHelpText("after", "\n--weights and --kv-format take comma-separated lists.")
   .action(async (model, flags) => (await import("./commands/bench-engine.ts")).benchEngine(model, flags));
 
+endWithReader();
 try {
   await program.parseAsync();
 } catch (error) {
@@ -110,8 +125,11 @@ try {
     // Commander has printed its own message; help and version are not failures.
     process.exitCode = error.exitCode;
   } else {
-    say(`kvant: ${error instanceof Error ? error.message : error} [${errorCode(error)}]`);
-    if (errorCode(error) === "INTERNAL" && error instanceof Error) say(error.stack ?? "");
+    say(
+      `kvant: ${error instanceof Error ? error.message : error} [${isSystemError(error) ? error.code : errorCode(error)}]`,
+    );
+    const isBug = errorCode(error) === "INTERNAL" && !isSystemError(error);
+    if (isBug && error instanceof Error) say(error.stack ?? "");
     process.exitCode = 1;
   }
 }
