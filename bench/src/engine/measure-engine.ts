@@ -1,5 +1,12 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { createEngine, type EngineOptions, type GenerateRequest, type LocalEngine, planModel } from "@kvant/engine";
+import {
+  createEngine,
+  type EngineOptions,
+  type GenerateRequest,
+  groupPageBytes,
+  type LocalEngine,
+  planModel,
+} from "@kvant/engine";
 import { availableBackends, loadAddon } from "@kvant/kernels";
 import { decodeStepBytes } from "./live-bytes.ts";
 
@@ -120,7 +127,8 @@ export async function measureEngine(options: MeasureEngineOptions): Promise<Engi
       percentOfProbe:
         probeReadGigabytesPerSecond === null ? null : (100 * readGigabytesPerSecond) / probeReadGigabytesPerSecond,
       weightBytes: Object.values(model.weightBytes).reduce((sum, bytes) => sum + bytes, 0),
-      kvBytesPerToken: (model.kvBytes.codes + model.kvBytes.scales) / model.pageCount / model.pageTokens,
+      kvBytesPerToken:
+        plan.kvGroups.reduce((sum, group) => sum + groupPageBytes(group, model.pageTokens), 0) / model.pageTokens,
       loadSeconds: model.loadSeconds,
       peakResidentBytes,
     };
