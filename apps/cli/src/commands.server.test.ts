@@ -10,8 +10,8 @@ let cli: BundledCli;
 let folder: string;
 
 beforeAll(async () => {
-  cli = await bundleCli();
   folder = mkdtempSync(join(tmpdir(), "kvant cli ö "));
+  cli = await bundleCli();
 });
 
 afterAll(() => {

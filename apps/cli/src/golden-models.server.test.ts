@@ -16,8 +16,8 @@ let cli: BundledCli;
 let folder: string;
 
 beforeAll(async () => {
-  cli = await bundleCli();
   folder = mkdtempSync(join(tmpdir(), "kvant logits é "));
+  cli = await bundleCli();
 });
 
 afterAll(() => {

@@ -4,7 +4,7 @@ import {
   byteCount,
   decimal,
   engineOptions,
-  names,
+  formatNames,
   nonNegativeInteger,
   port,
   positiveInteger,
@@ -44,8 +44,8 @@ describe("flag values", () => {
   });
 
   test("lists of formats are separated by commas; no list is one default", () => {
-    expect(names("int8, bf16")).toEqual(["int8", "bf16"]);
-    expect(names(undefined)).toEqual([undefined]);
+    expect(formatNames("int8, bf16")).toEqual(["int8", "bf16"]);
+    expect(formatNames(undefined)).toEqual([undefined]);
   });
 });
 

@@ -61,7 +61,7 @@ export function tokenIds(text: string): readonly number[] {
 }
 
 /** The entries of a comma-separated list; one undefined for a list that was not given. */
-export function names(list: string | undefined): readonly (string | undefined)[] {
+export function formatNames(list: string | undefined): readonly (string | undefined)[] {
   return list === undefined ? [undefined] : list.split(",").map((name) => name.trim());
 }
 

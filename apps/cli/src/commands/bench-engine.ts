@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { type EngineMeasurement, measureEngine } from "@kvant/bench";
 import { KvantError } from "@kvant/core";
-import { engineOptions, type ModelFlags, names } from "../model-options.ts";
+import { engineOptions, formatNames, type ModelFlags } from "../model-options.ts";
 import { megabytes, printRow, say, table } from "../print.ts";
 
 export interface BenchEngineFlags extends ModelFlags {
@@ -19,8 +19,8 @@ export interface BenchEngineFlags extends ModelFlags {
  * so that peak memory belongs to one pair.
  */
 export async function benchEngine(model: string | undefined, flags: BenchEngineFlags): Promise<void> {
-  const weights = names(flags.weights);
-  const kvFormats = names(flags.kvFormat);
+  const weights = formatNames(flags.weights);
+  const kvFormats = formatNames(flags.kvFormat);
   const isOnePair = weights.length * kvFormats.length === 1;
   const rows = isOnePair
     ? [await measureOne(model, flags)]

@@ -1,6 +1,6 @@
 import { evaluate } from "@kvant/bench";
 import { kvFormatNames } from "@kvant/formats";
-import { engineOptions, type ModelFlags, names } from "../model-options.ts";
+import { engineOptions, formatNames, type ModelFlags } from "../model-options.ts";
 import { printRow, say, table } from "../print.ts";
 import { progressBar } from "../progress.ts";
 import { readText } from "../read-text.ts";
@@ -15,9 +15,9 @@ export interface EvalFlags extends ModelFlags {
 /** Perplexity and bits per byte of texts under each of the named weight and KV formats; `--kv-format all` names them all. */
 export async function evaluateModel(model: string | undefined, flags: EvalFlags): Promise<void> {
   const text = flags.text.map(readText).join("");
-  const kvFormats = flags.kvFormat === "all" ? [...kvFormatNames] : names(flags.kvFormat);
+  const kvFormats = flags.kvFormat === "all" ? [...kvFormatNames] : formatNames(flags.kvFormat);
   const rows: string[][] = [];
-  for (const weights of names(flags.weights)) {
+  for (const weights of formatNames(flags.weights)) {
     for (const kvFormat of kvFormats) {
       const label = [weights ?? "stored weights", `${kvFormat ?? "bf16"} KV`].join(", ");
       const bar = progressBar(label);

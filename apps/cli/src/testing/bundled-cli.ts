@@ -26,7 +26,10 @@ export async function bundleCli(): Promise<BundledCli> {
   mkdirSync(parent, { recursive: true });
   const folder = mkdtempSync(join(parent, "bündle with space "));
   const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
-  await promisify(execFile)(process.execPath, ["--import", tsx, join(root, "bundle.ts"), folder]);
+  await promisify(execFile)(process.execPath, ["--import", tsx, join(root, "bundle.ts"), folder]).catch((error) => {
+    rmSync(folder, { recursive: true });
+    throw error;
+  });
   const entry = join(folder, "kvant.js");
 
   return {
