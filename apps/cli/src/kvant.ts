@@ -1,5 +1,6 @@
 import { errorCode } from "@kvant/core";
 import { Command, CommanderError, Option } from "commander";
+import { countList, nameList } from "./list-options.ts";
 import {
   addModelFlags,
   addSizeFlags,
@@ -116,6 +117,23 @@ addModelFlags(
   .option("--json", "print one JSON object per row")
   .addHelpText("after", "\n--weights and --kv-format take comma-separated lists.")
   .action(async (model, flags) => (await import("./commands/bench-engine.ts")).benchEngine(model, flags));
+
+bench
+  .command("kernels")
+  .description("each kernel beside the probes of memory and multipliers, and its distance from the reference")
+  .option("--op <ops>", "linear, attention, kvWrite, rmsNorm, rope, siluMul, embed; default: all", nameList)
+  .option("--shape <names>", "models whose layers give the sizes", nameList, ["tinyllama-1.1b"])
+  .option("--weights <formats>", "weight formats of linear", nameList, ["bf16", "int8-channel", "int4-g32"])
+  .option("--activations <format>", "activation format of linear; default: what the weight format implies")
+  .option("--kv-format <formats>", "formats of attention and kvWrite", nameList, ["bf16", "e4m3", "int8"])
+  .option("--tokens <counts>", "tokens per step", countList, [1, 8, 256])
+  .option("--context <tokens>", "positions that attention sees", positiveInteger, 4096)
+  .option("--tier <tier>", "instruction tier, e.g. avx2; default: the best present")
+  .option("--threads <count>", "compute threads; default: the machine's cores", positiveInteger)
+  .option("--rounds <count>", "rounds of probes and kernel in turn", positiveInteger, 5)
+  .option("--json", "print one JSON object per row")
+  .addHelpText("after", "\nLists are comma-separated.")
+  .action(async (flags) => (await import("./commands/bench-kernels.ts")).benchKernels(flags));
 
 endWithReader();
 try {
