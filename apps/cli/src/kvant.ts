@@ -135,6 +135,27 @@ bench
   .addHelpText("after", "\nLists are comma-separated.")
   .action(async (flags) => (await import("./commands/bench-kernels.ts")).benchKernels(flags));
 
+bench
+  .command("peers")
+  .description(
+    "Kvant and node-llama-cpp (from npm, into a throw-away folder) in turn on the same shape, bits and threads",
+  )
+  .option("--shape <names>", "models of random weights", nameList, ["tinyllama-1.1b"])
+  .option("--bits <bits>", "bits of a weight: 16, 8 or 4", countList, [8, 4])
+  .option("--context <counts>", "tokens of the prompt, before the measured decode", countList, [64, 512])
+  .option("--decode-tokens <count>", "decode tokens per round", positiveInteger, 32)
+  .option("--kv-bits <bits>", "bits of a cached value on both sides: 16 or 8", positiveInteger, 16)
+  .option("--threads <count>", "compute threads of both; default: the machine's cores", positiveInteger)
+  .option("--rounds <count>", "measured pairs", positiveInteger, 3)
+  .option("--server", "also 8 streams that start together, 64 tokens in and 64 out")
+  .option("--keep", "leave the folder with packages and GGUF files")
+  .option("--json", "print one JSON object per row")
+  .addHelpText("after", "\nLists are comma-separated.")
+  .action(async (flags) => (await import("./commands/bench-peers.ts")).benchPeers(flags));
+bench
+  .command("peer-process", { hidden: true })
+  .action(async () => (await import("./commands/bench-peers.ts")).peerProcess());
+
 endWithReader();
 try {
   await program.parseAsync();
