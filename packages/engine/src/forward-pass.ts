@@ -1,25 +1,12 @@
 import { KvantError } from "@kvant/core";
-import { type Executable, type RowUpdate, rowWants, type StepOutputs } from "@kvant/kernels";
+import { type Executable, greedy, type RowUpdate, rowWants, type StepOutputs } from "@kvant/kernels";
 
 const none = new Int32Array(0);
 
 /** Row slot and sampling of a forward pass: nothing is drawn, so only the slot matters. */
 const update: RowUpdate = {
   slot: 0,
-  sampling: {
-    temperature: 0,
-    topK: 0,
-    topP: 1,
-    minP: 0,
-    repetitionPenalty: 1,
-    frequencyPenalty: 0,
-    presencePenalty: 0,
-    seed: [0, 0],
-    logitBias: [],
-    minTokens: 0,
-    suppressedIds: [],
-    topLogprobs: -1,
-  },
+  sampling: greedy,
   promptIds: none,
   outputIds: none,
 };
