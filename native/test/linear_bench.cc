@@ -70,6 +70,7 @@ struct Scheme {
   Format format;
   int group;
   Format activation;
+  kvant::Scales scales = kvant::Scales::fp32;
 };
 
 void measure(const Scheme& scheme, kvant::Tier tier, const std::vector<int64_t>& token_counts, const std::string& part,
@@ -82,7 +83,8 @@ void measure(const Scheme& scheme, kvant::Tier tier, const std::vector<int64_t>&
   size_t bytes = 0;
   double load_seconds = 0, loaded = 0;
   for (bool wide = false; bytes < kTotalBytes; wide = !wide) {
-    const kvant::MatrixSpec spec{wide ? 5632 : 2048, wide ? 2048 : 5632, scheme.format, scheme.group, scheme.activation, 0};
+    const kvant::MatrixSpec spec{wide ? 5632 : 2048, wide ? 2048 : 5632, scheme.format, scheme.group, scheme.activation, 0,
+                                 scheme.scales};
     matrices.push_back(kvant::make_matrix(spec, tier));
     if (matrices.back()->variant().find(part) == std::string::npos) return;
     load_seconds += seconds([&] { matrices.back()->load_rows(0, spec.rows, Format::fp32, source.data(), pool); });
@@ -155,6 +157,9 @@ int main(int count, char** arguments) {
       {Format::int8, -1, Format::bf16},  {Format::int4, 32, Format::bf16},  {Format::int4, 128, Format::bf16},
       {Format::e4m3, -1, Format::bf16},  {Format::e4m3, 128, Format::bf16}, {Format::e5m2, -1, Format::bf16},
       {Format::e2m1, 32, Format::bf16},
+      {Format::int4, 32, Format::int8, kvant::Scales::affine},
+      {Format::e2m1, 32, Format::bf16, kvant::Scales::e8m0},
+      {Format::e2m1, 16, Format::bf16, kvant::Scales::e4m3},
   };
   for (const Scheme& scheme : schemes) measure(scheme, tier, token_counts, part, probe, pool);
 }

@@ -11,6 +11,9 @@ namespace kvant::avx2_multiply {
 int64_t float32_rounds(int64_t rounds);
 int64_t int8_rounds(int64_t rounds);
 }  // namespace kvant::avx2_multiply
+namespace kvant::avxvnni_multiply {
+int64_t int8_rounds(int64_t rounds);  // float32 is avx2's
+}  // namespace kvant::avxvnni_multiply
 namespace kvant::avx512vnni_multiply {
 int64_t float32_rounds(int64_t rounds);
 int64_t int8_rounds(int64_t rounds);

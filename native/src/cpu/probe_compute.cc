@@ -18,6 +18,7 @@ Rounds rounds_of(Tier tier, bool int8) {
   switch (tier) {
 #if KVANT_ARCH_X86
     case Tier::avx512vnni: return int8 ? avx512vnni_multiply::int8_rounds : avx512vnni_multiply::float32_rounds;
+    case Tier::avxvnni: return int8 ? avxvnni_multiply::int8_rounds : avx2_multiply::float32_rounds;
     case Tier::avx2: return int8 ? avx2_multiply::int8_rounds : avx2_multiply::float32_rounds;
 #elif KVANT_ARCH_ARM64
     case Tier::neon: return int8 ? neon_multiply::int8_rounds : neon_multiply::float32_rounds;

@@ -2,7 +2,7 @@
  * The whole surface of the native addon. Plain data crosses it: numbers, strings, typed arrays. `native/src/addon` is the
  * other side; the two change together and `abi` counts the changes.
  */
-export const NATIVE_ABI = 2;
+export const NATIVE_ABI = 3;
 
 export type NativeDtype = "fp32" | "bf16" | "fp16";
 
@@ -26,6 +26,8 @@ export interface NativeWeight {
   readonly activation: string;
   /** 0: dynamic, one scale per token. */
   readonly activationScale: number;
+  /** How the scales of a matrix are held: float32, float32 with zero points, or one byte (MXFP4, NVFP4). */
+  readonly scales: "fp32" | "affine" | "e8m0" | "e4m3";
 }
 
 export interface NativeKvGroup {
