@@ -16,7 +16,7 @@ namespace kvant {
 namespace {
 
 // Counts the changes of the surface in packages/kernels/src/cpu/native-addon.ts.
-constexpr int kAbi = 1;
+constexpr int kAbi = 2;
 
 std::string compiler_name() {
 #if defined(__clang__)
