@@ -50,6 +50,14 @@ Napi::Value create_executable(const Napi::CallbackInfo& call) {
   return call.Env().GetInstanceData<Instance>()->executable.New({call[0], call[1]});
 }
 
+// What the CUDA device of that name is called.
+Napi::Value cuda_device(const Napi::CallbackInfo& call) {
+  const Napi::Env env = call.Env();
+  return with_js_errors(env, [&]() -> Napi::Value {
+    return Napi::String::New(env, cuda_device_name(call[0].IsString() ? call[0].As<Napi::String>().Utf8Value() : ""));
+  });
+}
+
 Napi::Value probe(const Napi::CallbackInfo& call) {
   const Napi::Env env = call.Env();
   return with_js_errors(env, [&]() -> Napi::Value {
@@ -73,6 +81,7 @@ Napi::Object load(Napi::Env env, Napi::Object exports) {
   exports.Set("abi", kAbi);
   exports.Set("info", Napi::Function::New(env, info, "info"));
   exports.Set("createExecutable", Napi::Function::New(env, create_executable, "createExecutable"));
+  exports.Set("cudaDevice", Napi::Function::New(env, cuda_device, "cudaDevice"));
   exports.Set("probeRead", Napi::Function::New(env, probe, "probeRead"));
   return exports;
 }
