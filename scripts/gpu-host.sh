@@ -17,7 +17,7 @@ pack() {
   for suite in test-gpu bench-engine; do
     "$root/node_modules/.bin/esbuild" "$root/scripts/gpu/$suite.ts" --bundle --platform=node --format=esm \
       --conditions=@kvant/source --log-level=warning --outfile="$folder/$suite.mjs" \
-      --banner:js='import { createRequire } from "node:module"; const require = createRequire(import.meta.url);'
+      --banner:js='import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);'
   done
   du -sh "$folder"
 }

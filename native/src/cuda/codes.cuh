@@ -25,7 +25,7 @@ struct Codes<Format::bf16> {
   using Code = uint16_t;
   static __device__ float decode(Code code) { return __uint_as_float(static_cast<uint32_t>(code) << 16); }
   static __device__ Code encode(float x) {
-    return static_cast<Code>(linear::encode_float(x, linear::float_definition(Format::bf16)));
+    return static_cast<Code>(kvant::linear::encode_float(x, kvant::linear::float_definition(Format::bf16)));
   }
 };
 
@@ -34,7 +34,7 @@ struct Codes<Format::fp16> {
   using Code = uint16_t;
   static __device__ float decode(Code code) { return __half2float(__ushort_as_half(code)); }
   static __device__ Code encode(float x) {
-    return static_cast<Code>(linear::encode_float(x, linear::float_definition(Format::fp16)));
+    return static_cast<Code>(kvant::linear::encode_float(x, kvant::linear::float_definition(Format::fp16)));
   }
 };
 
@@ -43,7 +43,7 @@ struct Codes<Format::e4m3> {
   using Code = uint8_t;
   static __device__ float decode(Code code) { return __half2float(__half(__nv_cvt_fp8_to_halfraw(code, __NV_E4M3))); }
   static __device__ Code encode(float x) {
-    return static_cast<Code>(linear::encode_float(x, linear::float_definition(Format::e4m3)));
+    return static_cast<Code>(kvant::linear::encode_float(x, kvant::linear::float_definition(Format::e4m3)));
   }
 };
 
@@ -52,7 +52,7 @@ struct Codes<Format::e5m2> {
   using Code = uint8_t;
   static __device__ float decode(Code code) { return __half2float(__half(__nv_cvt_fp8_to_halfraw(code, __NV_E5M2))); }
   static __device__ Code encode(float x) {
-    return static_cast<Code>(linear::encode_float(x, linear::float_definition(Format::e5m2)));
+    return static_cast<Code>(kvant::linear::encode_float(x, kvant::linear::float_definition(Format::e5m2)));
   }
 };
 

@@ -17,7 +17,7 @@ float read_value(const uint8_t* source, int64_t index, Format dtype) {
   }
   uint16_t code;
   std::memcpy(&code, source + index * 2, 2);
-  return linear::decode_float(code, dtype);
+  return kvant::linear::decode_float(code, dtype);
 }
 
 void write_value(uint8_t* target, int64_t index, Format format, float value) {
@@ -25,7 +25,7 @@ void write_value(uint8_t* target, int64_t index, Format format, float value) {
     std::memcpy(target + index * 4, &value, 4);
     return;
   }
-  const auto code = static_cast<uint16_t>(linear::encode_float(value, linear::float_definition(format)));
+  const auto code = static_cast<uint16_t>(kvant::linear::encode_float(value, kvant::linear::float_definition(format)));
   std::memcpy(target + index * 2, &code, 2);
 }
 

@@ -16,7 +16,7 @@ using kvant::linear::decode_float;
 using kvant::linear::encode_float;
 using kvant::linear::float_definition;
 
-constexpr int kThreads = 512;
+constexpr int kThreads = 1024;
 constexpr float kLargest = max_value(Format::fp32);
 
 // What a number becomes before it is held: rounded to A, or divided by the scale and rounded to A. As bits of the operand.
@@ -49,6 +49,7 @@ __global__ void __launch_bounds__(kThreads) prepare_kernel(const Layout layout, 
   if (kScaled && static_scale == 0) {
     __shared__ float largest[kThreads / 32];
     float value = 0;
+#pragma unroll 4
     for (int k = threadIdx.x; k < layout.cols; k += kThreads) value = fmaxf(value, fabsf(from[k]));
     for (int step = 16; step > 0; step /= 2) value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, step));
     if (threadIdx.x % 32 == 0) largest[threadIdx.x / 32] = value;

@@ -15,7 +15,7 @@ constexpr int kStreamWarps = 8;
 
 __device__ __forceinline__ uint4 load_once(const void* at) {
   uint4 v;
-  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
+  asm("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
                : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
                : "l"(at));
   return v;
@@ -43,6 +43,8 @@ __global__ void __launch_bounds__(kStreamWarps * 32) stream_kernel(const Call ca
   constexpr int kXBytes = Fam::kXBytes;
   // About 64 bytes of weights in flight per lane.
   constexpr int kAhead = kTokenTiles > 2 ? 1 : bits(F) == 16 ? 2 : 4;
+  // Groups of whole chunks are scaled once per chunk.
+  const bool scale_units = kGrouped && call.group_units % 2 != 0;
   __shared__ union Shared {
     __device__ Shared() {}
     float floats[kStreamWarps][kTokenTiles * 8][kTileRows + 1];
@@ -67,6 +69,7 @@ __global__ void __launch_bounds__(kStreamWarps * 32) stream_kernel(const Call ca
       if constexpr (kGrouped) {
 #pragma unroll
         for (int unit = 0; unit < 2; unit++) {
+          if (unit == 0 && !scale_units) continue;
           const float* at = call.scales + (static_cast<size_t>(tile) * call.groups + group_of(call, chunk * 2 + unit)) * kTileRows;
           scales[i][unit][0] = __ldg(at + g);
           scales[i][unit][1] = __ldg(at + g + 8);
@@ -96,7 +99,7 @@ __global__ void __launch_bounds__(kStreamWarps * 32) stream_kernel(const Call ca
           uint32_t values[4];
           unit_of<kXBytes, kUnit>(tokens[t], values);
           Fam::multiply(sum[t], weights, values);
-          if constexpr (kGrouped) {
+          if (kGrouped && (kUnit == 1 || scale_units)) {
 #pragma unroll
             for (int e = 0; e < 4; e++) {
               total[t][e] = fmaf(static_cast<float>(sum[t][e]) * Fam::kFactor, scales[i][kUnit][e / 2], total[t][e]);

@@ -12,13 +12,9 @@
 namespace kvant::cuda::linear {
 
 __device__ __forceinline__ void copy_async(uint32_t to, const void* from) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
 }
-__device__ __forceinline__ uint4 load_shared(uint32_t at) {
-  uint4 v;
-  asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(at));
-  return v;
-}
+__device__ __forceinline__ uint4 load_shared(const uint8_t* at) { return *reinterpret_cast<const uint4*>(at); }
 
 // Where 16-byte vector `vector` of row `row` of a chunk lies. Rows of 128 bytes exchange their halves in odd rows: eight
 // lanes, which are four vectors of two rows, then touch all banks once.
@@ -82,6 +78,8 @@ __global__ void __launch_bounds__(256) tiles_kernel(const Call call) {
   const int begin = static_cast<int>(static_cast<int64_t>(call.chunks) * blockIdx.z / call.splits);
   const int end = static_cast<int>(static_cast<int64_t>(call.chunks) * (blockIdx.z + 1) / call.splits);
 
+  // Groups of whole chunks are scaled once per chunk.
+  const bool scale_units = kGrouped && call.group_units % 2 != 0;
   Sum sum[2][kTokenTiles][4] = {};
   float total[2][kTokenTiles][4] = {};
 #pragma unroll
@@ -91,12 +89,12 @@ __global__ void __launch_bounds__(256) tiles_kernel(const Call call) {
   }
   int stage = 0;
   for (int chunk = begin; chunk < end; chunk++) {
-    asm volatile("cp.async.wait_group %0;" ::"n"(Shape::kStages - 2));
+    asm volatile("cp.async.wait_group %0;" ::"n"(Shape::kStages - 2) : "memory");
     __syncthreads();
     const int ahead = chunk + Shape::kStages - 1, free_stage = stage == 0 ? Shape::kStages - 1 : stage - 1;
     if (ahead < end) fetch_chunk<F, kOperand, kTokenTiles>(call, ahead, shared + free_stage * Shape::kStageBytes);
     asm volatile("cp.async.commit_group;");
-    const uint32_t codes = shared + stage * Shape::kStageBytes, x = codes + Shape::kWeightBytes;
+    const uint8_t *codes = shared_bytes + stage * Shape::kStageBytes, *x = codes + Shape::kWeightBytes;
     stage = stage + 1 == Shape::kStages ? 0 : stage + 1;
 
     ChunkWords<F> words[2];
@@ -114,11 +112,11 @@ __global__ void __launch_bounds__(256) tiles_kernel(const Call call) {
     }
     const auto add = [&]<int kUnit>() {
       typename Fam::Weights weights[2];
-      float scales[2][2];
+      [[maybe_unused]] float scales[2][2];
 #pragma unroll
       for (int m = 0; m < 2; m++) {
         Fam::template decode<kUnit>(words[m], weights[m]);
-        if constexpr (kGrouped) {
+        if (kGrouped && (kUnit == 1 || scale_units)) {
           const size_t tile = blockIdx.x * (kBlockRows / kTileRows) + warp_row / 16 + m;
           const float* at = call.scales + (tile * call.groups + group_of(call, chunk * 2 + kUnit)) * kTileRows;
           scales[m][0] = __ldg(at + g), scales[m][1] = __ldg(at + g + 8);
@@ -133,7 +131,7 @@ __global__ void __launch_bounds__(256) tiles_kernel(const Call call) {
 #pragma unroll
         for (int m = 0; m < 2; m++) {
           Fam::multiply(sum[m][t], weights[m], values);
-          if constexpr (kGrouped) {
+          if (kGrouped && (kUnit == 1 || scale_units)) {
 #pragma unroll
             for (int e = 0; e < 4; e++) {
               total[m][t][e] = fmaf(static_cast<float>(sum[m][t][e]) * Fam::kFactor, scales[m][e / 2], total[m][t][e]);
