@@ -15,6 +15,8 @@ export default defineConfig({
           name: "unit",
           include: ["{packages,apps}/*/src/**/*.test.ts", "bench/src/**/*.test.ts"],
           exclude: [...exclude, "**/*.conformance.test.ts", "**/*.server.test.ts", "**/*.gpu.test.ts"],
+          // No test is about time; a busy machine may still need a while.
+          testTimeout: 60_000,
         },
       },
       {

@@ -176,7 +176,8 @@ function main() {
     // A build tree keeps the generator that made it.
     ...(ninja !== undefined && readIfPresent(join(buildFolder, "CMakeCache.txt")) === undefined ? ["-G", "Ninja"] : []),
   ]);
-  if (!fresh) run(cmake, ["--build", buildFolder, ...jobs]);
+  // `fresh` is about dist; a tree with a sanitizer builds its own addon.
+  if (!fresh || sanitize !== undefined) run(cmake, ["--build", buildFolder, ...jobs]);
   if (values.test === true || sanitize !== undefined) {
     run(cmake, ["--build", buildFolder, "--target", "kvant_tests", ...jobs]);
     run("ctest", ["--test-dir", buildFolder, "--output-on-failure"]);

@@ -1,6 +1,6 @@
-// npm run soak [-- --rounds 5 --streams 64 --url http://127.0.0.1:8000]
-// Load with leaving clients: every round opens streams of mixed lengths at once and drops a third of them at random points.
-// All others must get the text that each gets alone. Prints, per round, the event-loop delay of the server process, resident
+// npm run soak [-- --laps 4 --rounds 10 --streams 64 --url http://127.0.0.1:8000]
+// Load with leaving clients: every round opens streams of mixed lengths at once and drops a third of them at random points;
+// a lap is some rounds without a pause. All others must get the text that each gets alone. Prints, per lap, the event-loop delay of the server process, resident
 // memory and used pages, all from /metrics. Starts `kvant serve` unless --url names a server.
 import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -8,11 +8,13 @@ import { parseArgs } from "node:util";
 
 const { values } = parseArgs({
   options: {
-    rounds: { type: "string", default: "5" },
+    laps: { type: "string", default: "4" },
+    rounds: { type: "string", default: "10" },
     streams: { type: "string", default: "64" },
     url: { type: "string" },
   },
 });
+const laps = Number(values.laps);
 const rounds = Number(values.rounds);
 const streams = Number(values.streams);
 
@@ -104,16 +106,18 @@ try {
   for (let index = 0; index < streams; index++) alone.push(await read(url, index, Number.POSITIVE_INFINITY));
   let last = await report(url, "one after the other", first);
   let wrong = 0;
-  for (let round = 0; round < rounds; round++) {
+  for (let lap = 1; lap <= laps; lap++) {
     const begin = performance.now();
-    const results = await Promise.all(
-      alone.map(async (_, index) => {
-        const leaves = (index + round) % 3 === 0;
-        return read(url, index, leaves ? 1 + Math.floor(Math.random() * 40) : Number.POSITIVE_INFINITY);
-      }),
-    );
-    last = await report(url, `round ${round + 1} of ${rounds}, ${streams} streams`, begin);
-    wrong += results.filter((text, index) => text !== undefined && text !== alone[index]).length;
+    for (let round = 0; round < rounds; round++) {
+      const results = await Promise.all(
+        alone.map(async (_, index) => {
+          const leaves = (index + round) % 3 === 0;
+          return read(url, index, leaves ? 1 + Math.floor(Math.random() * 40) : Number.POSITIVE_INFINITY);
+        }),
+      );
+      wrong += results.filter((text, index) => text !== undefined && text !== alone[index]).length;
+    }
+    last = await report(url, `lap ${lap} of ${laps}, ${rounds} rounds of ${streams} streams`, begin);
   }
   console.log(
     wrong === 0 ? "every stream that stayed gave the text it gives alone" : `${wrong} streams differ from alone`,

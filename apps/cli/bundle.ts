@@ -1,16 +1,20 @@
+import { readdirSync, rmSync } from "node:fs";
+import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 // One start-up file per process and shared chunks: a bundle starts several times faster than hundreds of module files.
 const here = fileURLToPath(new URL(".", import.meta.url));
+const outdir = resolve(here, process.argv[2] ?? "dist");
 
-await build({
+const { metafile } = await build({
   absWorkingDir: here,
   entryPoints: {
     kvant: "src/kvant.ts",
     "engine-process": "../../packages/engine/src/process/main.ts",
   },
-  outdir: "dist",
+  outdir,
+  metafile: true,
   bundle: true,
   splitting: true,
   format: "esm",
@@ -41,3 +45,7 @@ await build({
   legalComments: "linked",
   minifySyntax: true,
 });
+
+// Chunks are named by their content, so those of earlier builds would stay for ever.
+const built = new Set(Object.keys(metafile.outputs).map((path) => basename(path)));
+for (const name of readdirSync(outdir)) if (!built.has(name)) rmSync(join(outdir, name), { recursive: true });

@@ -266,3 +266,19 @@ test("the probe answers one rate per repeat and refuses absurd sizes", () => {
   assert.ok(rates.every((rate) => rate > 0));
   assert.throws(() => addon.probeRead(5, 1, 1), { code: "INVALID_ARGUMENT", message: /bytes is 5/ });
 });
+
+test("the compute probe answers for every tier and kind, and refuses others", () => {
+  for (const tier of addon.info().tiers) {
+    for (const kind of ["float32", "int8"]) {
+      const rates = addon.probeCompute(kind, tier, 2, 2);
+      assert.equal(rates.length, 2);
+      assert.ok(rates.every((rate) => rate > 0 && Number.isFinite(rate)));
+    }
+  }
+  assert.throws(() => addon.probeCompute("int3", "", 1, 1), { code: "INVALID_ARGUMENT", message: /float32 and int8/ });
+  assert.throws(() => addon.probeCompute("int8", 7, 1, 1), {
+    code: "INVALID_ARGUMENT",
+    message: /tier must be a string/,
+  });
+  assert.throws(() => addon.probeCompute("int8", "mmx", 1, 1), /mmx.*is not present/);
+});

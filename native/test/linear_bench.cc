@@ -17,6 +17,7 @@
 #include <immintrin.h>
 #endif
 
+#include "cpu/probe_compute.h"
 #include "kvant/linear.h"
 
 namespace {
@@ -57,54 +58,19 @@ __attribute__((target("avx2"))) uint64_t read_range(const uint8_t* from, size_t 
   _mm256_store_si256(reinterpret_cast<__m256i*>(lane), sum[0]);
   return lane[0] + lane[1] + lane[2] + lane[3];
 }
-
-// Multiply-adds per second of one thread with operands in registers.
-#define KVANT_PEAK(name, isa, Vec, step)                                             \
-  __attribute__((target(isa))) double name(int64_t rounds) {                         \
-    Vec sum[12] = {}, a = {}, b = {};                                                \
-    __asm__ volatile("" : "+v"(a), "+v"(b));                                         \
-    for (int64_t i = 0; i < rounds; i++) {                                           \
-      for (int j = 0; j < 12; j++) {                                                 \
-        sum[j] = step;                                                               \
-        __asm__ volatile("" : "+v"(sum[j]));                                         \
-      }                                                                              \
-    }                                                                                \
-    return static_cast<double>(rounds) * 12 * sizeof(Vec);                           \
-  }
-KVANT_PEAK(peak_fma512, "avx512f", __m512, _mm512_fmadd_ps(a, b, sum[j]))
-KVANT_PEAK(peak_vnni512, "avx512f,avx512vnni", __m512i, _mm512_dpbusd_epi32(sum[j], a, b))
-KVANT_PEAK(peak_fma256, "avx2,fma", __m256, _mm256_fmadd_ps(a, b, sum[j]))
-// vpmaddubsw, vpmaddwd, vpaddd
-KVANT_PEAK(peak_maddubs, "avx2", __m256i,
-           _mm256_add_epi32(sum[j], _mm256_madd_epi16(_mm256_maddubs_epi16(sum[j], sum[j]), b)))
-
-// Operations per second of all threads together; a multiply-add is two.
-double peak(kvant::Tier tier, bool int8, kvant::ThreadPool& pool) {
-  const auto run = tier == kvant::Tier::avx512vnni ? (int8 ? peak_vnni512 : peak_fma512) : (int8 ? peak_maddubs : peak_fma256);
-  constexpr int64_t kRounds = 8000000;
-  std::vector<double> bytes(kThreads, 0.0);
-  const double time = seconds([&] {
-    pool.parallel_for(kThreads, 1, [&](int64_t begin, int64_t end, int) {
-      for (int64_t i = begin; i < end; i++) bytes[i] = run(kRounds);
-    });
-  });
-  double all = 0;
-  for (double each : bytes) all += each;
-  return (int8 ? all : all / 4) * 2 / time;
-}
 #else
 uint64_t read_range(const uint8_t* from, size_t bytes) {
   uint64_t sum = 0, word;
   for (size_t at = 0; at + 8 <= bytes; at += 8) std::memcpy(&word, from + at, 8), sum += word;
   return sum;
 }
-double peak(kvant::Tier, bool, kvant::ThreadPool&) { return 0; }
 #endif
 
 struct Scheme {
   Format format;
   int group;
   Format activation;
+  kvant::Scales scales = kvant::Scales::fp32;
 };
 
 void measure(const Scheme& scheme, kvant::Tier tier, const std::vector<int64_t>& token_counts, const std::string& part,
@@ -117,7 +83,8 @@ void measure(const Scheme& scheme, kvant::Tier tier, const std::vector<int64_t>&
   size_t bytes = 0;
   double load_seconds = 0, loaded = 0;
   for (bool wide = false; bytes < kTotalBytes; wide = !wide) {
-    const kvant::MatrixSpec spec{wide ? 5632 : 2048, wide ? 2048 : 5632, scheme.format, scheme.group, scheme.activation, 0};
+    const kvant::MatrixSpec spec{wide ? 5632 : 2048, wide ? 2048 : 5632, scheme.format, scheme.group, scheme.activation, 0,
+                                 scheme.scales};
     matrices.push_back(kvant::make_matrix(spec, tier));
     if (matrices.back()->variant().find(part) == std::string::npos) return;
     load_seconds += seconds([&] { matrices.back()->load_rows(0, spec.rows, Format::fp32, source.data(), pool); });
@@ -139,7 +106,8 @@ void measure(const Scheme& scheme, kvant::Tier tier, const std::vector<int64_t>&
           for (int64_t i = begin; i < end; i++) sums[i] = read_range(probe + i * kShare, kShare);
         });
       }));
-      peaks.push_back(peak(tier, scheme.activation == Format::int8, pool));
+      peaks.push_back(
+          kvant::probe_compute(scheme.activation == Format::int8 ? "int8" : "float32", tier, kThreads, 1).front());
       double preparing = 0;
       pool.begin_step();
       times.push_back(seconds([&] {
@@ -189,6 +157,9 @@ int main(int count, char** arguments) {
       {Format::int8, -1, Format::bf16},  {Format::int4, 32, Format::bf16},  {Format::int4, 128, Format::bf16},
       {Format::e4m3, -1, Format::bf16},  {Format::e4m3, 128, Format::bf16}, {Format::e5m2, -1, Format::bf16},
       {Format::e2m1, 32, Format::bf16},
+      {Format::int4, 32, Format::int8, kvant::Scales::affine},
+      {Format::e2m1, 32, Format::bf16, kvant::Scales::e8m0},
+      {Format::e2m1, 16, Format::bf16, kvant::Scales::e4m3},
   };
   for (const Scheme& scheme : schemes) measure(scheme, tier, token_counts, part, probe, pool);
 }

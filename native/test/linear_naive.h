@@ -11,6 +11,7 @@ namespace kvant_test {
 
 using kvant::Format;
 using kvant::MatrixSpec;
+using kvant::Scales;
 
 // xorshift32; the same numbers on every platform.
 struct Random {
@@ -81,6 +82,26 @@ struct Naive {
   std::vector<float> scales;  // [rows, cols]
 };
 
+// [values, values + count) in affine codes, less their zero point.
+inline void quantize_affine(const float* values, int64_t count, Format format, float& scale, double* codes) {
+  const double high = kvant::max_value(format), low = -high - 1;
+  float smallest = 0, largest = 0;
+  for (int64_t i = 0; i < count; i++) smallest = std::min(smallest, values[i]), largest = std::max(largest, values[i]);
+  const float steps = static_cast<float>(high - low);
+  scale = largest / steps - smallest / steps;
+  const double zero = scale == 0 ? 0 : std::clamp(std::nearbyint(low - static_cast<double>(smallest / scale)), low, high);
+  for (int64_t i = 0; i < count; i++) {
+    const double rounded = scale == 0 ? 0 : std::nearbyint(static_cast<double>(values[i] / scale));
+    codes[i] = std::clamp(rounded + zero, low, high) - zero;
+  }
+}
+
+// The largest power of two at most absmax, less the two of E2M1's top binade; at least 2^-127.
+inline float power_of_two_scale(float absmax) {
+  if (absmax == 0) return std::ldexp(1.0f, -127);
+  return std::ldexp(1.0f, std::max(-127, std::ilogb(absmax) - 2));
+}
+
 inline Naive quantize_weights(const MatrixSpec& spec, const std::vector<float>& w, int64_t first_row, int64_t rows) {
   Naive out{std::vector<double>(w.size()), std::vector<float>(w.size(), 1.0f)};
   const int64_t begin = first_row * spec.cols, end = begin + rows * spec.cols;
@@ -88,10 +109,19 @@ inline Naive quantize_weights(const MatrixSpec& spec, const std::vector<float>& 
     for (int64_t i = begin; i < end; i++) out.codes[i] = spec.format == Format::fp32 ? w[i] : nearest(w[i], spec.format);
     return out;
   }
+  const float most = absmax_scale(&w[begin], end - begin, Format::e2m1);
+  const float tensor = most / kvant::max_value(Format::e4m3);  // e4m3 scales only
   for (int64_t first = begin, last; first < end; first = last) {
     const int64_t row_end = (first / spec.cols + 1) * spec.cols;
     last = spec.group_size == -2 ? end : spec.group_size == -1 ? row_end : std::min(first + spec.group_size, row_end);
-    const float scale = absmax_scale(&w[first], last - first, spec.format);
+    float scale = absmax_scale(&w[first], last - first, spec.format);
+    if (spec.scales == Scales::affine) {
+      quantize_affine(&w[first], last - first, spec.format, scale, &out.codes[first]);
+      std::fill_n(out.scales.begin() + first, last - first, scale);
+      continue;
+    }
+    if (spec.scales == Scales::e8m0) scale = power_of_two_scale(scale * 6);
+    if (spec.scales == Scales::e4m3) scale = tensor > 0 ? static_cast<float>(nearest(scale / tensor, Format::e4m3)) * tensor : 0;
     for (int64_t i = first; i < last; i++) {
       out.scales[i] = scale;
       out.codes[i] = quantized(w[i], scale, spec.format);

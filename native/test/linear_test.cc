@@ -18,6 +18,7 @@ namespace {
 using kvant::Format;
 using kvant::MatrixSpec;
 using kvant::Tier;
+using kvant::Scales;
 using namespace kvant_test;
 
 // Float products: each of K + G + 3 float32 roundings is at most 2^-24 of the sum of magnitudes. Integer sums are exact and
@@ -130,15 +131,16 @@ struct Scheme {
   int group_size;
   Format activation;
   float activation_scale;
+  Scales scales = Scales::fp32;
 };
 
 std::vector<Scheme> schemes() {
   std::vector<Scheme> all;
-  const auto add = [&](Format format, std::vector<int> groups, std::vector<Format> activations) {
+  const auto add = [&](Format format, std::vector<int> groups, std::vector<Format> activations, Scales scales = Scales::fp32) {
     for (int group : groups) {
       for (Format activation : activations) {
-        all.push_back({format, group, activation, 0});
-        if (activation == Format::int8) all.push_back({format, group, activation, 0.0625f});
+        all.push_back({format, group, activation, 0, scales});
+        if (activation == Format::int8) all.push_back({format, group, activation, 0.0625f, scales});
       }
     }
   };
@@ -149,6 +151,9 @@ std::vector<Scheme> schemes() {
   add(Format::int8, groups, all_activations);
   add(Format::int4, groups, all_activations);
   for (Format format : {Format::e4m3, Format::e5m2, Format::e2m1}) add(format, groups, {Format::fp32, Format::bf16});
+  for (Format format : {Format::int8, Format::int4}) add(format, {-1, 32, 128, 7}, all_activations, Scales::affine);
+  add(Format::e2m1, {32}, {Format::fp32, Format::bf16}, Scales::e8m0);
+  add(Format::e2m1, {16}, {Format::fp32, Format::bf16}, Scales::e4m3);
   return all;
 }
 
@@ -159,7 +164,8 @@ void test_products(const std::vector<Tier>& tiers, kvant::ThreadPool& pool) {
   for (const Scheme& scheme : schemes()) {
     for (const auto& shape : shapes) {
       seed = seed * 1664525u + 1013904223u;
-      MatrixSpec spec{shape[0], shape[1], scheme.format, scheme.group_size, scheme.activation, scheme.activation_scale};
+      MatrixSpec spec{shape[0], shape[1], scheme.format, scheme.group_size, scheme.activation, scheme.activation_scale,
+                      scheme.scales};
       std::vector<float> best;
       for (Tier tier : tiers) {
         const std::vector<float> y = check_matrix(spec, tier, pool, Random{seed | 1});
@@ -224,11 +230,22 @@ std::vector<float> held_weights(const kvant::Matrix& matrix) {
 
 void test_codes(const std::vector<Tier>& tiers, kvant::ThreadPool& pool) {
   Random random{77};
-  for (Format format : {Format::fp32, Format::bf16, Format::fp16, Format::int8, Format::int4, Format::e4m3, Format::e5m2,
-                        Format::e2m1}) {
-    for (int group : kvant::bits(format) > 8 ? std::vector<int>{0} : std::vector<int>{-1, -2, 32, 64, 128, 48, 7}) {
+  struct Held {
+    Format format;
+    std::vector<int> groups;
+    Scales scales;
+  };
+  const std::vector<int> groups = {-1, -2, 32, 64, 128, 48, 7}, none = {0};
+  const Held all[] = {
+      {Format::fp32, none, Scales::fp32},   {Format::bf16, none, Scales::fp32},       {Format::fp16, none, Scales::fp32},
+      {Format::int8, groups, Scales::fp32}, {Format::int4, groups, Scales::fp32},     {Format::e4m3, groups, Scales::fp32},
+      {Format::e5m2, groups, Scales::fp32}, {Format::e2m1, groups, Scales::fp32},     {Format::int8, {-1, 32, 7}, Scales::affine},
+      {Format::int4, {-1, 32, 7}, Scales::affine}, {Format::e2m1, {32}, Scales::e8m0}, {Format::e2m1, {16}, Scales::e4m3},
+  };
+  for (const auto& [format, held_groups, scales] : all) {
+    for (int group : held_groups) {
       for (Format dtype : {Format::fp32, Format::bf16, Format::fp16}) {
-        const MatrixSpec spec{19, 172, format, group, Format::fp32, 0};
+        const MatrixSpec spec{19, 172, format, group, Format::fp32, 0, scales};
         std::vector<float> w(static_cast<size_t>(spec.rows * spec.cols));
         // The largest value alone makes the scale 1, so that ties stay ties.
         const float limit = std::min(kvant::max_value(format), 60000.0f);
@@ -335,6 +352,10 @@ void test_refusals(kvant::ThreadPool& pool) {
   check_refused("activation scale -1", make({8, 8, Format::int8, -1, Format::int8, -1}));
   check_refused("activation scale nan", make({8, 8, Format::int8, -1, Format::int8, kNan}));
   check_refused("only int8 takes one", make({8, 8, Format::int8, -1, Format::bf16, 1}));
+  check_refused("mxfp4 x fp32 with group size 16; it is always 32",
+                make({8, 8, Format::e2m1, 16, Format::fp32, 0, Scales::e8m0}));
+  check_refused("zero points are per row or group", make({8, 8, Format::int4, -2, Format::fp32, 0, Scales::affine}));
+  check_refused("no kernel for nvfp4 x int8", make({8, 8, Format::e2m1, 16, Format::int8, 0, Scales::e4m3}));
   check_refused("int32 sums hold", make({1, 200000, Format::int8, -1, Format::int8, 0}));
   const auto matrix = kvant::make_matrix({8, 8, Format::fp32, 0, Format::fp32, 0}, Tier::scalar);
   const std::vector<float> w(64);

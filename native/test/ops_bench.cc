@@ -3,16 +3,19 @@
 // Each sequence decodes one token; every sequence has pages of its own, so that nothing is read twice out of a cache.
 // GB/s counts each code and scale of K and V once. Prefill: the last 64 positions of one sequence, in tiles of 8.
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
+#include <ctime>
 
 #include "ops_fixture.h"
 
 namespace kvant::test {
 namespace {
 
+// Seconds of processor time of this thread: other load on the machine counts only through caches and memory it shares.
 double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  timespec time;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
 double median(std::vector<double> values) {
@@ -64,7 +67,7 @@ void measure(Tier tier, Format format, const Setting& s, const std::vector<uint6
   std::vector<double> rates, probes, seconds;
   const double per_value = bits(format) / 8.0 + (bits(format) == 8 ? 4.0 / s.head_dim : 0);
   const double bytes = 2.0 * s.sequences * s.context * static_cast<double>(kv_width) * per_value;
-  for (int repeat = 0; repeat < 5; repeat++) {
+  for (int repeat = 0; repeat < 9; repeat++) {
     probes.push_back(probe(memory));
     const double start = now();
     for (int slot = 0; slot < s.sequences; slot++) {
@@ -79,7 +82,7 @@ void measure(Tier tier, Format format, const Setting& s, const std::vector<uint6
   const int chunk_tokens = std::min(64, s.context);
   chunk.add(0, s.context - chunk_tokens, chunk_tokens);
   std::vector<double> prefill;
-  for (int repeat = 0; repeat < 3; repeat++) {
+  for (int repeat = 0; repeat < 5; repeat++) {
     const double start = now();
     for (int first = 0; first < chunk_tokens; first += 8) {
       for (int head = 0; head < s.kv_heads; head++) {

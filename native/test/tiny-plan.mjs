@@ -14,7 +14,7 @@ const kvGroup = {
   ...{ kStatic: none, vStatic: none },
 };
 
-const matrix = { kind: "matrix", format: "fp32", groupSize: 0, activation: "fp32", activationScale: 0 };
+const matrix = { kind: "matrix", format: "fp32", groupSize: 0, activation: "fp32", activationScale: 0, scales: "fp32" };
 
 export const plan = {
   vocabSize: vocabulary,

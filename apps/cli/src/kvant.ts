@@ -1,12 +1,27 @@
 import { errorCode } from "@kvant/core";
 import { Command, CommanderError, Option } from "commander";
-import { addModelFlags, addSizeFlags, decimal, nonNegativeInteger, positiveInteger } from "./model-options.ts";
+import { countList, nameList } from "./list-options.ts";
+import {
+  addModelFlags,
+  addSizeFlags,
+  decimal,
+  nonNegativeInteger,
+  port,
+  positiveInteger,
+  tokenIds,
+} from "./model-options.ts";
 import { say } from "./print.ts";
+import { endWithReader } from "./standard-streams.ts";
 
 // Commands are imported when they run: `generate` should not wait for the server's code.
 
 function collect(value: string, previous: readonly string[] = []): readonly string[] {
   return [...previous, value];
+}
+
+/** A refusal of the operating system, whose message names the call and the path or port. */
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && "syscall" in error && "code" in error;
 }
 
 const program = new Command("kvant")
@@ -22,8 +37,8 @@ addSizeFlags(
   ),
 )
   .option("--host <address>", "address to listen on", "127.0.0.1")
-  .option("--port <port>", "HTTP port; 0: any free one", nonNegativeInteger, 8000)
-  .option("--grpc-port <port>", "gRPC port; 0: any free one", nonNegativeInteger, 50051)
+  .option("--port <port>", "HTTP port; 0: any free one", port, 8000)
+  .option("--grpc-port <port>", "gRPC port; 0: any free one", port, 50051)
   .option("--no-grpc", "serve HTTP only")
   .option("--served-model-name <name>", "the model's name in requests and responses")
   .option("--api-key-file <file>", "one API key per line; guards every route but health")
@@ -39,7 +54,7 @@ addSizeFlags(
 
 addSizeFlags(addModelFlags(program.command("generate [model]").description("generate text in this process")))
   .option("--prompt <text>", "the prompt")
-  .option("--token-ids <ids>", "the prompt as comma-separated token ids")
+  .option("--token-ids <ids>", "the prompt as comma-separated token ids", tokenIds)
   .option("--chat", "read the prompt as a user message of the model's chat template")
   .option("--max-tokens <count>", "tokens to generate; default: what is left of the context", positiveInteger)
   .option("--temperature <t>", "0: greedy", decimal, 0)
@@ -103,6 +118,45 @@ addModelFlags(
   .addHelpText("after", "\n--weights and --kv-format take comma-separated lists.")
   .action(async (model, flags) => (await import("./commands/bench-engine.ts")).benchEngine(model, flags));
 
+bench
+  .command("kernels")
+  .description("each kernel beside the probes of memory and multipliers, and its distance from the reference")
+  .option("--op <ops>", "linear, attention, kvWrite, rmsNorm, rope, siluMul, embed; default: all", nameList)
+  .option("--shape <names>", "models whose layers give the sizes", nameList, ["tinyllama-1.1b"])
+  .option("--weights <formats>", "weight formats of linear", nameList, ["bf16", "int8-channel", "int4-g32"])
+  .option("--activations <format>", "activation format of linear; default: what the weight format implies")
+  .option("--kv-format <formats>", "formats of attention and kvWrite", nameList, ["bf16", "e4m3", "int8"])
+  .option("--tokens <counts>", "tokens per step", countList, [1, 8, 256])
+  .option("--context <tokens>", "positions that attention sees", positiveInteger, 4096)
+  .option("--tier <tier>", "instruction tier, e.g. avx2; default: the best present")
+  .option("--threads <count>", "compute threads; default: the machine's cores", positiveInteger)
+  .option("--rounds <count>", "rounds of probes and kernel in turn", positiveInteger, 5)
+  .option("--json", "print one JSON object per row")
+  .addHelpText("after", "\nLists are comma-separated.")
+  .action(async (flags) => (await import("./commands/bench-kernels.ts")).benchKernels(flags));
+
+bench
+  .command("peers")
+  .description(
+    "Kvant and node-llama-cpp (from npm, into a throw-away folder) in turn on the same shape, bits and threads",
+  )
+  .option("--shape <names>", "models of random weights", nameList, ["tinyllama-1.1b"])
+  .option("--bits <bits>", "bits of a weight: 16, 8 or 4", countList, [8, 4])
+  .option("--context <counts>", "tokens of the prompt, before the measured decode", countList, [64, 512])
+  .option("--decode-tokens <count>", "decode tokens per round", positiveInteger, 32)
+  .option("--kv-bits <bits>", "bits of a cached value on both sides: 16 or 8", positiveInteger, 16)
+  .option("--threads <count>", "compute threads of both; default: the machine's cores", positiveInteger)
+  .option("--rounds <count>", "measured pairs", positiveInteger, 3)
+  .option("--server", "also 8 streams that start together, 64 tokens in and 64 out")
+  .option("--keep", "leave the folder with packages and GGUF files")
+  .option("--json", "print one JSON object per row")
+  .addHelpText("after", "\nLists are comma-separated.")
+  .action(async (flags) => (await import("./commands/bench-peers.ts")).benchPeers(flags));
+bench
+  .command("peer-process", { hidden: true })
+  .action(async () => (await import("./commands/bench-peers.ts")).peerProcess());
+
+endWithReader();
 try {
   await program.parseAsync();
 } catch (error) {
@@ -110,8 +164,11 @@ try {
     // Commander has printed its own message; help and version are not failures.
     process.exitCode = error.exitCode;
   } else {
-    say(`kvant: ${error instanceof Error ? error.message : error} [${errorCode(error)}]`);
-    if (errorCode(error) === "INTERNAL" && error instanceof Error) say(error.stack ?? "");
+    say(
+      `kvant: ${error instanceof Error ? error.message : error} [${isSystemError(error) ? error.code : errorCode(error)}]`,
+    );
+    const isBug = errorCode(error) === "INTERNAL" && !isSystemError(error);
+    if (isBug && error instanceof Error) say(error.stack ?? "");
     process.exitCode = 1;
   }
 }

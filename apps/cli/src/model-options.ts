@@ -44,6 +44,27 @@ export function decimal(text: string): number {
   return value;
 }
 
+export function port(text: string): number {
+  const value = nonNegativeInteger(text);
+  if (value > 65_535) throw new InvalidArgumentError(`"${text}" is not a port; they go to 65535.`);
+  return value;
+}
+
+/** `1,2,3`. */
+export function tokenIds(text: string): readonly number[] {
+  return text.split(",").map((part) => {
+    if (!/^\s*\d{1,10}\s*$/.test(part)) {
+      throw new InvalidArgumentError(`"${part}" is not a token id; give ids such as 1,2,3.`);
+    }
+    return Number(part);
+  });
+}
+
+/** The entries of a comma-separated list; one undefined for a list that was not given. */
+export function formatNames(list: string | undefined): readonly (string | undefined)[] {
+  return list === undefined ? [undefined] : list.split(",").map((name) => name.trim());
+}
+
 const units: Readonly<Record<string, number>> = {
   "": 1,
   k: 1e3,

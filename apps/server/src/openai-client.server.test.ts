@@ -1,28 +1,26 @@
+import type { Engine } from "@kvant/engine";
 import OpenAI from "openai";
-import { describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { engineCases } from "./testing/engines.ts";
-import { eventually, serve } from "./testing/serving.ts";
+import { eventually, type Served, serve } from "./testing/serving.ts";
 
 describe.each(engineCases)("the openai client on $name", ({ start }) => {
-  const connect = async () => {
-    const engine = await start();
-    const served = await serve(engine, { servedModelName: "tiny" });
-    const client = new OpenAI({ apiKey: "none", baseURL: `${served.url}/v1`, maxRetries: 0 });
-    return {
-      client,
-      engine,
-      [Symbol.asyncDispose]: async () => {
-        await served[Symbol.asyncDispose]();
-        await engine.close();
-      },
-    };
-  };
+  let engine: Engine;
+  let served: Served;
+  let client: OpenAI;
+  beforeAll(async () => {
+    engine = await start();
+    served = await serve(engine, { servedModelName: "tiny" });
+    client = new OpenAI({ apiKey: "none", baseURL: `${served.url}/v1`, maxRetries: 0 });
+  });
+  afterAll(async () => {
+    await served[Symbol.asyncDispose]();
+    await engine.close();
+  });
   const messages = [{ role: "user" as const, content: "Tell me a story." }];
   const greedy = { model: "tiny", temperature: 0, max_tokens: 12 };
 
   test("a streamed chat completion starts with the role and adds up to the whole one", async () => {
-    await using connection = await connect();
-    const { client } = connection;
     const whole = await client.chat.completions.create({ ...greedy, messages });
     const stream = await client.chat.completions.create({
       ...greedy,
@@ -50,8 +48,6 @@ describe.each(engineCases)("the openai client on $name", ({ start }) => {
   });
 
   test("a streamed completion adds up to the whole one", async () => {
-    await using connection = await connect();
-    const { client } = connection;
     const whole = await client.completions.create({ ...greedy, prompt: "Once upon a time" });
     let text = "";
     let finish: string | null | undefined;
@@ -69,8 +65,6 @@ describe.each(engineCases)("the openai client on $name", ({ start }) => {
   });
 
   test("choices of several prompts times n come in OpenAI's order", async () => {
-    await using connection = await connect();
-    const { client } = connection;
     const prompts = ["One day", "In the end"];
     const together = await client.completions.create({ ...greedy, prompt: prompts, n: 2 });
     expect(together.choices.map(({ index }) => index)).toEqual([0, 1, 2, 3]);
@@ -81,8 +75,6 @@ describe.each(engineCases)("the openai client on $name", ({ start }) => {
   });
 
   test("log probabilities name as many tokens as usage counts, most likely first", async () => {
-    await using connection = await connect();
-    const { client } = connection;
     const answer = await client.chat.completions.create({ ...greedy, messages, logprobs: true, top_logprobs: 3 });
     const content = answer.choices[0]?.logprobs?.content ?? [];
     expect(content.length).toBe(answer.usage?.completion_tokens);
@@ -96,8 +88,6 @@ describe.each(engineCases)("the openai client on $name", ({ start }) => {
   });
 
   test("aborting a stream frees the request", async () => {
-    await using connection = await connect();
-    const { client, engine } = connection;
     const stream = await client.chat.completions.create({
       model: "tiny",
       messages,
@@ -110,8 +100,6 @@ describe.each(engineCases)("the openai client on $name", ({ start }) => {
   });
 
   test("the model list names the served model and an unknown one is NotFoundError", async () => {
-    await using connection = await connect();
-    const { client } = connection;
     expect((await client.models.list()).data.map(({ id }) => id)).toEqual(["tiny"]);
     await expect(client.models.retrieve("other")).rejects.toThrow(OpenAI.NotFoundError);
     await expect(client.chat.completions.create({ model: "other", messages })).rejects.toMatchObject({

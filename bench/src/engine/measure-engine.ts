@@ -1,5 +1,13 @@
-import { createEngine, type EngineOptions, type GenerateRequest, type LocalEngine, planModel } from "@kvant/engine";
-import { loadAddon } from "@kvant/kernels";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import {
+  createEngine,
+  type EngineOptions,
+  type GenerateRequest,
+  groupPageBytes,
+  type LocalEngine,
+  planModel,
+} from "@kvant/engine";
+import { availableBackends, loadAddon } from "@kvant/kernels";
 import { decodeStepBytes } from "./live-bytes.ts";
 
 export interface MeasureEngineOptions {
@@ -36,16 +44,22 @@ export interface EngineMeasurement {
   /** Weight codes and scales, and the mean live KV, each once. */
   readonly bytesPerStep: number;
   readonly readGigabytesPerSecond: number;
-  readonly probeReadGigabytesPerSecond: number;
-  readonly percentOfProbe: number;
+  /** null without the addon, which holds the probe. */
+  readonly probeReadGigabytesPerSecond: number | null;
+  readonly percentOfProbe: number | null;
   readonly weightBytes: number;
   readonly kvBytesPerToken: number;
   readonly loadSeconds: number;
+  /** Of loading and running the model; the probe's own buffer does not count. */
   readonly peakResidentBytes: number;
 }
 
 /** The probe reads this much memory; caches hold a small part of it. */
 const probeBytes = 2 ** 30;
+
+/** The engine's defaults, written down because the measurement depends on them. */
+const maxStepTokens = 256;
+const pageTokens = 16;
 
 /**
  * Decode and prefill speed of one scheme, through the engine with scheduler and sampling, beside the machine's read
@@ -54,15 +68,20 @@ const probeBytes = 2 ** 30;
 export async function measureEngine(options: MeasureEngineOptions): Promise<EngineMeasurement> {
   const { batch, context, decodeTokens, rounds, prompt = context, onProgress = () => undefined } = options;
   onProgress("loading");
+  const contextLength = Math.max(context, prompt) + decodeTokens + headStart(batch, Math.max(context, prompt));
   const engine = await createEngine({
     maxSequences: batch,
-    contextLength: Math.max(context, prompt) + decodeTokens,
+    contextLength,
     prefixReuse: false,
+    maxStepTokens,
+    pageTokens,
+    kvPages: 1 + batch * Math.ceil(contextLength / pageTokens),
     ...options.engine,
   });
   try {
     const { model } = engine;
     await decodeOnce(engine, { ...options, decodeTokens: 4 }, 0);
+    let peakResidentBytes = process.resourceUsage().maxRSS * 1024;
     const probes = [probe(model.threads)];
     const decodes: number[] = [];
     const prefills: number[] = [];
@@ -76,14 +95,17 @@ export async function measureEngine(options: MeasureEngineOptions): Promise<Engi
           ? first.prefillTokensPerSecond
           : (await decodeOnce(engine, { ...options, context: prompt, decodeTokens: 1 }, -round)).prefillTokensPerSecond,
       );
+      peakResidentBytes = Math.max(peakResidentBytes, process.memoryUsage.rss());
       probes.push(probe(model.threads));
     }
     const decodeTokensPerSecond = median(decodes);
     const { plan, source } = planModel(options.engine);
     source.checkpoint?.close();
-    const bytesPerStep = decodeStepBytes(plan, batch, context + decodeTokens / 2, model.pageTokens);
+    const liveTokens = context + (decodeTokens + headStart(batch, context)) / 2;
+    const bytesPerStep = decodeStepBytes(plan, batch, liveTokens, model.pageTokens);
     const readGigabytesPerSecond = (bytesPerStep * decodeTokensPerSecond) / batch / 1e9;
-    const probeReadGigabytesPerSecond = median(probes) / 1e9;
+    const probed = probes.filter((rate) => rate !== undefined);
+    const probeReadGigabytesPerSecond = probed.length === 0 ? null : median(probed) / 1e9;
     return {
       shape: model.name,
       weights: model.weights,
@@ -102,18 +124,28 @@ export async function measureEngine(options: MeasureEngineOptions): Promise<Engi
       bytesPerStep,
       readGigabytesPerSecond,
       probeReadGigabytesPerSecond,
-      percentOfProbe: (100 * readGigabytesPerSecond) / probeReadGigabytesPerSecond,
+      percentOfProbe:
+        probeReadGigabytesPerSecond === null ? null : (100 * readGigabytesPerSecond) / probeReadGigabytesPerSecond,
       weightBytes: Object.values(model.weightBytes).reduce((sum, bytes) => sum + bytes, 0),
-      kvBytesPerToken: (model.kvBytes.codes + model.kvBytes.scales) / model.pageCount / model.pageTokens,
+      kvBytesPerToken:
+        plan.kvGroups.reduce((sum, group) => sum + groupPageBytes(group, model.pageTokens), 0) / model.pageTokens,
       loadSeconds: model.loadSeconds,
-      peakResidentBytes: process.resourceUsage().maxRSS * 1024,
+      peakResidentBytes,
     };
   } finally {
     await engine.close();
   }
 }
 
-/** One round: all sequences prefill, then decode together. Rates are of the wall clock. */
+/** Tokens that the first of several sequences may decode while the last one's prompt is still being computed. */
+function headStart(batch: number, context: number): number {
+  return batch === 1 ? 0 : Math.ceil((batch * context) / maxStepTokens) + 2;
+}
+
+/**
+ * One round: all sequences prefill, then decode together. The decode is timed from the moment the last sequence has its
+ * first token, over `decodeTokens - 1` tokens per sequence, and no sequence ends before: every timed step is a full batch.
+ */
 async function decodeOnce(
   engine: LocalEngine,
   { batch, context, decodeTokens }: Pick<MeasureEngineOptions, "batch" | "context" | "decodeTokens">,
@@ -123,30 +155,36 @@ async function decodeOnce(
   let firsts = 0;
   let tokens = 0;
   let allStartedAt = 0;
+  let allEndedAt = 0;
   let tokensAtStart = 0;
-  await Promise.all(
-    Array.from({ length: batch }, async (_, i) => {
-      const request: GenerateRequest = {
-        prompt: { kind: "tokens", tokenIds: promptIds(engine.model.vocabSize, context, round * batch + i) },
-        maxTokens: decodeTokens,
-        temperature: 0,
-        ignoreEos: true,
-      };
-      let isFirst = true;
-      for await (const event of engine.generate(request)) {
-        if (event.type !== "delta") continue;
-        tokens += event.tokenIds.length;
-        if (!isFirst) continue;
-        isFirst = false;
-        if (++firsts < batch) continue;
+  let tokensAtEnd = Number.POSITIVE_INFINITY;
+  async function read(index: number): Promise<void> {
+    const request: GenerateRequest = {
+      prompt: { kind: "tokens", tokenIds: promptIds(engine.model.vocabSize, context, round * batch + index) },
+      maxTokens: decodeTokens + headStart(batch, context),
+      temperature: 0,
+      ignoreEos: true,
+    };
+    let isFirst = true;
+    for await (const event of engine.generate(request)) {
+      if (event.type !== "delta") continue;
+      tokens += event.tokenIds.length;
+      if (isFirst && ++firsts === batch) {
         allStartedAt = performance.now();
         tokensAtStart = tokens;
+        tokensAtEnd = tokens + batch * (decodeTokens - 1);
       }
-    }),
-  );
-  const decodeSeconds = (performance.now() - allStartedAt) / 1000;
+      isFirst = false;
+      if (tokens < tokensAtEnd) continue;
+      if (allEndedAt === 0) allEndedAt = performance.now();
+      return;
+    }
+  }
+  await Promise.all(Array.from({ length: batch }, (_, index) => read(index)));
+  // Steps in flight for sequences that were left must not run into the next measurement.
+  while (engine.stats().pages.used > 0) await nextTurn();
   return {
-    decodeTokensPerSecond: (tokens - tokensAtStart) / decodeSeconds,
+    decodeTokensPerSecond: (tokensAtEnd - tokensAtStart) / ((allEndedAt - allStartedAt) / 1000),
     prefillTokensPerSecond: (batch * context) / ((allStartedAt - startedAt) / 1000),
   };
 }
@@ -157,8 +195,10 @@ function promptIds(vocabSize: number, count: number, salt: number): number[] {
   return Array.from({ length: count }, (_, i) => low + ((((i + 1) * 7919 + salt * 104_729) >>> 0) % (vocabSize - low)));
 }
 
-/** Bytes per second that all threads together read; 0 where there is no addon. */
-function probe(threads: number): number {
+/** Bytes per second that all threads together read; undefined where there is no addon. */
+function probe(threads: number): number | undefined {
+  const hasAddon = availableBackends().some(({ name, create }) => name.startsWith("cpu") && create !== undefined);
+  if (!hasAddon) return undefined;
   return median(loadAddon().probeRead(probeBytes, threads, 3));
 }
 

@@ -1,5 +1,5 @@
 import { KvantError } from "@kvant/core";
-import { type EngineOptions, type OpenForwardPass, openForwardPass } from "@kvant/engine";
+import { type ForwardPassModel, type OpenForwardPass, openForwardPass } from "@kvant/engine";
 import { klDivergence, negativeLogLikelihood } from "./divergence.ts";
 import { type Window, windows } from "./windows.ts";
 
@@ -7,7 +7,7 @@ import { type Window, windows } from "./windows.ts";
 const maxWindowTokens = 1024;
 
 export interface EvaluateOptions {
-  readonly engine: EngineOptions & { readonly chunkTokens?: number };
+  readonly engine: ForwardPassModel;
   readonly text: string;
   /** Also measure the KL divergence from the same model with a BF16 KV cache. */
   readonly divergence: boolean;
@@ -42,11 +42,12 @@ export interface Evaluation {
  */
 export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   const startedAt = performance.now();
-  const open = await openForwardPass(options.engine);
+  const model = { mostTokens: maxWindowTokens, ...options.engine };
+  const open = await openForwardPass(model);
   const isBaseline = open.info.kvFormat === "bf16";
   let baseline: OpenForwardPass | undefined;
   try {
-    if (options.divergence && !isBaseline) baseline = await openForwardPass({ ...options.engine, kvFormat: "bf16" });
+    if (options.divergence && !isBaseline) baseline = await openForwardPass({ ...model, kvFormat: "bf16" });
     const { info } = open;
     const { nats, divergence, tokens } = await score(open, baseline, options);
     return {
@@ -107,13 +108,22 @@ async function compareWindow(
   { tokenIds, from }: Window,
 ): Promise<{ nats: number; divergence: number }> {
   const inputs = tokenIds.subarray(0, -1);
-  const [candidate, reference] = await Promise.all([
-    open.pass.logits(inputs, from),
-    baseline.pass.logits(inputs, from),
-  ]);
   const { vocabSize } = open.info;
-  return {
-    nats: negativeLogLikelihood(candidate, tokenIds.subarray(from + 1), vocabSize),
-    divergence: klDivergence(reference, candidate, vocabSize),
-  };
+  const candidates = open.pass.logitChunks(inputs, from);
+  const references = baseline.pass.logitChunks(inputs, from);
+  let nats = 0;
+  let divergence = 0;
+  for (;;) {
+    const [candidate, reference] = await Promise.all([candidates.next(), references.next()]);
+    if (candidate.done || reference.done) return { nats, divergence };
+    const { start, logits } = candidate.value;
+    // Row by row, so that the order of additions does not depend on the chunks.
+    for (let row = 0; row * vocabSize < logits.length; row++) {
+      const q = logits.subarray(row * vocabSize, (row + 1) * vocabSize);
+      const p = reference.value.logits.subarray(row * vocabSize, (row + 1) * vocabSize);
+      const target = tokenIds.subarray(start + row + 1, start + row + 2);
+      nats += negativeLogLikelihood(q, target, vocabSize);
+      divergence += klDivergence(p, q, vocabSize);
+    }
+  }
 }

@@ -21,6 +21,7 @@ struct MatrixSpec {
   Format activation = Format::fp32;
   // int8 only. 0: dynamic (AbsMax per token); else static.
   float activation_scale = 0;
+  Scales scales = Scales::fp32;
 };
 
 // Output features are processed in blocks of this many; the last block may be ragged.
@@ -32,7 +33,7 @@ class Matrix {
  public:
   virtual ~Matrix() = default;
 
-  // Quantizes (AbsMax, bit-equal to packages/formats `quantizeSymmetric`) and packs rows [row_offset, row_offset + rows) from
+  // Quantizes (bit-equal to packages/formats `quantizeAbsMax`) and packs rows [row_offset, row_offset + rows) from
   // `source` [rows, K], row-major, dtype fp32, bf16 or fp16. Parts of a fused matrix arrive in separate calls.
   virtual void load_rows(int64_t row_offset, int64_t rows, Format dtype, const void* source, ThreadPool& pool) = 0;
 

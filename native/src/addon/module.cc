@@ -3,11 +3,13 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "addon/executable.h"
 #include "addon/js_error.h"
 #include "addon/value_reader.h"
 #include "cpu/probe.h"
+#include "cpu/probe_compute.h"
 #include "kvant/cuda.h"
 #include "kvant/tier.h"
 #include "plan/check_value.h"
@@ -16,7 +18,7 @@ namespace kvant {
 namespace {
 
 // Counts the changes of the surface in packages/kernels/src/cpu/native-addon.ts.
-constexpr int kAbi = 2;
+constexpr int kAbi = 4;
 
 std::string compiler_name() {
 #if defined(__clang__)
@@ -58,19 +60,38 @@ Napi::Value cuda_device(const Napi::CallbackInfo& call) {
   });
 }
 
-Napi::Value probe(const Napi::CallbackInfo& call) {
+int64_t count_argument(const Napi::Value& value, const char* name) {
+  const int64_t count = to_integer(value, name);
+  check_range(name, count, 0, INT64_MAX);
+  return count;
+}
+
+Napi::Value array_of(Napi::Env env, const std::vector<double>& numbers) {
+  Napi::Array result = Napi::Array::New(env, numbers.size());
+  for (uint32_t i = 0; i < numbers.size(); i++) result.Set(i, numbers[i]);
+  return result;
+}
+
+Napi::Value read_probe(const Napi::CallbackInfo& call) {
   const Napi::Env env = call.Env();
   return with_js_errors(env, [&]() -> Napi::Value {
-    const auto count = [&](size_t position, const char* name) {
-      const int64_t value = to_integer(call[position], name);
-      check_range(name, value, 0, INT64_MAX);
-      return value;
-    };
-    const int64_t bytes = count(0, "bytes"), threads = count(1, "threads"), repeats = count(2, "repeats");
-    const auto rates = probe_read(static_cast<size_t>(bytes), threads, repeats);
-    Napi::Array result = Napi::Array::New(env, rates.size());
-    for (uint32_t i = 0; i < rates.size(); i++) result.Set(i, rates[i]);
-    return result;
+    const int64_t bytes = count_argument(call[0], "bytes"), threads = count_argument(call[1], "threads"),
+                  repeats = count_argument(call[2], "repeats");
+    return array_of(env, probe_read(static_cast<size_t>(bytes), threads, repeats));
+  });
+}
+
+std::string text_argument(const Napi::Value& value, const char* name) {
+  if (!value.IsString()) throw invalid(std::string(name) + " must be a string");
+  return value.As<Napi::String>().Utf8Value();
+}
+
+Napi::Value compute_probe(const Napi::CallbackInfo& call) {
+  const Napi::Env env = call.Env();
+  return with_js_errors(env, [&]() -> Napi::Value {
+    const std::string kind = text_argument(call[0], "kind"), tier = text_argument(call[1], "tier");
+    const int64_t threads = count_argument(call[2], "threads"), repeats = count_argument(call[3], "repeats");
+    return array_of(env, probe_compute(kind, choose_tier(tier), threads, repeats));
   });
 }
 
@@ -82,7 +103,8 @@ Napi::Object load(Napi::Env env, Napi::Object exports) {
   exports.Set("info", Napi::Function::New(env, info, "info"));
   exports.Set("createExecutable", Napi::Function::New(env, create_executable, "createExecutable"));
   exports.Set("cudaDevice", Napi::Function::New(env, cuda_device, "cudaDevice"));
-  exports.Set("probeRead", Napi::Function::New(env, probe, "probeRead"));
+  exports.Set("probeRead", Napi::Function::New(env, read_probe, "probeRead"));
+  exports.Set("probeCompute", Napi::Function::New(env, compute_probe, "probeCompute"));
   return exports;
 }
 

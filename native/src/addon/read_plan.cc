@@ -21,6 +21,15 @@ WeightSpec::Kind read_kind(const ValueReader& from) {
   throw invalid(from.path_of("kind") + " must be matrix, table or vector");
 }
 
+Scales read_scales(const ValueReader& from) {
+  const std::string scales = from.string("scales");
+  if (scales == "fp32") return Scales::fp32;
+  if (scales == "affine") return Scales::affine;
+  if (scales == "e8m0") return Scales::e8m0;
+  if (scales == "e4m3") return Scales::e4m3;
+  throw invalid(from.path_of("scales") + " must be fp32, affine, e8m0 or e4m3");
+}
+
 WeightSpec read_weight(const ValueReader& from) {
   WeightSpec weight;
   weight.kind = read_kind(from);
@@ -30,6 +39,7 @@ WeightSpec read_weight(const ValueReader& from) {
   weight.group_size = from.index("groupSize");
   weight.activation = parse_format(from.string("activation"), from.path_of("activation"));
   weight.activation_scale = static_cast<float>(from.number("activationScale"));
+  weight.scales = read_scales(from);
   return weight;
 }
 

@@ -40,7 +40,9 @@ LoadedWeight::LoadedWeight(const WeightSpec& spec, const std::string& name, Tier
     return;
   }
   try {
-    matrix_ = make_matrix({spec_.rows, spec_.cols, spec_.format, spec_.group_size, spec_.activation, spec_.activation_scale}, tier);
+    matrix_ = make_matrix({spec_.rows, spec_.cols, spec_.format, spec_.group_size, spec_.activation,
+                           spec_.activation_scale, spec_.scales},
+                          tier);
   } catch (const std::invalid_argument& error) {
     throw Error("OP_UNSUPPORTED", name_ + ": " + error.what());
   } catch (const std::bad_alloc&) {

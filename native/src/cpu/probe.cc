@@ -20,6 +20,7 @@ ReadStreams widest_read() {
   switch (present_tiers().front()) {
 #if KVANT_ARCH_X86
     case Tier::avx512vnni: return avx512vnni_streams::read_streams;
+    case Tier::avxvnni:
     case Tier::avx2: return avx2_streams::read_streams;
 #elif KVANT_ARCH_ARM64
     case Tier::neon: return neon_streams::read_streams;

@@ -39,6 +39,8 @@ void add_native_tiers(std::vector<Tier>& tiers) {
   const bool avx512 = bit(ebx, 16) && bit(ebx, 17) && bit(ebx, 30) && bit(ebx, 31);  // F, DQ, BW, VL
   const bool vnni = bit(ecx, 11);
   if (avx512 && vnni && (state & kZmmState) == kZmmState) tiers.push_back(Tier::avx512vnni);
+  // Leaf 7, subleaf 1: AVX-VNNI, vpdpbusd without AVX-512.
+  if (__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && bit(eax, 4)) tiers.push_back(Tier::avxvnni);
   tiers.push_back(Tier::avx2);
 }
 
@@ -66,6 +68,7 @@ const char* tier_name(Tier tier) {
   switch (tier) {
     case Tier::scalar: return "scalar";
     case Tier::avx2: return "avx2";
+    case Tier::avxvnni: return "avxvnni";
     case Tier::avx512vnni: return "avx512vnni";
     case Tier::neon: return "neon";
   }

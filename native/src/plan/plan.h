@@ -33,6 +33,7 @@ struct WeightSpec {
   int group_size = 0;  // as MatrixSpec
   Format activation = Format::fp32;
   float activation_scale = 0;  // 0: dynamic
+  Scales scales = Scales::fp32;
 };
 
 struct RopeSpec {

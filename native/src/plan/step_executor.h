@@ -10,9 +10,9 @@ namespace kvant {
 
 struct ExecutorOptions {
   PlanLimits limits;
-  std::string device = "cpu";  // cpu, cuda or cuda:N
   int threads = 1;             // cpu
   std::string tier;            // cpu; empty: as choose_tier
+  std::string device = "cpu";  // cpu, cuda or cuda:N
   bool deterministic = false;  // cuda: batch-invariant kernels only; the CPU's always are
 };
 

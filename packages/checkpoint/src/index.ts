@@ -1,4 +1,7 @@
 export { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
+export { encodeGgml, type GgmlType } from "./gguf/ggml-blocks.ts";
+export type { GgufValue } from "./gguf/gguf-value.ts";
+export { type GgufTensor, writeGguf } from "./gguf/write-gguf.ts";
 export { type ModelConfig, parseModelConfig, readModelConfig } from "./model-config.ts";
 export { namedShape, shapeNames } from "./named-shapes.ts";
 export { readSafetensors } from "./read-safetensors.ts";

@@ -27,6 +27,7 @@ export const errorCodes = {
   METHOD_NOT_ALLOWED: "The route exists and takes another HTTP method.",
   MEDIA_TYPE_UNSUPPORTED: "A request body is not JSON.",
   KEY_FILE_INVALID: "A file of API keys is unreadable, empty or holds an impossible key.",
+  LISTEN_FAILED: "A port could not be opened.",
 
   // Checkpoints and configuration.
   CHECKPOINT_NOT_FOUND: "A checkpoint file or folder does not exist.",

@@ -20,7 +20,7 @@ export class Completion {
   readonly #tokenizer: Tokenizer | undefined;
   readonly #decoder: StreamDecoder | undefined;
   readonly #stops: StopMatcher;
-  /** Tokens and log-probabilities whose text is still held back. */
+  /** Of the next delta. A token goes out with the step that drew it, also when its text is held back. */
   #tokenIds: number[] = [];
   #logprobs: TokenLogprob[] = [];
 

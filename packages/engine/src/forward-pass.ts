@@ -1,25 +1,12 @@
 import { KvantError } from "@kvant/core";
-import { type Executable, type RowUpdate, rowWants, type StepOutputs } from "@kvant/kernels";
+import { type Executable, greedy, type RowUpdate, rowWants, type StepOutputs } from "@kvant/kernels";
 
 const none = new Int32Array(0);
 
 /** Row slot and sampling of a forward pass: nothing is drawn, so only the slot matters. */
 const update: RowUpdate = {
   slot: 0,
-  sampling: {
-    temperature: 0,
-    topK: 0,
-    topP: 1,
-    minP: 0,
-    repetitionPenalty: 1,
-    frequencyPenalty: 0,
-    presencePenalty: 0,
-    seed: [0, 0],
-    logitBias: [],
-    minTokens: 0,
-    suppressedIds: [],
-    topLogprobs: -1,
-  },
+  sampling: greedy,
   promptIds: none,
   outputIds: none,
 };
@@ -50,39 +37,39 @@ export class ForwardPass {
   async logits(tokenIds: Int32Array, from = 0): Promise<Float32Array> {
     const { vocabSize } = this.#executable.plan;
     const result = new Float32Array((tokenIds.length - from) * vocabSize);
-    let filled = 0;
-    await this.#run(tokenIds, from, rowWants.logits, ({ logits }) => {
-      result.set(logits, filled);
-      filled += logits.length;
-    });
+    for await (const { start, logits } of this.logitChunks(tokenIds, from)) {
+      result.set(logits, (start - from) * vocabSize);
+    }
     return result;
+  }
+
+  /**
+   * The same logits step by step, for vocabularies and texts whose logits together would not fit in memory. `logits`
+   * `[chunk tokens, vocabSize]` begins at position `start` and is valid until the next chunk is asked for.
+   */
+  async *logitChunks(tokenIds: Int32Array, from = 0): AsyncGenerator<{ start: number; logits: Float32Array }> {
+    for await (const { start, outputs } of this.#run(tokenIds, from, rowWants.logits)) {
+      yield { start, logits: outputs.logits };
+    }
   }
 
   /** @returns `[tokens - 1 - from]` the log-probability of each token after position `from`, given those before it. */
   async scores(tokenIds: Int32Array, from = 0): Promise<Float32Array> {
     const result = new Float32Array(Math.max(0, tokenIds.length - 1 - from));
-    let filled = 0;
-    await this.#run(
-      tokenIds.subarray(0, -1),
-      from,
-      rowWants.score,
-      ({ scores }) => {
-        result.set(scores, filled);
-        filled += scores.length;
-      },
-      tokenIds.subarray(1),
-    );
+    const targets = tokenIds.subarray(1);
+    for await (const { start, outputs } of this.#run(tokenIds.subarray(0, -1), from, rowWants.score, targets)) {
+      result.set(outputs.scores, start - from);
+    }
     return result;
   }
 
-  /** Chunks never span `from`, so that a chunk wants results for all of its tokens or for none. */
-  async #run(
+  /** Chunks never span `from`, so that a chunk wants results for all of its tokens or for none; yields those that do. */
+  async *#run(
     tokenIds: Int32Array,
     from: number,
     wants: number,
-    take: (outputs: StepOutputs) => void,
     targets: Int32Array = none,
-  ): Promise<void> {
+  ): AsyncGenerator<{ start: number; outputs: StepOutputs }> {
     const { contextLength } = this.#executable.plan;
     if (tokenIds.length > contextLength) {
       throw new KvantError(
@@ -104,7 +91,7 @@ export class ForwardPass {
         pageCopies: none,
         rowUpdates: start === 0 ? [update] : [],
       });
-      if (isWanted) take(outputs);
+      if (isWanted) yield { start, outputs };
       start = end;
     }
   }

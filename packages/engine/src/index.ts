@@ -26,6 +26,6 @@ export {
   tensorClasses,
 } from "./load-engine-model.ts";
 export { createEngine, LocalEngine, type LocalEngineHooks } from "./local-engine.ts";
-export { type OpenForwardPass, openForwardPass } from "./open-forward-pass.ts";
+export { type ForwardPassModel, type OpenForwardPass, openForwardPass } from "./open-forward-pass.ts";
 export { groupPageBytes, type PageBudget, pageBudget } from "./page-budget.ts";
 export { type EngineProcessHooks, RemoteEngine, startEngineProcess } from "./process/remote-engine.ts";

@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import {
   type Checkpoint,
@@ -70,13 +70,32 @@ export function openModel({ model, load = "checkpoint" }: Pick<EngineOptions, "m
     return { config, name: basename(model), checkpoint: undefined, tokenizer: byteTokenizer(config.vocabSize) };
   }
   if (!existsSync(model)) {
-    const isShape = (shapeNames as readonly string[]).includes(model);
-    const hint = isShape ? "; it names a shape, which loads with `--load dummy`" : "";
-    throw new KvantError("CHECKPOINT_NOT_FOUND", `${model}: no such folder${hint}`, { field: "model" });
+    throw new KvantError("CHECKPOINT_NOT_FOUND", `${model}: no such folder${absenceHint(model)}`, { field: "model" });
+  }
+  if (!statSync(model).isDirectory()) {
+    const sentence = `${model}: is a file; a model is the folder that holds its config.json${isGguf(model) ? ggufHint : ""}`;
+    throw new KvantError("CHECKPOINT_INVALID", sentence, { field: "model" });
   }
   const config = readModelConfig(model);
   const tokenizer = loadTokenizer(model);
   return { config, name: basename(resolve(model)), checkpoint: openCheckpoint(model), tokenizer };
+}
+
+const ggufHint = "; this release reads safetensors, not GGUF";
+
+function isGguf(model: string): boolean {
+  return model.toLowerCase().endsWith(".gguf");
+}
+
+/** What somebody who gave this name probably meant. */
+function absenceHint(model: string): string {
+  if ((shapeNames as readonly string[]).includes(model)) {
+    return "; it names a shape, which loads random weights with `--load dummy`";
+  }
+  if (isGguf(model)) return ggufHint;
+  if (/^[\w.-]+\/[\w.-]+$/.test(model))
+    return "; this release downloads no models, so give the folder of a downloaded one";
+  return "";
 }
 
 /** A model with its scheme and the plan that follows from both. */

@@ -1,9 +1,12 @@
 import { tinyModelPath } from "@kvant/tiny-model";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import type { GenerateEvent } from "./engine.ts";
 import type { EngineOptions } from "./engine-options.ts";
 import { createEngine, type LocalEngine } from "./local-engine.ts";
 import { generateIds, goldenModel, greedyRequest, tokens } from "./testing/golden.ts";
+
+// The reference backend on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 const open: LocalEngine[] = [];
 

@@ -78,7 +78,7 @@ export class Scheduler {
     return this.#preemptionCount;
   }
 
-  /** Whether `next` may have something to do now or after a settle. */
+  /** Whether nothing waits, runs or is in flight. */
   get isIdle(): boolean {
     return this.#waiting.length === 0 && this.#running.length === 0 && this.#leaving.size === 0;
   }

@@ -1,6 +1,19 @@
 import { describe, expect, test } from "vitest";
 import { randomValues } from "../test/random-values.ts";
-import { decodeE8m0, dequantizeMx, dequantizeNvfp4, encodeE8m0, formats, quantizeMx, quantizeNvfp4 } from "./index.ts";
+import {
+  decodeE8m0,
+  dequantize,
+  dequantizeMx,
+  dequantizeNvfp4,
+  encodeE8m0,
+  formats,
+  parseWeightFormat,
+  quantizeAbsMax,
+  quantizeBlocks,
+  quantizeMx,
+  quantizeNvfp4,
+  quantizeSymmetric,
+} from "./index.ts";
 
 const seed = 77_001;
 
@@ -64,4 +77,31 @@ test("NVFP4 of zeros is zeros, also for one block among others", () => {
   const values = new Float32Array(32).fill(3, 16);
   expect([...dequantizeNvfp4(quantizeNvfp4(values)).subarray(14, 18)]).toEqual([0, 0, 3, 3].map(Math.fround));
   expect(() => dequantizeNvfp4({ ...quantizeNvfp4(values), blockScales: new Uint8Array(1) })).toThrow("1 scales");
+});
+
+describe.each(["mxfp4", "nvfp4"])("%s matrices", (name) => {
+  const weightFormat = parseWeightFormat(name);
+
+  test(`whose rows are whole blocks have the codes of the flat quantizers (seed ${seed})`, () => {
+    const values = randomValues(seed, 3 * 64).map((value, i) => value * 2 ** (i % 5));
+    const tensor = quantizeAbsMax(values, 3, 64, weightFormat);
+    const flat = name === "mxfp4" ? dequantizeMx(quantizeMx("e2m1", values)) : dequantizeNvfp4(quantizeNvfp4(values));
+    expect(dequantize(tensor)).toEqual(flat);
+  });
+
+  test("begin a block with each row", () => {
+    const values = new Float32Array(2 * 5).fill(6, 0, 5).fill(48, 5);
+    const tensor = quantizeAbsMax(values, 2, 5, weightFormat);
+    expect(tensor.scales.length).toBe(2);
+    for (const [i, value] of dequantize(tensor).entries()) expect(value).toBeCloseTo(values[i]!, 4);
+  });
+
+  test("are refused by the symmetric quantizer, and other formats by theirs", () => {
+    expect(() => quantizeSymmetric(new Float32Array(4), 1, 4, weightFormat)).toThrow(
+      `${name} is quantized by quantizeBlocks`,
+    );
+    expect(() => quantizeBlocks(new Float32Array(4), 1, 4, parseWeightFormat("fp4-g32"))).toThrow(
+      "fp4-g32 is neither mxfp4 nor nvfp4",
+    );
+  });
 });

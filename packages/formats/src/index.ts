@@ -8,7 +8,9 @@ export { dequantizeMx, type MxBlocks, type MxElement, mxBlockSize, quantizeMx } 
 export { nibbleRowBytes, packNibbles, unpackNibbles } from "./nibbles.ts";
 export { dequantizeNvfp4, type Nvfp4Blocks, nvfp4BlockSize, quantizeNvfp4 } from "./nvfp4-blocks.ts";
 export { type PageLayout, type PageSpec, pageLayout } from "./page-layout.ts";
+export { quantizeAbsMax } from "./quantize-absmax.ts";
 export { quantizeAffine } from "./quantize-affine.ts";
+export { quantizeBlocks } from "./quantize-blocks.ts";
 export { absMaxScale, quantizeSymmetric } from "./quantize-symmetric.ts";
 export { dequantize, type QuantizedTensor } from "./quantized-tensor.ts";
 export { format, formats } from "./registry.ts";

@@ -25,24 +25,29 @@ export interface MxBlocks {
  */
 export function quantizeMx(element: MxElement, values: Float32Array): MxBlocks {
   const format = formats[element];
-  const largestElementExponent = Math.floor(Math.log2(format.max));
   const scales = new Uint8Array(Math.ceil(values.length / mxBlockSize));
   const quotients = new Float32Array(values.length);
   for (let block = 0; block < scales.length; block++) {
-    const end = Math.min((block + 1) * mxBlockSize, values.length);
-    let largest = 0;
-    for (let i = block * mxBlockSize; i < end; i++) {
-      const magnitude = Math.abs(values[i]!);
-      if (magnitude > largest) largest = magnitude;
-    }
-    const code = encodeE8m0(Math.min(largest, fp32.max));
-    scales[block] = Math.max(0, code - largestElementExponent);
+    const start = block * mxBlockSize;
+    const end = Math.min(start + mxBlockSize, values.length);
+    scales[block] = mxScale(element, values, start, end);
     const scale = decodeE8m0(scales[block]!);
-    for (let i = block * mxBlockSize; i < end; i++) quotients[i] = values[i]! / scale;
+    for (let i = start; i < end; i++) quotients[i] = values[i]! / scale;
   }
   const codes = new Uint8Array(values.length);
   format.encodeInto(quotients, codes);
   return { element, codes, scales };
+}
+
+/** The E8M0 code of the scale of one block, `values[start, end)`. */
+export function mxScale(element: MxElement, values: Float32Array, start: number, end: number): number {
+  let largest = 0;
+  for (let i = start; i < end; i++) {
+    const magnitude = Math.abs(values[i]!);
+    if (magnitude > largest) largest = magnitude;
+  }
+  const largestElementExponent = Math.floor(Math.log2(formats[element].max));
+  return Math.max(0, encodeE8m0(Math.min(largest, fp32.max)) - largestElementExponent);
 }
 
 /**

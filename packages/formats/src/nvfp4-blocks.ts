@@ -21,13 +21,13 @@ export interface Nvfp4Blocks {
  * divided by the scale as rounded, so that its rounding error is not added to theirs. Where a scale is 0, so are the codes.
  */
 export function quantizeNvfp4(values: Float32Array): Nvfp4Blocks {
-  const tensorScale = Math.fround(absMaxScale(values, 0, values.length, e2m1) / e4m3.max);
+  const tensorScale = nvfp4TensorScale(values);
   const blockScales = new Uint8Array(Math.ceil(values.length / nvfp4BlockSize));
   const quotients = new Float32Array(values.length);
   for (let block = 0; block < blockScales.length && tensorScale > 0; block++) {
     const start = block * nvfp4BlockSize;
     const end = Math.min(start + nvfp4BlockSize, values.length);
-    blockScales[block] = e4m3.encode(absMaxScale(values, start, end, e2m1) / tensorScale);
+    blockScales[block] = nvfp4Scale(values, start, end, tensorScale);
     const scale = Math.fround(e4m3.decode(blockScales[block]!) * tensorScale);
     if (scale === 0) continue;
     for (let i = start; i < end; i++) quotients[i] = values[i]! / scale;
@@ -35,6 +35,16 @@ export function quantizeNvfp4(values: Float32Array): Nvfp4Blocks {
   const codes = new Uint8Array(values.length);
   e2m1.encodeInto(quotients, codes);
   return { codes, blockScales, tensorScale };
+}
+
+/** The tensor scale, `absmax / (448 * 6)` in two float32 divisions. */
+export function nvfp4TensorScale(values: Float32Array): number {
+  return Math.fround(absMaxScale(values, 0, values.length, e2m1) / e4m3.max);
+}
+
+/** The E4M3 code of the scale of one block, `values[start, end)`, under a tensor scale above 0. */
+export function nvfp4Scale(values: Float32Array, start: number, end: number, tensorScale: number): number {
+  return e4m3.encode(absMaxScale(values, start, end, e2m1) / tensorScale);
 }
 
 /**

@@ -9,7 +9,7 @@ import {
   scaledFormat,
   storeCodeRow,
 } from "./quantized-tensor.ts";
-import type { WeightFormat } from "./weight-format.ts";
+import { type WeightFormat, weightFormatName } from "./weight-format.ts";
 
 /**
  * AbsMax scale of `values[start, end)` for a format: `fround(max|x| / format.max)`, a float32 division. NaN is ignored and
@@ -39,6 +39,9 @@ export function quantizeSymmetric(
   if (weightFormat.affine) {
     throw new KvantError("INVALID_ARGUMENT", "an affine weight format is quantized by quantizeAffine");
   }
+  if (weightFormat.scaleFormat !== undefined) {
+    throw new KvantError("INVALID_ARGUMENT", `${weightFormatName(weightFormat)} is quantized by quantizeBlocks`);
+  }
   const scaled = scaledFormat(weightFormat, values, rows, cols);
   const scales = new Float32Array(scaleCount(scaled.granularity, [rows, cols]));
   forEachScale(scaled.granularity, [rows, cols], (scale, start, end, stride) => {
@@ -57,7 +60,8 @@ function stridedAbsMaxScale(values: Float32Array, start: number, end: number, st
   return Math.fround(Math.min(largest, fp32.max) / format.max);
 }
 
-function encodeRows(
+/** `code = encode(clamp(x / scale, -max, max))` for a whole matrix, row by row. */
+export function encodeRows(
   values: Float32Array,
   rows: number,
   cols: number,

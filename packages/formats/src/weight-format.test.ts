@@ -7,8 +7,7 @@ import {
   parseActivationFormat,
   parseKvFormat,
   parseWeightFormat,
-  quantizeAffine,
-  quantizeSymmetric,
+  quantizeAbsMax,
   scaleCount,
   spreadOverRow,
   weightBytes,
@@ -29,10 +28,10 @@ describe.each([...weightFormats])("%s", (name, weightFormat) => {
       expect(bytes).toEqual({ codes: codeArray(weightFormat.format, rows * cols).byteLength, scales: 0 });
       return;
     }
-    const quantize = weightFormat.affine ? quantizeAffine : quantizeSymmetric;
-    const tensor = quantize(new Float32Array(rows * cols), rows, cols, weightFormat);
-    const zeroPointBytes = tensor.zeroPoints?.byteLength ?? 0;
-    expect(bytes).toEqual({ codes: tensor.codes.length, scales: tensor.scales.byteLength + zeroPointBytes });
+    const tensor = quantizeAbsMax(new Float32Array(rows * cols), rows, cols, weightFormat);
+    const perScale = weightFormat.scaleFormat === undefined ? 4 : 1;
+    const rest = (tensor.zeroPoints?.byteLength ?? 0) + (weightFormat.scaleFormat === "e4m3" ? 4 : 0);
+    expect(bytes).toEqual({ codes: tensor.codes.length, scales: tensor.scales.length * perScale + rest });
   });
 });
 
@@ -43,8 +42,13 @@ test("int8 and e4m3 stand for their channel forms, and nothing else has a defaul
     expect(() => parseWeightFormat(name)).toThrow(KvantError);
   }
   expect(() => parseWeightFormat("int4")).toThrow(
-    'no weight format is called "int4"; there are fp32, bf16, fp16, and {int8, int4, e4m3, e5m2, fp4}-{tensor, channel, g32, g64, g128}',
+    'no weight format is called "int4"; there are fp32, bf16, fp16, mxfp4, nvfp4, and {int8, int4, e4m3, e5m2, fp4}-{tensor, channel, g32, g64, g128}',
   );
+});
+
+test("MXFP4 takes 4.25 bits per weight and NVFP4 4.5, besides its tensor scale", () => {
+  expect(weightBytes(parseWeightFormat("mxfp4"), 4, 64)).toEqual({ codes: 128, scales: 8 });
+  expect(weightBytes(parseWeightFormat("nvfp4"), 4, 64)).toEqual({ codes: 128, scales: 16 + 4 });
 });
 
 test("layouts that have no name on the command line are still printed", () => {

@@ -11,6 +11,11 @@ export interface WeightFormat {
   readonly granularity: Granularity | undefined;
   /** Zero points beside the scales; integer formats only. */
   readonly affine: boolean;
+  /**
+   * How scales are held; absent: float32. `e8m0`: a power of two for 32 values of e2m1 (MXFP4). `e4m3`: for 16 values of
+   * e2m1, times one float32 for the tensor (NVFP4).
+   */
+  readonly scaleFormat?: "e8m0" | "e4m3";
 }
 
 // FP4 is the one format whose name in a weight scheme differs from the name of its numbers.
@@ -33,6 +38,19 @@ const aliases = new Map([
   ["e4m3", "e4m3-channel"],
 ]);
 
+const mxfp4: WeightFormat = {
+  format: "e2m1",
+  granularity: { kind: "group", size: 32 },
+  affine: false,
+  scaleFormat: "e8m0",
+};
+const nvfp4: WeightFormat = {
+  format: "e2m1",
+  granularity: { kind: "group", size: 16 },
+  affine: false,
+  scaleFormat: "e4m3",
+};
+
 /** Every weight format by its full name, for help texts and for tests over all of them. */
 export const weightFormats: ReadonlyMap<string, WeightFormat> = new Map(
   (function* (): Generator<[string, WeightFormat]> {
@@ -44,6 +62,7 @@ export const weightFormats: ReadonlyMap<string, WeightFormat> = new Map(
         yield [`${prefix}-${suffix}`, { format, granularity, affine: false }];
       }
     }
+    for (const each of [mxfp4, nvfp4]) yield [weightFormatName(each), each];
     for (const format of ["int8", "int4"] as const) {
       for (const [suffix, granularity] of granularities) {
         yield [`${format}-${suffix}-affine`, { format, granularity, affine: true }];
@@ -61,15 +80,16 @@ export function parseWeightFormat(name: string): WeightFormat {
   if (known !== undefined) return known;
   throw new KvantError(
     "FORMAT_UNKNOWN",
-    `no weight format is called "${name}"; there are fp32, bf16, fp16, ` +
+    `no weight format is called "${name}"; there are fp32, bf16, fp16, mxfp4, nvfp4, ` +
       `and {${[...quantizedFormats.keys()].join(", ")}}-{${[...granularities.keys()].join(", ")}}, ` +
       "where int8 and int4 also take a final -affine; int8 and e4m3 alone mean their -channel forms",
   );
 }
 
 /** The full name. Layouts that only a library call can ask for get one too: `int8-g48`, `int8-channel1` for axis 1. */
-export function weightFormatName({ format, granularity, affine }: WeightFormat): string {
+export function weightFormatName({ format, granularity, affine, scaleFormat }: WeightFormat): string {
   if (granularity === undefined) return format;
+  if (scaleFormat !== undefined) return scaleFormat === "e8m0" ? "mxfp4" : "nvfp4";
   const prefix = format === "e2m1" ? "fp4" : format;
   return `${prefix}-${granularityName(granularity)}${affine ? "-affine" : ""}`;
 }
@@ -87,14 +107,18 @@ function granularityName(granularity: Granularity): string {
   }
 }
 
-/** Bytes of a weight matrix [rows, cols]: its codes, and its scales (float32) with their zero points (one byte each). */
+/**
+ * Bytes of a weight matrix [rows, cols]: its codes, and its scales (float32, or one byte in MXFP4 and NVFP4) with their zero
+ * points (one byte each) and the tensor scale of NVFP4.
+ */
 export function weightBytes(
-  { format, granularity, affine }: WeightFormat,
+  { format, granularity, affine, scaleFormat }: WeightFormat,
   rows: number,
   cols: number,
 ): { readonly codes: number; readonly scales: number } {
   const { bits } = formats[format];
   const codes = rows * (bits === 4 ? nibbleRowBytes(cols) : (cols * bits) / 8);
   const count = granularity === undefined ? 0 : scaleCount(granularity, [rows, cols]);
+  if (scaleFormat !== undefined) return { codes, scales: count + (scaleFormat === "e4m3" ? 4 : 0) };
   return { codes, scales: count * (affine ? 5 : 4) };
 }

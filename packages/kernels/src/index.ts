@@ -37,6 +37,7 @@ export { createReferenceBackend } from "./reference/reference-backend.ts";
 export { type RowHistory, type Sampled, sample } from "./reference/sampler.ts";
 export {
   FROM_PREVIOUS_STEP,
+  greedy,
   type RowUpdate,
   rowWants,
   type SamplingParameters,

@@ -76,6 +76,22 @@ export interface SamplingParameters {
   readonly topLogprobs: number;
 }
 
+/** Takes the most likely token and reports nothing. */
+export const greedy: SamplingParameters = {
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  repetitionPenalty: 1,
+  frequencyPenalty: 0,
+  presencePenalty: 0,
+  seed: [0, 0],
+  logitBias: [],
+  minTokens: 0,
+  suppressedIds: [],
+  topLogprobs: -1,
+};
+
 export interface StepOutputs {
   /** `[rows]` sampled ids; -1 for rows that did not sample. */
   readonly sampledIds: Int32Array;

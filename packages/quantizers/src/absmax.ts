@@ -1,4 +1,4 @@
-import { quantizeAffine, quantizeSymmetric } from "@kvant/formats";
+import { quantizeAbsMax } from "@kvant/formats";
 import type { QuantizeMethod } from "./method.ts";
 
 /**
@@ -7,6 +7,5 @@ import type { QuantizeMethod } from "./method.ts";
  */
 export const absmax = {
   name: "absmax",
-  quantize: (values, rows, cols, weightFormat) =>
-    (weightFormat.affine ? quantizeAffine : quantizeSymmetric)(values, rows, cols, weightFormat),
+  quantize: quantizeAbsMax,
 } as const satisfies QuantizeMethod;

@@ -1,4 +1,4 @@
-import { dequantize, parseWeightFormat, quantizeAffine, quantizeSymmetric, weightFormats } from "@kvant/formats";
+import { dequantize, parseWeightFormat, quantizeAbsMax, weightFormats } from "@kvant/formats";
 import { expect, test } from "vitest";
 import { quantizeMethod, quantizeMethods, quantizeWeight } from "./index.ts";
 
@@ -19,7 +19,7 @@ test("methods that are not built say so, and unknown ones list what there is", (
 const scaled = [...weightFormats].filter(([, { granularity }]) => granularity !== undefined);
 
 test.each(scaled)("absmax quantizes to %s", (_, weightFormat) => {
-  const expected = (weightFormat.affine ? quantizeAffine : quantizeSymmetric)(matrix, 6, 70, weightFormat);
+  const expected = quantizeAbsMax(matrix, 6, 70, weightFormat);
   expect(quantizeWeight("absmax", matrix, 6, 70, weightFormat)).toEqual(expected);
 });
 

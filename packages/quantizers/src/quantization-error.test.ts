@@ -43,7 +43,8 @@ test("more bits and smaller groups lose less", () => {
   expect(errorAs("int8-channel").sqnrDecibels).toBeGreaterThan(40);
 });
 
-test.each([...weightFormats].filter(([, { granularity }]) => granularity !== undefined))(
+// The scales of MXFP4 and NVFP4 are rounded, so that the largest values of a block may lie beyond them.
+test.each([...weightFormats].filter(([, each]) => each.granularity !== undefined && each.scaleFormat === undefined))(
   "absmax clips nothing in %s",
   (name) => {
     expect(errorAs(name).saturatedCount).toBe(0);

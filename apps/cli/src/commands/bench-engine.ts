@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { type EngineMeasurement, measureEngine } from "@kvant/bench";
 import { KvantError } from "@kvant/core";
-import { engineOptions, type ModelFlags } from "../model-options.ts";
+import { engineOptions, formatNames, type ModelFlags } from "../model-options.ts";
 import { megabytes, printRow, say, table } from "../print.ts";
 
 export interface BenchEngineFlags extends ModelFlags {
@@ -19,8 +19,8 @@ export interface BenchEngineFlags extends ModelFlags {
  * so that peak memory belongs to one pair.
  */
 export async function benchEngine(model: string | undefined, flags: BenchEngineFlags): Promise<void> {
-  const weights = flags.weights?.split(",") ?? [undefined];
-  const kvFormats = flags.kvFormat?.split(",") ?? [undefined];
+  const weights = formatNames(flags.weights);
+  const kvFormats = formatNames(flags.kvFormat);
   const isOnePair = weights.length * kvFormats.length === 1;
   const rows = isOnePair
     ? [await measureOne(model, flags)]
@@ -92,15 +92,14 @@ function measurementTable(rows: readonly EngineMeasurement[]): string {
     row.prefillTokensPerSecond.toFixed(0),
     (row.bytesPerStep / 1e6).toFixed(2),
     row.readGigabytesPerSecond.toFixed(2),
-    row.percentOfProbe.toFixed(1),
+    row.percentOfProbe?.toFixed(1) ?? "-",
     megabytes(row.weightBytes),
     row.kvBytesPerToken.toFixed(0),
     megabytes(row.peakResidentBytes),
     row.loadSeconds.toFixed(2),
   ]);
-  const title =
-    first === undefined
-      ? ""
-      : `${first.shape}, ${first.tier}, ${first.threads} threads, batch ${first.batch}, context ${first.context}; read probe ${first.probeReadGigabytesPerSecond.toFixed(1)} GB/s\n`;
-  return title + table(header, lines);
+  if (first === undefined) return table(header, lines);
+  const { shape, tier, threads, batch, context, probeReadGigabytesPerSecond: rate } = first;
+  const probe = rate === null ? "absent without the addon" : `${rate.toFixed(1)} GB/s`;
+  return `${shape}, ${tier}, ${threads} threads, batch ${batch}, context ${context}; read probe ${probe}\n${table(header, lines)}`;
 }

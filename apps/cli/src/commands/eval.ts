@@ -1,9 +1,9 @@
-import { readFileSync } from "node:fs";
 import { evaluate } from "@kvant/bench";
 import { kvFormatNames } from "@kvant/formats";
-import { engineOptions, type ModelFlags } from "../model-options.ts";
+import { engineOptions, formatNames, type ModelFlags } from "../model-options.ts";
 import { printRow, say, table } from "../print.ts";
 import { progressBar } from "../progress.ts";
+import { readText } from "../read-text.ts";
 
 export interface EvalFlags extends ModelFlags {
   readonly text: readonly string[];
@@ -12,16 +12,12 @@ export interface EvalFlags extends ModelFlags {
   readonly json?: boolean;
 }
 
-function comma(list: string | undefined): (string | undefined)[] {
-  return list === undefined ? [undefined] : list.split(",").map((name) => name.trim());
-}
-
 /** Perplexity and bits per byte of texts under each of the named weight and KV formats; `--kv-format all` names them all. */
 export async function evaluateModel(model: string | undefined, flags: EvalFlags): Promise<void> {
-  const text = flags.text.map((path) => readFileSync(path, "utf8")).join("");
-  const kvFormats = flags.kvFormat === "all" ? [...kvFormatNames] : comma(flags.kvFormat);
+  const text = flags.text.map(readText).join("");
+  const kvFormats = flags.kvFormat === "all" ? [...kvFormatNames] : formatNames(flags.kvFormat);
   const rows: string[][] = [];
-  for (const weights of comma(flags.weights)) {
+  for (const weights of formatNames(flags.weights)) {
     for (const kvFormat of kvFormats) {
       const label = [weights ?? "stored weights", `${kvFormat ?? "bf16"} KV`].join(", ");
       const bar = progressBar(label);

@@ -5,7 +5,7 @@ import { modelLines, printRow, say } from "../print.ts";
 
 export interface GenerateFlags extends ModelFlags, SizeFlags {
   readonly prompt?: string;
-  readonly tokenIds?: string;
+  readonly tokenIds?: readonly number[];
   readonly chat?: boolean;
   readonly maxTokens?: number;
   readonly temperature: number;
@@ -25,7 +25,10 @@ function prompt(flags: GenerateFlags): GenerateRequest["prompt"] {
   if ((flags.prompt === undefined) === (flags.tokenIds === undefined)) {
     throw new KvantError("INVALID_ARGUMENT", "give either --prompt TEXT or --token-ids 1,2,3");
   }
-  if (flags.tokenIds !== undefined) return { kind: "tokens", tokenIds: flags.tokenIds.split(",").map(Number) };
+  if (flags.tokenIds !== undefined) {
+    if (flags.chat) throw new KvantError("INVALID_ARGUMENT", "--chat reads --prompt TEXT, not --token-ids");
+    return { kind: "tokens", tokenIds: flags.tokenIds };
+  }
   const text = flags.prompt!;
   return flags.chat ? { kind: "chat", messages: [{ role: "user", content: text }] } : { kind: "text", text };
 }
@@ -54,8 +57,12 @@ export async function generate(model: string | undefined, flags: GenerateFlags):
     ...engineOptions(model, { ...servingDefaults, ...flags }),
   });
   try {
-    if (!flags.quiet) say(modelLines(engine.model));
-    const isPlain = !flags.printTokenIds && !flags.json;
+    if (!flags.quiet) {
+      say(modelLines(engine.model));
+      if (!engine.model.hasTokenizer) say("the model has no tokenizer: token ids are printed instead of text");
+    }
+    const printsIds = flags.printTokenIds || !engine.model.hasTokenizer;
+    const isPlain = !printsIds && !flags.json;
     const tokenIds: number[] = [];
     let text = "";
     for await (const event of engine.generate(wanted)) {
@@ -76,7 +83,7 @@ export async function generate(model: string | undefined, flags: GenerateFlags):
         }
       }
     }
-    if (flags.printTokenIds && !flags.json) process.stdout.write(`${tokenIds.join(",")}\n`);
+    if (printsIds && !flags.json) process.stdout.write(`${tokenIds.join(",")}\n`);
   } finally {
     await engine.close();
   }

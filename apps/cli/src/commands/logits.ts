@@ -22,7 +22,7 @@ export async function logits(model: string, flags: LogitsFlags): Promise<void> {
     );
   }
   const values = toInt32(ids);
-  const { pass, info, close } = await openForwardPass(engineOptions(model, flags));
+  const { pass, info, close } = await openForwardPass({ ...engineOptions(model, flags), mostTokens: tokens });
   try {
     say(modelLines(info));
     const stray = values.find((id) => id < 0 || id >= info.vocabSize);

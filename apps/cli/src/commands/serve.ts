@@ -1,3 +1,4 @@
+import { fileURLToPath } from "node:url";
 import { startEngineProcess } from "@kvant/engine";
 import { readKeyFile, startServer } from "@kvant/server";
 import { engineOptions, type ModelFlags, type SizeFlags, servingDefaults } from "../model-options.ts";
@@ -20,7 +21,7 @@ export interface ServeFlags extends ModelFlags, SizeFlags {
 /** Where the bundle keeps its engine process; undefined when the sources run. */
 const bundledEntry = import.meta.url.endsWith(".ts")
   ? undefined
-  : new URL("./engine-process.js", import.meta.url).pathname;
+  : fileURLToPath(new URL("./engine-process.js", import.meta.url));
 
 /** Serves a model over HTTP and gRPC until SIGTERM or SIGINT, which let running requests finish. */
 export async function serve(model: string | undefined, flags: ServeFlags): Promise<void> {

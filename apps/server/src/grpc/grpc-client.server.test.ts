@@ -1,10 +1,11 @@
 import { Metadata, status } from "@grpc/grpc-js";
-import { describe, expect, test } from "vitest";
+import type { Engine } from "@kvant/engine";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { engineCases } from "../testing/engines.ts";
 import { FakeEngine, type FakeEngineOptions } from "../testing/fake-engine.ts";
 import { answered, generationClient } from "../testing/generation-client.ts";
 import { reflectedClient } from "../testing/reflection-client.ts";
-import { eventually, serve } from "../testing/serving.ts";
+import { eventually, type Served, serve } from "../testing/serving.ts";
 import type { GetModelInfoResponse__Output } from "./generated/kvant/v1/GetModelInfoResponse.ts";
 import type { TokenizeResponse__Output } from "./generated/kvant/v1/TokenizeResponse.ts";
 
@@ -14,9 +15,18 @@ interface WholeCompletion {
 }
 
 describe.each(engineCases)("a gRPC client made by reflection on $name", ({ start }) => {
+  let engine: Engine;
+  let served: Served;
+  beforeAll(async () => {
+    engine = await start();
+    served = await serve(engine, { grpcPort: 0, servedModelName: "tiny" });
+  });
+  afterAll(async () => {
+    await served[Symbol.asyncDispose]();
+    await engine.close();
+  });
+
   test("streams the same text as HTTP and ends with usage", async () => {
-    const engine = await start();
-    await using served = await serve(engine, { grpcPort: 0 });
     using connection = await generationClient(served.server.grpcAddress);
     const prompt = "Once upon a time";
     const messages = await connection.generate({
@@ -32,12 +42,9 @@ describe.each(engineCases)("a gRPC client made by reflection on $name", ({ start
       promptTokens: usage.prompt_tokens,
       completionTokens: usage.completion_tokens,
     });
-    await engine.close();
   });
 
   test("tokenizes, and generates the same from the token ids", async () => {
-    const engine = await start();
-    await using served = await serve(engine, { grpcPort: 0 });
     using connection = await generationClient(served.server.grpcAddress);
     const { tokenIds } = await answered<TokenizeResponse__Output>((callback) =>
       connection.client.Tokenize({ text: "In the end" }, connection.metadata, callback),
@@ -48,12 +55,9 @@ describe.each(engineCases)("a gRPC client made by reflection on $name", ({ start
     const idsOf = (messages: typeof fromText) => messages.flatMap(({ delta }) => delta?.tokenIds ?? []);
     expect(idsOf(fromIds)).toEqual(idsOf(fromText));
     expect(idsOf(fromIds).length).toBeGreaterThan(0);
-    await engine.close();
   });
 
   test("reports the formats of every tensor class", async () => {
-    const engine = await start();
-    await using served = await serve(engine, { grpcPort: 0, servedModelName: "tiny" });
     using connection = await generationClient(served.server.grpcAddress);
     const info = await answered<GetModelInfoResponse__Output>((callback) =>
       connection.client.GetModelInfo({ model: "tiny" }, connection.metadata, callback),
@@ -63,19 +67,15 @@ describe.each(engineCases)("a gRPC client made by reflection on $name", ({ start
     expect(info.tensorClasses.map(({ name, format }) => [name, format])).toEqual(
       engine.model.tensorClasses.map((row) => [row.class, row.format]),
     );
-    await engine.close();
   });
 
   test("cancelling a call frees the request", async () => {
-    const engine = await start();
-    await using served = await serve(engine, { grpcPort: 0 });
     using connection = await generationClient(served.server.grpcAddress);
     const call = connection.client.Generate({ text: "One day", stopping: { maxTokens: 256, ignoreEos: true } });
     call.on("error", () => undefined);
     await new Promise((resolve) => call.once("data", resolve));
     call.cancel();
     await eventually("no running request", () => engine.stats().running === 0 && engine.stats().pages.used === 0);
-    await engine.close();
   });
 });
 

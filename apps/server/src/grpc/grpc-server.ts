@@ -1,6 +1,6 @@
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { ReflectionService } from "@grpc/reflection";
-import { limit } from "@kvant/core";
+import { KvantError, limit } from "@kvant/core";
 import { HealthImplementation } from "grpc-health-check";
 import { isReady, type ServerContext } from "../server-context.ts";
 import { callInterceptor } from "./call-interceptor.ts";
@@ -30,7 +30,7 @@ export interface RunningGrpcServer {
   close(): Promise<void>;
 }
 
-/** Serves generation, health, reflection and the Open Inference Protocol's probes. Throws what binding the port throws. */
+/** Serves generation, health, reflection and the Open Inference Protocol's probes. Throws LISTEN_FAILED when the port cannot be had. */
 export async function startGrpcServer(
   context: ServerContext,
   { host, port, protoRoot }: GrpcListenOptions,
@@ -68,7 +68,8 @@ function bind(server: Server, host: string, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
     server.bindAsync(address, ServerCredentials.createInsecure(), (error, boundPort) => {
       if (error === null) resolve(boundPort);
-      else reject(error);
+      else
+        reject(new KvantError("LISTEN_FAILED", `gRPC cannot listen on ${address}: ${error.message}`, { cause: error }));
     });
   });
 }

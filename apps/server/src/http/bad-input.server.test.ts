@@ -197,6 +197,14 @@ describe("bad input", () => {
     expect((await served.post("/metrics", {})).headers.get("allow")).toBe("GET, HEAD");
   });
 
+  test("a path that cannot be decoded, or is absurdly long, is refused in the same shape", async () => {
+    for (const path of ["/v1/models/%zz", `/v1/models/${"m".repeat(600)}`]) {
+      const answer = await served.get(path);
+      expect([400, 404, 414]).toContain(answer.status);
+      expect(((await answer.json()) as ErrorAnswer).error.type).toBe("invalid_request_error");
+    }
+  });
+
   test("a body that does not say it is JSON is 415", async () => {
     await using served = await serve(new FakeEngine());
     const answer = await served.post(completions, '{"prompt":"a"}', { "content-type": "text/plain" });

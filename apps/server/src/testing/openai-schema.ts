@@ -3,8 +3,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import Schema from "typebox/schema";
 
-const sharedData = process.env.KVANT_SHARED ?? fileURLToPath(new URL("../../../../../shared/data", import.meta.url));
-const path = join(sharedData, "api/openai-openapi.json");
+// Test data lies beside the repository; KVANT_SHARED names another folder that holds `data`.
+const root = process.env.KVANT_SHARED ?? fileURLToPath(new URL("../../../../../shared", import.meta.url));
+const path = join(root, "data/api/openai-openapi.json");
 
 /** Why tests against OpenAI's API description cannot run; undefined where they can. */
 export const openAiSchemaAbsence = existsSync(path)

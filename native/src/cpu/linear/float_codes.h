@@ -67,4 +67,7 @@ constexpr float decode_float(uint32_t code, Format format) {
   return sign ? -value : value;
 }
 
+// OCP Microscaling: 2^(code - 127), the exponent of a float32 as it is; code 0 is its subnormal 2^-127. 255 is no scale.
+constexpr float decode_e8m0(uint32_t code) { return std::bit_cast<float>(code == 0 ? 0x00400000u : code << 23); }
+
 }  // namespace kvant::linear

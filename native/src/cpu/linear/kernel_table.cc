@@ -11,6 +11,7 @@ const LinearKernels& linear_kernels(Tier tier) {
     case Tier::scalar: return kernels_scalar;
 #if KVANT_ARCH_X86
     case Tier::avx2: return kernels_avx2;
+    case Tier::avxvnni: return kernels_avxvnni;
     case Tier::avx512vnni: return kernels_avx512vnni;
 #elif KVANT_ARCH_ARM64
     case Tier::neon: return kernels_neon;

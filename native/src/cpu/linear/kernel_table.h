@@ -21,11 +21,15 @@ struct LinearCall {
 
 using RunLinear = void (*)(const PackedLayout&, const LinearCall&);
 
-// What a tier contributes: the product for each weight format with float and with int8 activations, and the passes over
-// rows of float32 that prepare activations and quantize weights. A null product means that the scheme has no kernel.
-struct LinearKernels {
+// The product for each weight format; null where there is no kernel.
+struct Products {
   RunLinear float_activations[8];  // by Format
   RunLinear int8_activations[8];
+};
+
+// What a tier contributes: the products, and the passes over rows of float32 that prepare activations and quantize weights.
+struct LinearKernels {
+  Products products[4];  // by Scales
 
   // max |x[i]|; NaN is ignored and infinity counts as the largest float32.
   float (*absmax)(const float* x, int64_t count);
@@ -41,6 +45,7 @@ const LinearKernels& linear_kernels(Tier tier);
 
 extern const LinearKernels kernels_scalar;
 extern const LinearKernels kernels_avx2;
+extern const LinearKernels kernels_avxvnni;
 extern const LinearKernels kernels_avx512vnni;
 extern const LinearKernels kernels_neon;
 

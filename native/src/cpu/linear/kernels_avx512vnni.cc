@@ -39,6 +39,22 @@ struct Simd {
     __builtin_memcpy(&word, from, 4);
     return _mm512_set1_epi32(word);
   }
+  static Float load_at(const uint8_t* floats, int64_t lane) { return load(reinterpret_cast<const float*>(floats) + lane); }
+  static Float mul(Float a, Float b) { return _mm512_mul_ps(a, b); }
+  static Float sub(Float a, Float b) { return _mm512_sub_ps(a, b); }
+  static Int sub_product(Int a, Int b, Int c) { return _mm512_sub_epi32(a, _mm512_mullo_epi32(b, c)); }
+  static __m128i bytes(const uint8_t* from) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)); }
+  static Int widen_bytes(const uint8_t* from) { return _mm512_cvtepi8_epi32(bytes(from)); }
+  // The exponent of a float32 as it is; code 0 is the subnormal 2^-127.
+  static Float from_e8m0(const uint8_t* from) {
+    const Int pattern = _mm512_slli_epi32(_mm512_cvtepu8_epi32(bytes(from)), 23);
+    return _mm512_castsi512_ps(_mm512_max_epi32(pattern, _mm512_set1_epi32(0x00400000)));
+  }
+  // Codes of scales are not negative; as fp16 they come out 2^8 too small.
+  static Float from_e4m3(const uint8_t* from) {
+    const __m256i half = _mm256_slli_epi16(_mm256_cvtepu8_epi16(bytes(from)), 7);
+    return _mm512_mul_ps(_mm512_cvtph_ps(half), _mm512_set1_ps(256));
+  }
   static void prefetch(const uint8_t* at) { _mm_prefetch(reinterpret_cast<const char*>(at), _MM_HINT_T0); }
 };
 
@@ -138,17 +154,24 @@ struct Int4Codes {
   static __m512i dot(__m512i sum, const Unit& w, __m512i low, __m512i high) { return dot_unit(sum, w, low, high); }
 };
 
+struct Decoders {
+  using Fp32 = Fp32Weights;
+  using Bf16 = Bf16Weights;
+  using Fp16 = Fp16Weights;
+  using Int8 = Int8Weights;
+  using Int4 = NibbleWeights<true>;
+  using E4m3 = Fp8Weights<true>;
+  using E5m2 = Fp8Weights<false>;
+  using E2m1 = NibbleWeights<false>;
+  using Int8Codes = linear::Int8Codes;
+  using Int4Codes = linear::Int4Codes;
+};
+
 }  // namespace
 
 const LinearKernels kernels_avx512vnni = {
-    .float_activations = {float_product<Simd, Format::fp32, Fp32Weights>, float_product<Simd, Format::bf16, Bf16Weights>,
-                          float_product<Simd, Format::fp16, Fp16Weights>, float_product<Simd, Format::int8, Int8Weights>,
-                          float_product<Simd, Format::int4, NibbleWeights<true>>,
-                          float_product<Simd, Format::e4m3, Fp8Weights<true>>,
-                          float_product<Simd, Format::e5m2, Fp8Weights<false>>,
-                          float_product<Simd, Format::e2m1, NibbleWeights<false>>},
-    .int8_activations = {nullptr, nullptr, nullptr, int8_product<Simd, Format::int8, Int8Codes>,
-                         int8_product<Simd, Format::int4, Int4Codes>, nullptr, nullptr, nullptr},
+    .products = {symmetric_products<Simd, Decoders>, affine_products<Simd, Decoders>,
+                 fp4_products<Simd, Decoders, Scales::e8m0>, fp4_products<Simd, Decoders, Scales::e4m3>},
     .absmax = absmax_avx512vnni,
     .quantize = quantize_avx512vnni,
     .round_bf16 = round_bf16_avx512vnni,

@@ -33,6 +33,27 @@ struct Simd {
     __builtin_memcpy(&word, from, 4);
     return vdupq_n_s32(word);
   }
+  static Float load_at(const uint8_t* floats, int64_t lane) { return load(reinterpret_cast<const float*>(floats) + lane); }
+  static Float mul(Float a, Float b) { return vmulq_f32(a, b); }
+  static Float sub(Float a, Float b) { return vsubq_f32(a, b); }
+  static Int sub_product(Int a, Int b, Int c) { return vmlsq_s32(a, b, c); }
+  static uint16x4_t widen_four(const uint8_t* from) {
+    uint32_t four;
+    __builtin_memcpy(&four, from, 4);
+    return vget_low_u16(vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(four))));
+  }
+  static Int widen_bytes(const uint8_t* from) {
+    const int16x4_t codes = vreinterpret_s16_u16(widen_four(from));
+    return vmovl_s16(vshr_n_s16(vshl_n_s16(codes, 8), 8));
+  }
+  // The exponent of a float32 as it is; code 0 is the subnormal 2^-127.
+  static Float from_e8m0(const uint8_t* from) {
+    return vreinterpretq_f32_u32(vmaxq_u32(vshlq_n_u32(vmovl_u16(widen_four(from)), 23), vdupq_n_u32(0x00400000)));
+  }
+  // Codes of scales are not negative; as fp16 they come out 2^8 too small.
+  static Float from_e4m3(const uint8_t* from) {
+    return vmulq_n_f32(vcvt_f32_f16(vreinterpret_f16_u16(vshl_n_u16(widen_four(from), 7))), 256);
+  }
   static void prefetch(const uint8_t* at) { __builtin_prefetch(at); }
 };
 
@@ -152,17 +173,24 @@ struct Int4Codes {
   static int32x4_t dot(int32x4_t sum, const Unit& w, int32x4_t low, int32x4_t high) { return dot_unit(sum, w, low, high); }
 };
 
+struct Decoders {
+  using Fp32 = Fp32Weights;
+  using Bf16 = Bf16Weights;
+  using Fp16 = Fp16Weights;
+  using Int8 = Int8Weights;
+  using Int4 = Int4Weights;
+  using E4m3 = Fp8Weights<true>;
+  using E5m2 = Fp8Weights<false>;
+  using E2m1 = E2m1Weights;
+  using Int8Codes = linear::Int8Codes;
+  using Int4Codes = linear::Int4Codes;
+};
+
 }  // namespace
 
 const LinearKernels kernels_neon = {
-    .float_activations = {float_product<Simd, Format::fp32, Fp32Weights>, float_product<Simd, Format::bf16, Bf16Weights>,
-                          float_product<Simd, Format::fp16, Fp16Weights>, float_product<Simd, Format::int8, Int8Weights>,
-                          float_product<Simd, Format::int4, Int4Weights>,
-                          float_product<Simd, Format::e4m3, Fp8Weights<true>>,
-                          float_product<Simd, Format::e5m2, Fp8Weights<false>>,
-                          float_product<Simd, Format::e2m1, E2m1Weights>},
-    .int8_activations = {nullptr, nullptr, nullptr, int8_product<Simd, Format::int8, Int8Codes>,
-                         int8_product<Simd, Format::int4, Int4Codes>, nullptr, nullptr, nullptr},
+    .products = {symmetric_products<Simd, Decoders>, affine_products<Simd, Decoders>,
+                 fp4_products<Simd, Decoders, Scales::e8m0>, fp4_products<Simd, Decoders, Scales::e4m3>},
     .absmax = absmax_neon,
     .quantize = quantize_neon,
     .round_bf16 = round_bf16_neon,

@@ -1,4 +1,4 @@
-// y[t, n] = sum_g scale[n, g] * sum_{k in g} x[t, k] * w[n, k] (* x_scale[t]) + bias[n]
+// y[t, n] = sum_g scale[n, g] * sum_{k in g} x[t, k] * (w[n, k] - zero[n, g]) (* x_scale[t]) + bias[n]
 //
 // The obvious version, for machines without vector kernels and as the native yardstick of the others. Shapes and layouts:
 // packed_layout.h, token_tiles.h. A unit of 8 columns x 16 features is decoded once per tile of tokens. With int8
@@ -46,8 +46,22 @@ void decode_unit(const uint8_t* codes, Value (&values)[kUnit][kLanes]) {
   }
 }
 
+// scales: of one group; tensor: the block's tensor scales, e4m3 only.
+template <Scales S>
+void decode_scales(const uint8_t* from, const uint8_t* tensor, float (&scales)[kLanes]) {
+  if constexpr (S == Scales::fp32 || S == Scales::affine) {
+    std::memcpy(scales, from, sizeof scales);
+  } else {
+    float factors[kLanes];
+    std::memcpy(factors, tensor, sizeof factors);
+    for (int lane = 0; lane < kLanes; lane++) {
+      scales[lane] = S == Scales::e8m0 ? decode_e8m0(from[lane]) : decode_float(from[lane], Format::e4m3) * factors[lane];
+    }
+  }
+}
+
 // Sum is float or int32_t, by the activations.
-template <Format F, class Sum>
+template <Format F, class Sum, Scales S = Scales::fp32>
 void run(const PackedLayout& layout, const LinearCall& call) {
   constexpr bool kInt8 = sizeof(Sum) == sizeof(int32_t) && !std::is_same_v<Sum, float>;
   const size_t unit_bytes = layout.code_bytes(kColumnUnit);
@@ -59,10 +73,17 @@ void run(const PackedLayout& layout, const LinearCall& call) {
       for (int64_t group = 0; group < layout.group_count; group++) {
         const uint8_t* codes = call.weights + block * layout.block_bytes + group * layout.group_bytes;
         const int64_t columns = layout.padded_group(group);
+        const uint8_t* scales_at = codes + layout.code_bytes(columns);
+        const int8_t* zeros = reinterpret_cast<const int8_t*>(scales_at + kLanes * sizeof(float));  // affine only
         Sum sum[kTokenTile][kLanes] = {};
         for (int64_t column = 0; column < columns; column += kUnit, codes += unit_bytes) {
           Sum values[kUnit][kLanes];
           decode_unit<F>(codes, values);
+          if constexpr (S == Scales::affine) {
+            for (auto& column_values : values) {
+              for (int lane = 0; lane < kLanes; lane++) column_values[lane] -= static_cast<Sum>(zeros[lane]);
+            }
+          }
           const int64_t at = first * layout.padded_cols + (group * layout.group_stride + column) * width;
           for (int k = 0; k < kUnit; k++) {
             for (int64_t t = 0; t < width; t++) {
@@ -77,7 +98,7 @@ void run(const PackedLayout& layout, const LinearCall& call) {
           }
         }
         float scales[kLanes];
-        std::memcpy(scales, codes, sizeof scales);
+        decode_scales<S>(scales_at, call.weights + (block + 1) * layout.block_bytes - sizeof scales, scales);
         for (int64_t t = 0; t < width; t++) {
           for (int lane = 0; lane < kLanes; lane++) {
             total[t][lane] = std::fma(static_cast<float>(sum[t][lane]), scales[lane], total[t][lane]);
@@ -121,11 +142,21 @@ void round_to(const float* x, int64_t count, float* out) {
 }  // namespace
 
 const LinearKernels kernels_scalar = {
-    .float_activations = {run<Format::fp32, float>, run<Format::bf16, float>, run<Format::fp16, float>,
-                          run<Format::int8, float>, run<Format::int4, float>, run<Format::e4m3, float>,
-                          run<Format::e5m2, float>, run<Format::e2m1, float>},
-    .int8_activations = {nullptr, nullptr, nullptr, run<Format::int8, int32_t>, run<Format::int4, int32_t>, nullptr, nullptr,
-                         nullptr},
+    .products = {{.float_activations = {run<Format::fp32, float>, run<Format::bf16, float>, run<Format::fp16, float>,
+                                        run<Format::int8, float>, run<Format::int4, float>, run<Format::e4m3, float>,
+                                        run<Format::e5m2, float>, run<Format::e2m1, float>},
+                  .int8_activations = {nullptr, nullptr, nullptr, run<Format::int8, int32_t>, run<Format::int4, int32_t>,
+                                       nullptr, nullptr, nullptr}},
+                 {.float_activations = {nullptr, nullptr, nullptr, run<Format::int8, float, Scales::affine>,
+                                        run<Format::int4, float, Scales::affine>, nullptr, nullptr, nullptr},
+                  .int8_activations = {nullptr, nullptr, nullptr, run<Format::int8, int32_t, Scales::affine>,
+                                       run<Format::int4, int32_t, Scales::affine>, nullptr, nullptr, nullptr}},
+                 {.float_activations = {nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
+                                        run<Format::e2m1, float, Scales::e8m0>},
+                  .int8_activations = {}},
+                 {.float_activations = {nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
+                                        run<Format::e2m1, float, Scales::e4m3>},
+                  .int8_activations = {}}},
     .absmax = absmax,
     .quantize = quantize,
     .round_bf16 = round_to<Format::bf16>,

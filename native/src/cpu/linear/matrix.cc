@@ -19,8 +19,10 @@ using linear::PackedLayout;
 // Rows packed by one thread at a time: a block, so that no two threads write the same line.
 constexpr int64_t kPackGrain = kLinearBlock;
 
-// Exact int32 sums: every partial sum is at most 128 * 127 * K.
-constexpr int64_t kMaxInt8Columns = (int64_t{1} << 31) / (128 * 127) - 1;
+// Exact int32 sums: every partial sum is at most 128 * 127 * K, or 255 * 127 * K with codes of zero.
+int64_t most_int8_columns(Scales scales) {
+  return (int64_t{1} << 31) / ((scales == Scales::affine ? 255 : 128) * 127) - 1;
+}
 
 const char* weight_prefix(Format format) {
   switch (format) {
@@ -40,9 +42,12 @@ const char* weight_prefix(Format format) {
 std::string weight_name(const MatrixSpec& spec) {
   const std::string prefix = weight_prefix(spec.format);
   if (bits(spec.format) > 8) return prefix;
-  if (spec.group_size == -1) return prefix + "-channel";
-  if (spec.group_size == -2) return prefix + "-tensor";
-  return prefix + "-g" + std::to_string(spec.group_size);
+  if (spec.scales == Scales::e8m0) return "mx" + prefix;
+  if (spec.scales == Scales::e4m3) return "nv" + prefix;
+  const std::string suffix = spec.scales == Scales::affine ? "-affine" : "";
+  if (spec.group_size == -1) return prefix + "-channel" + suffix;
+  if (spec.group_size == -2) return prefix + "-tensor" + suffix;
+  return prefix + "-g" + std::to_string(spec.group_size) + suffix;
 }
 
 std::string scheme_name(const MatrixSpec& spec) {
@@ -68,9 +73,11 @@ class PackedMatrix final : public Matrix {
     const uint8_t* from = static_cast<const uint8_t*>(source);
     const int64_t threads = pool.threads();
     std::vector<float> widened(static_cast<size_t>(threads * layout_.cols));
-    const float tensor_scale = spec_.group_size == -2
-        ? tensor_absmax(rows, dtype, from, row_bytes, widened, pool) / max_value(spec_.format)
-        : -1.0f;
+    float tensor_scale = -1.0f;
+    if (spec_.group_size == -2 || spec_.scales == Scales::e4m3) {
+      tensor_scale = tensor_absmax(rows, dtype, from, row_bytes, widened, pool) / max_value(spec_.format);
+    }
+    if (spec_.scales == Scales::e4m3) tensor_scale /= max_value(Format::e4m3);
     // Threads take whole blocks; the first block may begin inside one that an earlier part shares.
     const int64_t first_block = row_offset / kPackGrain;
     const int64_t blocks = (row_offset + rows + kPackGrain - 1) / kPackGrain - first_block;
@@ -80,7 +87,7 @@ class PackedMatrix final : public Matrix {
       const int64_t last = std::min(row_offset + rows, (first_block + end) * kPackGrain);
       for (int64_t row = first; row < last; row++) {
         linear::widen(dtype, from + static_cast<size_t>(row - row_offset) * row_bytes, layout_.cols, values);
-        linear::pack_row(layout_, spec_.format, kernels_, values, row, tensor_scale, weights_.data());
+        linear::pack_row(layout_, spec_.format, spec_.scales, kernels_, values, row, tensor_scale, weights_.data());
       }
     });
   }
@@ -156,21 +163,27 @@ std::unique_ptr<Matrix> make_matrix(const MatrixSpec& spec, Tier tier) {
     throw std::invalid_argument("linear: " + scheme_name(spec) + " with activation scale " +
                                 std::to_string(spec.activation_scale) + "; only int8 takes one, finite and positive");
   }
+  const int block = spec.scales == Scales::e8m0 ? 32 : spec.scales == Scales::e4m3 ? 16 : 0;
+  if ((block != 0 && spec.group_size != block) || (spec.scales == Scales::affine && spec.group_size == -2)) {
+    throw std::invalid_argument("linear: " + scheme_name(spec) + " with group size " + std::to_string(spec.group_size) +
+                                (block != 0 ? "; it is always " + std::to_string(block) : "; zero points are per row or group"));
+  }
   const LinearKernels& kernels = linear::linear_kernels(tier);
+  const linear::Products& products = kernels.products[static_cast<int>(spec.scales)];
   linear::RunLinear run = nullptr;
   switch (spec.activation) {
     case Format::fp32:
     case Format::bf16:
-    case Format::fp16: run = kernels.float_activations[static_cast<int>(spec.format)]; break;
-    case Format::int8: run = kernels.int8_activations[static_cast<int>(spec.format)]; break;
+    case Format::fp16: run = products.float_activations[static_cast<int>(spec.format)]; break;
+    case Format::int8: run = products.int8_activations[static_cast<int>(spec.format)]; break;
     default: break;
   }
   if (run == nullptr) {
     throw std::invalid_argument("linear: no kernel for " + scheme_name(spec) + " in tier " + tier_name(tier));
   }
-  if (spec.activation == Format::int8 && spec.cols > kMaxInt8Columns) {
+  if (spec.activation == Format::int8 && spec.cols > most_int8_columns(spec.scales)) {
     throw std::invalid_argument("linear: " + scheme_name(spec) + " over " + std::to_string(spec.cols) +
-                                " columns; int32 sums hold " + std::to_string(kMaxInt8Columns));
+                                " columns; int32 sums hold " + std::to_string(most_int8_columns(spec.scales)));
   }
   return std::make_unique<PackedMatrix>(spec, tier, kernels, run);
 }

@@ -18,9 +18,15 @@ KVANT_ALWAYS_INLINE constexpr int64_t word_bytes(Format format) {
   return format == Format::fp16 ? 2 : format == Format::e4m3 || format == Format::e5m2 ? 1 : 4;
 }
 
+// Bytes of the scales of one group of one block.
+KVANT_ALWAYS_INLINE constexpr int64_t scale_bytes(Scales scales) {
+  return kLinearBlock * (scales == Scales::fp32 ? 4 : scales == Scales::affine ? 5 : 1);
+}
+
 // A packed matrix is one array, read front to back by a matrix-vector product, the same in every tier:
 //
-//   block (16 features) -> group -> [codes][16 scales, float32]
+//   block (16 features) -> group -> [codes][scales]
+//                       -> [16 tensor scales, float32], e4m3 scales only
 //   codes: [padded columns / columns per word][16 features][word]
 //
 //   fp32        word of 4 bytes: 1 column
@@ -29,6 +35,8 @@ KVANT_ALWAYS_INLINE constexpr int64_t word_bytes(Format format) {
 //   e4m3, e5m2  word of 1 byte:  1 column
 //   int8        word of 4 bytes: 4 columns, each code + 128
 //   int4, e2m1  word of 4 bytes: 8 columns; byte i holds column i in its low and column i + 4 in its high nibble; int4 codes + 8
+//
+//   scales  fp32: 16 float32; affine: 16 float32, then 16 int8 codes of zero; e8m0, e4m3: 16 bytes
 //
 // One scale per row, per tensor or none is one group as wide as the row; without scales the factors are 1. Padding columns
 // hold zero bytes and meet zero activations.
@@ -41,8 +49,10 @@ struct PackedLayout {
         group_stride(pad_columns(group_cols)),
         group_count((cols + group_cols - 1) / group_cols),
         padded_cols((group_count - 1) * group_stride + pad_columns(cols - (group_count - 1) * group_cols)),
-        group_bytes(code_bytes(group_stride) + kLinearBlock * sizeof(float)),
-        block_bytes(code_bytes(padded_cols) + group_count * kLinearBlock * sizeof(float)),
+        scale_bytes(linear::scale_bytes(spec.scales)),
+        group_bytes(code_bytes(group_stride) + scale_bytes),
+        block_bytes(code_bytes(padded_cols) + group_count * scale_bytes +
+                    (spec.scales == Scales::e4m3 ? kLinearBlock * sizeof(float) : 0)),
         block_count((rows + kLinearBlock - 1) / kLinearBlock) {}
 
   static constexpr int64_t pad_columns(int64_t count) { return (count + kColumnUnit - 1) / kColumnUnit * kColumnUnit; }
@@ -60,6 +70,7 @@ struct PackedLayout {
   int64_t group_stride;  // the same, padded
   int64_t group_count;
   int64_t padded_cols;  // of a whole row
+  size_t scale_bytes;   // of one group of one block
   size_t group_bytes;   // of a whole group of one block, codes and scales
   size_t block_bytes;
   int64_t block_count;

@@ -1,4 +1,4 @@
-// y[t, n] = sum_g scale[n, g] * sum_{k in g} x[t, k] * w[n, k] (* x_scale[t]) + bias[n]
+// y[t, n] = sum_g scale[n, g] * sum_{k in g} x[t, k] * (w[n, k] - zero[n, g]) (* x_scale[t]) + bias[n]
 //
 // The loops that every vector tier shares; included by kernels_<tier>.cc, inside an anonymous namespace, because code of
 // one tier must never be merged with that of another. Shapes and layouts: packed_layout.h, token_tiles.h.
@@ -12,6 +12,22 @@
 //   struct Simd     Float, Int, kLanes, vectors(T) = V, and the operations used below
 //   Weights         static column<J>(codes) -> Float: column J of a unit of 8, first of its lanes at `codes`; kFactor
 //   Codes           static unit(codes) -> Unit: 8 columns; dot(sum, Unit, x of columns 0..3, of 4..7); kOffset of the codes
+//   Decoders        names the Weights and Codes of each format; product_table makes the tier's products of them
+
+// The scales of a group for one vector of features; `at` is where the group's scales begin, `tensor` those of its block.
+template <class Simd, Scales S>
+KVANT_ALWAYS_INLINE typename Simd::Float load_scale(const uint8_t* at, int64_t lane, const uint8_t* tensor) {
+  if constexpr (S == Scales::e8m0) return Simd::from_e8m0(at + lane);
+  else if constexpr (S == Scales::e4m3) return Simd::mul(Simd::from_e4m3(at + lane), Simd::load_at(tensor, lane));
+  else return Simd::load_at(at, lane);
+}
+
+// Codes of zero for one vector of features.
+template <class Simd>
+KVANT_ALWAYS_INLINE typename Simd::Int load_zeros(const uint8_t* scales, int64_t lane) {
+  return Simd::widen_bytes(scales + kLinearBlock * sizeof(float) + lane);
+}
+
 template <class Simd>
 struct Tile {
   static constexpr int kVectorsPerBlock = static_cast<int>(kLinearBlock) / Simd::kLanes;
@@ -27,8 +43,13 @@ struct Tile {
     return call.weights + vector / kVectorsPerBlock * layout.block_bytes + vector % kVectorsPerBlock * Simd::kLanes * word;
   }
 
-  static typename Simd::Float load_scale(const uint8_t* end_of_codes, int64_t lane) {
-    return Simd::load(reinterpret_cast<const float*>(end_of_codes) + lane);
+  // First lane of vector v in its block.
+  int64_t lane(int v) const { return (first_vector + v) % kVectorsPerBlock * Simd::kLanes; }
+
+  // Scales of the tensor for the block of vector v; e4m3 scales only.
+  const uint8_t* tensor_scales(int v) const {
+    const int64_t block = (first_vector + v) / kVectorsPerBlock;
+    return call.weights + (block + 1) * layout.block_bytes - kLinearBlock * sizeof(float);
   }
 
   void store(int t, int v, typename Simd::Float total, float x_scale) const {
@@ -58,15 +79,20 @@ KVANT_ALWAYS_INLINE void prefetch_unit(const uint8_t* codes) {
   }
 }
 
-template <class Simd, Format F, class Weights>
+template <class Simd, Format F, class Weights, Scales S>
 struct FloatProduct {
   using Float = typename Simd::Float;
   static constexpr int64_t kUnitBytes = kColumnUnit * kLinearBlock * bits(F) / 8;
 
   template <int T, int V, int J>
-  static KVANT_ALWAYS_INLINE void add_column(const uint8_t* const (&codes)[V], const float* x, Float (&sum)[T][V]) {
+  static KVANT_ALWAYS_INLINE void add_column(const uint8_t* const (&codes)[V], const Float (&zeros)[V], const float* x,
+                                             Float (&sum)[T][V]) {
     Float w[V];
-    for (int v = 0; v < V; v++) w[v] = Weights::template column<J>(codes[v]);
+    for (int v = 0; v < V; v++) {
+      w[v] = Weights::template column<J>(codes[v]);
+      // Taken off each code, where it is exact, and not off the sum, where it would cancel.
+      if constexpr (S == Scales::affine) w[v] = Simd::sub(w[v], zeros[v]);
+    }
     for (int t = 0; t < T; t++) {
       const Float value = Simd::splat(x[J * T + t]);
       for (int v = 0; v < V; v++) sum[t][v] = Simd::fma(value, w[v], sum[t][v]);
@@ -89,9 +115,14 @@ struct FloatProduct {
         for (int v = 0; v < V; v++) sum[t][v] = Simd::zero();
       }
       const int64_t units = layout.padded_group(group) / kColumnUnit;
+      Float zeros[V];
+      for (int v = 0; S == Scales::affine && v < V; v++) {
+        const uint8_t* scales = codes[v] - tile.lane(v) * word_bytes(F) + units * kUnitBytes;
+        zeros[v] = Simd::to_float(load_zeros<Simd>(scales, tile.lane(v)));
+      }
       for (int64_t unit = 0; unit < units; unit++, x += kColumnUnit * T) {
         [&]<int... J>(std::integer_sequence<int, J...>) {
-          (add_column<T, V, J>(codes, x, sum), ...);
+          (add_column<T, V, J>(codes, zeros, x, sum), ...);
         }(std::make_integer_sequence<int, static_cast<int>(kColumnUnit)>());
         for (int v = 0; v < V; v++) {
           if (V == 1 || v % Tile<Simd>::kVectorsPerBlock == 0) prefetch_unit<Simd, F, T>(codes[v]);
@@ -99,10 +130,11 @@ struct FloatProduct {
         }
       }
       for (int v = 0; v < V; v++) {
-        const int64_t lane = (tile.first_vector + v) % Tile<Simd>::kVectorsPerBlock * Simd::kLanes;
-        const Float scale = Simd::scaled(Tile<Simd>::load_scale(codes[v] - lane * word_bytes(F), lane), Weights::kFactor);
+        const uint8_t* scales = codes[v] - tile.lane(v) * word_bytes(F);
+        const Float scale =
+            Simd::scaled(load_scale<Simd, S>(scales, tile.lane(v), tile.tensor_scales(v)), Weights::kFactor);
         for (int t = 0; t < T; t++) total[t][v] = Simd::fma(sum[t][v], scale, total[t][v]);
-        codes[v] += kLinearBlock * sizeof(float);
+        codes[v] += scale_bytes(S);
       }
     }
     for (int t = 0; t < T; t++) {
@@ -112,8 +144,8 @@ struct FloatProduct {
 };
 
 // Sums over a group are exact int32. Where codes are held with an offset, so that they fill the unsigned side of the
-// instruction, the sum starts at -offset * (sum of the group's activation codes).
-template <class Simd, Format F, class Codes>
+// instruction, the sum starts at -offset * (sum of the group's activation codes), and codes of zero go the same way.
+template <class Simd, Format F, class Codes, Scales S>
 struct Int8Product {
   using Float = typename Simd::Float;
   using Int = typename Simd::Int;
@@ -154,10 +186,14 @@ struct Int8Product {
         }
       }
       for (int v = 0; v < V; v++) {
-        const int64_t lane = (tile.first_vector + v) % Tile<Simd>::kVectorsPerBlock * Simd::kLanes;
-        const Float scale = Tile<Simd>::load_scale(codes[v] - lane * word_bytes(F), lane);
+        const uint8_t* scales = codes[v] - tile.lane(v) * word_bytes(F);
+        const Float scale = load_scale<Simd, S>(scales, tile.lane(v), tile.tensor_scales(v));
+        if constexpr (S == Scales::affine) {
+          const Int zeros = load_zeros<Simd>(scales, tile.lane(v));
+          for (int t = 0; t < T; t++) sum[t][v] = Simd::sub_product(sum[t][v], zeros, Simd::splat_int(x_sums[t]));
+        }
         for (int t = 0; t < T; t++) total[t][v] = Simd::fma(Simd::to_float(sum[t][v]), scale, total[t][v]);
-        codes[v] += kLinearBlock * sizeof(float);
+        codes[v] += scale_bytes(S);
       }
     }
     for (int t = 0; t < T; t++) {
@@ -202,7 +238,33 @@ void run(const PackedLayout& layout, const LinearCall& call) {
   }
 }
 
-template <class Simd, Format F, class Weights>
-constexpr RunLinear float_product = run<Simd, FloatProduct<Simd, F, Weights>, float>;
-template <class Simd, Format F, class Codes>
-constexpr RunLinear int8_product = run<Simd, Int8Product<Simd, F, Codes>, int8_t>;
+template <class Simd, Format F, class Weights, Scales S = Scales::fp32>
+constexpr RunLinear float_product = run<Simd, FloatProduct<Simd, F, Weights, S>, float>;
+template <class Simd, Format F, class Codes, Scales S = Scales::fp32>
+constexpr RunLinear int8_product = run<Simd, Int8Product<Simd, F, Codes, S>, int8_t>;
+
+// The products that a tier's decoders make.
+template <class Simd, class D>
+constexpr Products symmetric_products = {
+    .float_activations = {float_product<Simd, Format::fp32, typename D::Fp32>, float_product<Simd, Format::bf16, typename D::Bf16>,
+                          float_product<Simd, Format::fp16, typename D::Fp16>, float_product<Simd, Format::int8, typename D::Int8>,
+                          float_product<Simd, Format::int4, typename D::Int4>, float_product<Simd, Format::e4m3, typename D::E4m3>,
+                          float_product<Simd, Format::e5m2, typename D::E5m2>, float_product<Simd, Format::e2m1, typename D::E2m1>},
+    .int8_activations = {nullptr, nullptr, nullptr, int8_product<Simd, Format::int8, typename D::Int8Codes>,
+                         int8_product<Simd, Format::int4, typename D::Int4Codes>, nullptr, nullptr, nullptr},
+};
+
+template <class Simd, class D>
+constexpr Products affine_products = {
+    .float_activations = {nullptr, nullptr, nullptr, float_product<Simd, Format::int8, typename D::Int8, Scales::affine>,
+                          float_product<Simd, Format::int4, typename D::Int4, Scales::affine>, nullptr, nullptr, nullptr},
+    .int8_activations = {nullptr, nullptr, nullptr, int8_product<Simd, Format::int8, typename D::Int8Codes, Scales::affine>,
+                         int8_product<Simd, Format::int4, typename D::Int4Codes, Scales::affine>, nullptr, nullptr, nullptr},
+};
+
+template <class Simd, class D, Scales S>
+constexpr Products fp4_products = {
+    .float_activations = {nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
+                          float_product<Simd, Format::e2m1, typename D::E2m1, S>},
+    .int8_activations = {},
+};

@@ -19,7 +19,7 @@
 namespace kvant::KVANT_TIER {
 namespace {
 
-// Up to this many rows, decoding codes once per kRowBlock rows costs less than transposing keys.
+// Up to this many rows, decoding codes once per block of rows costs less than transposing keys.
 constexpr int kMaxDirectRows = 8;
 // Two or three blocks of work take about as long as a miss to main memory with its page walk.
 constexpr int kPrefetchBlocks = 3;
@@ -53,24 +53,27 @@ KVANT_INLINE Scratch scratch_of(void* memory, int64_t rows, int64_t width) {
   return scratch;
 }
 
-// Calls body with Rows<count>, so that the number of rows is a constant inside. 1 <= count <= kRowBlock.
+// Calls body(row, Rows<count>) over [begin, end), so that the number of rows is a constant inside: `most` while they last,
+// then up to four.
 template <int n>
 struct Rows {
   static constexpr int count = n;
 };
-template <typename Body>
-KVANT_INLINE void with_rows(int count, const Body& body) {
-  static_assert(kRowBlock <= 4);
-  if constexpr (kRowBlock >= 4) {
-    if (count == 4) return body(Rows<4>());
+template <int most, typename Body>
+KVANT_INLINE void for_row_blocks(int begin, int end, const Body& body) {
+  constexpr int small = most < 4 ? most : 4;
+  int row = begin;
+  if constexpr (most > small) {
+    for (; row + most <= end; row += most) body(row, Rows<most>());
   }
-  if constexpr (kRowBlock >= 3) {
-    if (count == 3) return body(Rows<3>());
+  for (; row + small <= end; row += small) body(row, Rows<small>());
+  if constexpr (small > 3) {
+    if (end - row == 3) return body(row, Rows<3>());
   }
-  if constexpr (kRowBlock >= 2) {
-    if (count == 2) return body(Rows<2>());
+  if constexpr (small > 2) {
+    if (end - row == 2) return body(row, Rows<2>());
   }
-  body(Rows<1>());
+  if (end - row == 1) body(row, Rows<1>());
 }
 
 template <Format format>
@@ -194,34 +197,30 @@ void TileRun<format>::run_block(int block, const Ahead& ahead, const Scratch& sc
     transpose_keys<format>(stored.k, head_dim(), any, scratch.keys);
     decode_values<format>(stored.v, head_dim(), any, w, scratch.values);
   }
-  for (int row = row_begin; row < row_end; row += kRowBlock) {
-    with_rows(row_end - row < kRowBlock ? row_end - row : kRowBlock, [&](auto rows) {
-      constexpr int count = decltype(rows)::count;
-      const float* q = scratch.q + row * w;
-      float* logits = scratch.logits + row * kBlock;
-      if (direct) {
-        dot_direct<format, count>(stored.k, head_dim(), q, w, any, row == row_begin ? ahead : Ahead{}, logits);
-      } else {
-        dot_transposed<count>(scratch.keys, w, q, logits);
-      }
+  if (direct) {
+    for_row_blocks<kRowBlock>(row_begin, row_end, [&](int row, auto rows) {
+      dot_direct<format, decltype(rows)::count>(stored.k, head_dim(), scratch.q + row * w, w, any,
+                                                row == row_begin ? ahead : Ahead{}, scratch.logits + row * kBlock);
+    });
+  } else {
+    for_row_blocks<kSmallRowBlock>(row_begin, row_end, [&](int row, auto rows) {
+      dot_transposed<decltype(rows)::count>(scratch.keys, w, scratch.q + row * w, scratch.logits + row * kBlock);
     });
   }
   softmax_rows(stored, first, last, seen, scratch);
   for (int t = first; t < last;) {  // tokens that see the same part of the block go together
     int end = t + 1;
     while (end < last && seen[end].begin == seen[t].begin && seen[end].end == seen[t].end) end++;
-    for (int row = t * group(); row < end * group(); row += kRowBlock) {
-      with_rows(end * group() - row < kRowBlock ? end * group() - row : kRowBlock, [&](auto rows) {
-        constexpr int count = decltype(rows)::count;
-        const float *p = scratch.p + row * kBlock, *fades = scratch.fades + row;
-        float* o = scratch.o + row * w;
-        if (direct) {
-          add_rows<format, count>(stored.v, head_dim(), head_dim(), seen[t], p, fades, o, w);
-        } else {
-          add_rows<Format::fp32, count>(scratch.values, w, static_cast<int>(w), seen[t], p, fades, o, w);
-        }
-      });
-    }
+    for_row_blocks<kRowBlock>(t * group(), end * group(), [&](int row, auto rows) {
+      constexpr int count = decltype(rows)::count;
+      const float *p = scratch.p + row * kBlock, *fades = scratch.fades + row;
+      float* o = scratch.o + row * w;
+      if (direct) {
+        add_rows<format, count>(stored.v, head_dim(), head_dim(), seen[t], p, fades, o, w);
+      } else {
+        add_rows<Format::fp32, count>(scratch.values, w, static_cast<int>(w), seen[t], p, fades, o, w);
+      }
+    });
     t = end;
   }
 }

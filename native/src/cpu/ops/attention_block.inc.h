@@ -12,6 +12,12 @@ namespace {
 
 constexpr int kBlock = 16;
 static_assert(kBlock == kLanes, "a block's logits fill one vector");
+// Rows beyond four share the registers with half as many keys or values.
+constexpr int kSmallRowBlock = kRowBlock < 4 ? kRowBlock : 4;
+template <int rows>
+constexpr int keys_of = rows > 4 ? (kKeyBlock + 1) / 2 : kKeyBlock;
+template <int rows>
+constexpr int values_of = rows > 4 ? (kValueBlock + 1) / 2 : kValueBlock;
 
 // Sixteen stored positions of one KV head.
 template <Format format>
@@ -69,14 +75,15 @@ KVANT_INLINE void dot_keys(const Code<format>* k, int head_dim, const float* q, 
 // a later block, a few at a time: a burst would fill the queue of outstanding misses and stall the loads of this block.
 template <Format format, int rows>
 void dot_direct(const Code<format>* k, int head_dim, const float* q, int64_t width, Range seen, Ahead ahead, float* logits) {
+  constexpr int keys = keys_of<rows>;
   Vec partial[rows][kBlock];
-  for (int j = 0; j < kBlock; j += kKeyBlock) {
-    ahead.prefetch(j, kKeyBlock);
-    if (j >= seen.begin && j + kKeyBlock <= seen.end) {
-      dot_keys<format, rows, kKeyBlock>(k, head_dim, q, width, partial, j);
+  for (int j = 0; j < kBlock; j += keys) {
+    ahead.prefetch(j, keys);
+    if (j >= seen.begin && j + keys <= seen.end) {
+      dot_keys<format, rows, keys>(k, head_dim, q, width, partial, j);
       continue;
     }
-    for (int i = j; i < j + kKeyBlock; i++) {
+    for (int i = j; i < j + keys; i++) {
       if (i >= seen.begin && i < seen.end) {
         dot_keys<format, rows, 1>(k, head_dim, q, width, partial, i);
       } else {
@@ -176,9 +183,10 @@ KVANT_INLINE void add_values(const Code<format>* v, int64_t stride, int64_t d, i
 template <Format format, int rows>
 void add_rows(const Code<format>* v, int64_t stride, int head_dim, Range seen, const float* p, const float* fades, float* o,
               int64_t width) {
+  constexpr int vectors = values_of<rows>;
   int d = 0;
-  for (; d + kValueBlock * kLanes <= head_dim; d += kValueBlock * kLanes) {
-    add_values<format, rows, kValueBlock>(v, stride, d, head_dim - d, seen, p, fades, o, width);
+  for (; d + vectors * kLanes <= head_dim; d += vectors * kLanes) {
+    add_values<format, rows, vectors>(v, stride, d, head_dim - d, seen, p, fades, o, width);
   }
   for (; d < head_dim; d += kLanes) add_values<format, rows, 1>(v, stride, d, head_dim - d, seen, p, fades, o, width);
 }

@@ -5,6 +5,7 @@ namespace kvant {
 const OpKernels& op_kernels(Tier tier) {
   switch (tier) {
 #if KVANT_ARCH_X86
+    case Tier::avxvnni:  // differs in dot products of int8 only
     case Tier::avx2: return avx2::op_table;
     case Tier::avx512vnni: return avx512vnni::op_table;
 #elif KVANT_ARCH_ARM64

@@ -11,7 +11,7 @@ namespace kvant::avx2 {
 namespace {
 
 constexpr int kLanes = 16;
-// 4 x 2 sums, two values and a weight fill 11 of 16 registers.
+// 4 sums and a value of two registers each, and a weight, fill 11 of 16 registers.
 constexpr int kRowBlock = 4;
 constexpr int kValueBlock = 1;
 constexpr int kKeyBlock = 1;

@@ -20,9 +20,8 @@ namespace kvant::avx512vnni {
 namespace {
 
 constexpr int kLanes = 16;
-// Rows of queries that share one load of keys or values, value vectors per row, and keys per row: 4 x 4 sums, four operands
-// and a broadcast stay within 32 registers.
-constexpr int kRowBlock = 4;
+// Sixteen sums (8 rows x 2 or 4 x 4), four operands and a broadcast stay within 32 registers.
+constexpr int kRowBlock = 8;
 constexpr int kValueBlock = 4;
 constexpr int kKeyBlock = 4;
 

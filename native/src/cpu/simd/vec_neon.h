@@ -11,7 +11,7 @@ namespace kvant::neon {
 namespace {
 
 constexpr int kLanes = 16;
-// 4 x 4 sums, four values and a weight stay within 32 registers.
+// 4 sums and a value of four registers each, and a weight, stay within 32 registers.
 constexpr int kRowBlock = 4;
 constexpr int kValueBlock = 1;
 constexpr int kKeyBlock = 1;

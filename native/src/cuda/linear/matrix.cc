@@ -49,8 +49,11 @@ const char* prefix(Format format) {
 
 // Name of a weight format as in packages/formats, e.g. int4-g32.
 std::string weight_name(const MatrixSpec& spec) {
-  const std::string name = prefix(spec.format);
+  std::string name = prefix(spec.format);
   if (bits(spec.format) > 8) return name;
+  if (spec.scales == Scales::e8m0) return "mx" + name;
+  if (spec.scales == Scales::e4m3) return "nv" + name;
+  if (spec.scales == Scales::affine) name += "-affine";
   if (spec.group_size == -1) return name + "-channel";
   if (spec.group_size == -2) return name + "-tensor";
   return name + "-g" + std::to_string(spec.group_size);
@@ -87,6 +90,9 @@ const MatrixSpec& checked(const MatrixSpec& spec) {
   if (scaled != (spec.group_size != 0) || spec.group_size < -2) {
     throw std::invalid_argument(std::string("linear: ") + prefix(spec.format) + " weights with group size " +
                                 std::to_string(spec.group_size) + (scaled ? "; it must be -1, -2 or positive" : "; it must be 0"));
+  }
+  if (spec.scales != Scales::fp32) {
+    throw std::invalid_argument("linear: no kernel for " + scheme_name(spec) + " on cuda; it takes symmetric codes with float32 scales");
   }
   const bool scaled_activation = spec.activation == Format::int8 || spec.activation == Format::e4m3;
   if (!(spec.activation_scale >= 0) || spec.activation_scale > max_value(Format::fp32) ||

@@ -64,8 +64,9 @@ __device__ __forceinline__ void fetch_chunk(const Call& call, int chunk, uint32_
   }
 }
 
+// Splits are counted for two blocks per multiprocessor; a few registers more than 128 halve the speed at 64 tokens.
 template <Format F, Operand kOperand, int kTokenTiles, bool kGrouped>
-__global__ void __launch_bounds__(256) tiles_kernel(const Call call) {
+__global__ void __launch_bounds__(256, kTokenTiles > 4 ? 1 : 2) tiles_kernel(const Call call) {
   using Fam = Family<F, kOperand>;
   using Sum = typename Fam::Sum;
   using Shape = TileShape<F, kOperand, kTokenTiles>;

@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { createRequire } from "node:module";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import type { FromEngine, ToEngine } from "./protocol.ts";
 
 /** The process entry that lies beside this file, as source or built. */
@@ -11,7 +11,7 @@ export const defaultEntry = fileURLToPath(
 /** Starts an engine process. A TypeScript entry runs through tsx with the workspace's sources. */
 export function startChild(entry: string): ChildProcess {
   const execArgv = entry.endsWith(".ts")
-    ? ["--conditions=@kvant/source", "--import", createRequire(import.meta.url).resolve("tsx")]
+    ? ["--conditions=@kvant/source", "--import", pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href]
     : [];
   // `advanced` keeps typed arrays; standard error stays visible, standard output belongs to the parent's own rows.
   return fork(entry, [], { execArgv, serialization: "advanced", stdio: ["ignore", 2, 2, "ipc"] });
@@ -37,5 +37,10 @@ export function listen(
     if (!isOver) onMessage(message);
   });
   child.on("error", (error) => exit(error.message));
-  child.on("exit", (code, signal) => exit(signal === null ? `exit code ${code}` : `signal ${signal}`));
+  child.on("exit", (code, signal) => {
+    const reason = signal === null ? `exit code ${code}` : `signal ${signal}`;
+    // Its last messages, the reason of its death among them, may still be in the channel; they come before `disconnect`.
+    if (child.connected) child.once("disconnect", () => exit(reason));
+    else exit(reason);
+  });
 }

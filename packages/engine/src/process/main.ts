@@ -43,9 +43,9 @@ function flush(): void {
 }
 
 function fatal(error: unknown): void {
-  send({ type: "fatal", error: serializeError(error) });
-  // Leaves the channel a moment to deliver the message.
-  setTimeout(() => process.exit(1), 20);
+  const message: FromEngine = { type: "fatal", error: serializeError(error) };
+  // Ends when the message is in the channel, or when there is none any more.
+  if (!process.send?.(message, undefined, undefined, () => process.exit(1))) setTimeout(() => process.exit(1), 1000);
 }
 
 async function open(options: Extract<ToEngine, { type: "open" }>["options"]): Promise<void> {

@@ -75,6 +75,14 @@ describe("an engine process", () => {
     expect(await generateIds(remote, greedyRequest(tokens(9, 6), 5))).toHaveLength(1);
   });
 
+  test("leaves SIGINT and SIGTERM, which reach the whole process group, to its parent", async () => {
+    const { processId } = remote;
+    for (const signal of ["SIGINT", "SIGTERM"]) process.kill(processId!, signal);
+    expect(await generateIds(remote, greedyRequest(tokens(9, 8), 40))).toHaveLength(1);
+    expect(remote.processId).toBe(processId);
+    expect(remote.state).toBe("ready");
+  });
+
   test("that cannot load its model says why and is not started again", async () => {
     const start = startEngineProcess({ ...options, model: "/no/such/folder" });
     await expect(start).rejects.toMatchObject({

@@ -14,6 +14,7 @@ import type { EngineOptions, LoadProgress } from "../engine-options.ts";
 import { EventStream } from "../event-stream.ts";
 import { defaultEntry, listen, startChild, tell } from "./engine-child.ts";
 import { deserializeError, type FromEngine } from "./protocol.ts";
+import { RestartDelay } from "./restart-delay.ts";
 
 export interface EngineProcessHooks {
   readonly onProgress?: (progress: LoadProgress) => void;
@@ -23,9 +24,8 @@ export interface EngineProcessHooks {
   readonly entry?: string;
 }
 
-/** Restarts wait 0, 1, 2, 4 ... seconds, at most this long; a minute of health starts over. */
-const maxRestartDelayMilliseconds = 30_000;
-const healthyMilliseconds = 60_000;
+/** An engine process that has not ended this long after it was asked to is killed. */
+const closePatienceMilliseconds = 5000;
 
 const noStats: EngineStats = {
   running: 0,
@@ -40,6 +40,12 @@ const noStats: EngineStats = {
   residentBytes: 0,
   restarts: 0,
 };
+
+interface OpenStream {
+  readonly stream: EventStream;
+  /** Takes the listener off the caller's signal, which may outlive the request. */
+  readonly forget: () => void;
+}
 
 interface PendingReply {
   resolve(message: FromEngine): void;
@@ -67,7 +73,7 @@ export class RemoteEngine implements Engine {
   readonly #options: EngineOptions;
   readonly #hooks: EngineProcessHooks;
   readonly #observers = new Set<EngineObserver>();
-  readonly #streams = new Map<number, EventStream>();
+  readonly #streams = new Map<number, OpenStream>();
   readonly #replies = new Map<number, PendingReply>();
   readonly #idle = new Set<() => void>();
   #child: ChildProcess;
@@ -75,8 +81,8 @@ export class RemoteEngine implements Engine {
   #model: ModelInfo | undefined;
   #stats = noStats;
   #restarts = 0;
-  #failuresInARow = 0;
-  #readyAt = 0;
+  readonly #restartDelay = new RestartDelay();
+  #closing: Promise<void> | undefined;
   #nextId = 1;
   #lastFatal: KvantError | undefined;
   #onFirstReady: () => void = () => undefined;
@@ -89,6 +95,8 @@ export class RemoteEngine implements Engine {
       this.#onFirstReady = resolve;
       this.#onFirstFailure = reject;
     });
+    // Whoever does not wait for the first start learns of its failure from the state.
+    this.firstStart.catch(() => undefined);
     this.#child = this.#start();
   }
 
@@ -113,18 +121,18 @@ export class RemoteEngine implements Engine {
       stream.fail(new KvantError("CANCELLED", "the request was cancelled"));
     };
     const leave = (): void => {
-      signal?.removeEventListener("abort", abort);
-      if (this.#streams.delete(id)) tell(this.#child, { type: "cancel", id });
+      if (this.#endStream(id)) tell(this.#child, { type: "cancel", id });
       this.#checkIdle();
     };
     const stream = new EventStream(leave);
     try {
       this.#checkReady();
       if (signal?.aborted) throw new KvantError("CANCELLED", "the request was cancelled before it started");
-      this.#streams.set(id, stream);
+      this.#streams.set(id, { stream, forget: () => signal?.removeEventListener("abort", abort) });
       signal?.addEventListener("abort", abort, { once: true });
       tell(this.#child, { type: "generate", id, request });
     } catch (error) {
+      this.#endStream(id);
       stream.fail(error);
     }
     return stream;
@@ -164,14 +172,19 @@ export class RemoteEngine implements Engine {
     if (this.#streams.size > 0) await new Promise<void>((resolve) => this.#idle.add(resolve));
   }
 
-  async close(): Promise<void> {
-    if (this.#state === "closed") return;
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     this.#setState("closed");
     this.#failAll(new KvantError("SHUTTING_DOWN", "the engine was closed while the request was running"));
+    this.#onFirstFailure(new KvantError("SHUTTING_DOWN", "the engine was closed while it loaded"));
     const child = this.#child;
-    if (child.exitCode !== null || child.signalCode !== null) return;
+    if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
     await new Promise<void>((resolve) => {
-      const patience = setTimeout(() => child.kill("SIGKILL"), 5000);
+      const patience = setTimeout(() => child.kill("SIGKILL"), closePatienceMilliseconds);
       child.once("exit", () => {
         clearTimeout(patience);
         resolve();
@@ -213,7 +226,7 @@ export class RemoteEngine implements Engine {
         break;
       case "ready":
         this.#model = message.model;
-        this.#readyAt = Date.now();
+        this.#restartDelay.ready(Date.now());
         if (this.#state === "starting" || this.#state === "restarting") this.#setState("ready");
         this.#onFirstReady();
         break;
@@ -240,11 +253,11 @@ export class RemoteEngine implements Engine {
   #onNews({ requests, steps, stats }: Extract<FromEngine, { type: "news" }>): void {
     this.#stats = stats;
     for (const { id, events, outcome } of requests) {
-      const stream = this.#streams.get(id);
+      const stream = this.#streams.get(id)?.stream;
       if (stream === undefined) continue;
       for (const event of events) stream.push(event);
       if (outcome === "running") continue;
-      this.#streams.delete(id);
+      this.#endStream(id);
       if (outcome === "end") stream.end();
       else stream.fail(deserializeError(outcome));
     }
@@ -267,24 +280,29 @@ export class RemoteEngine implements Engine {
     }
     this.#hooks.onFault?.(error);
     // What the dead process held is gone; its counters stay for a reader that keeps them monotonic.
-    this.#stats = { ...this.#stats, running: 0, waiting: 0, residentBytes: 0 };
+    this.#stats = { ...this.#stats, running: 0, waiting: 0, pages: noStats.pages, residentBytes: 0 };
     if (this.#state !== "draining") this.#restart();
   }
 
   #restart(): void {
     this.#setState("restarting");
-    this.#failuresInARow = Date.now() - this.#readyAt > healthyMilliseconds ? 0 : this.#failuresInARow + 1;
     this.#restarts++;
-    const delay =
-      this.#failuresInARow <= 1 ? 0 : Math.min(maxRestartDelayMilliseconds, 1000 * 2 ** (this.#failuresInARow - 2));
     setTimeout(() => {
       if (this.#state === "restarting") this.#child = this.#start();
-    }, delay).unref();
+    }, this.#restartDelay.died(Date.now())).unref();
+  }
+
+  /** @returns whether the stream was still open. */
+  #endStream(id: number): boolean {
+    this.#streams.get(id)?.forget();
+    return this.#streams.delete(id);
   }
 
   #failAll(error: KvantError): void {
-    for (const stream of this.#streams.values()) stream.fail(error);
-    this.#streams.clear();
+    for (const [id, { stream }] of this.#streams) {
+      this.#endStream(id);
+      stream.fail(error);
+    }
     for (const reply of this.#replies.values()) reply.reject(error);
     this.#replies.clear();
     this.#checkIdle();

@@ -1,20 +1,5 @@
-import type { SamplingParameters } from "@kvant/kernels";
+import { greedy, type SamplingParameters } from "@kvant/kernels";
 import { Sequence, type SequenceOptions } from "../sequence.ts";
-
-export const greedy: SamplingParameters = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repetitionPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  seed: [0, 0],
-  logitBias: [],
-  minTokens: 0,
-  suppressedIds: [],
-  topLogprobs: -1,
-};
 
 export interface SequenceSketch {
   readonly id: number;

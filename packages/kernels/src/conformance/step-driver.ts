@@ -1,6 +1,15 @@
 import { KvantError } from "@kvant/core";
 import type { CompileOptions, Executable } from "../backend.ts";
-import { type RowUpdate, rowWants, type SamplingParameters, type StepInputs, type StepOutputs } from "../step.ts";
+import {
+  greedy,
+  type RowUpdate,
+  rowWants,
+  type SamplingParameters,
+  type StepInputs,
+  type StepOutputs,
+} from "../step.ts";
+
+export { greedy };
 
 /** One row of a step: the next tokens of a slot's sequence. */
 export interface DriverRow {
@@ -10,22 +19,6 @@ export interface DriverRow {
   /** For rows that want `score`. */
   readonly targets?: readonly number[];
 }
-
-/** Takes the most likely token and reports nothing. */
-export const greedy: SamplingParameters = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  repetitionPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  seed: [0, 0],
-  logitBias: [],
-  minTokens: 0,
-  suppressedIds: [],
-  topLogprobs: -1,
-};
 
 /**
  * The least that drives an executable: hands out pages in order (or in an order of the caller's), keeps positions, packs

@@ -49,6 +49,14 @@ export const tinyDecoders: readonly TinyDecoder[] = [
     kv: "e4m3",
     headNorm: true,
   },
+  {
+    name: "int4-g32-affine x int8",
+    weights: "int4-g32-affine",
+    activation: { format: "int8", scale: "token" },
+    kv: "bf16",
+  },
+  { name: "mxfp4 x bf16", weights: "mxfp4", activation: { format: "bf16" }, kv: "bf16" },
+  { name: "nvfp4 x fp32", weights: "nvfp4", activation: { format: "fp32" }, kv: "fp32" },
   { name: "int4-g64 x fp32, fp32 KV", weights: "int4-g64", activation: { format: "fp32" }, kv: "fp32" },
   { name: "e4m3-channel x bf16, e5m2 KV", weights: "e4m3-channel", activation: { format: "bf16" }, kv: "e5m2" },
   {

@@ -2,7 +2,7 @@
  * The whole surface of the native addon. Plain data crosses it: numbers, strings, typed arrays. `native/src/addon` is the
  * other side; the two change together and `abi` counts the changes.
  */
-export const NATIVE_ABI = 2;
+export const NATIVE_ABI = 4;
 
 export type NativeDtype = "fp32" | "bf16" | "fp16";
 
@@ -26,6 +26,8 @@ export interface NativeWeight {
   readonly activation: string;
   /** 0: dynamic, one scale per token. */
   readonly activationScale: number;
+  /** How the scales of a matrix are held: float32, float32 with zero points, or one byte (MXFP4, NVFP4). */
+  readonly scales: "fp32" | "affine" | "e8m0" | "e4m3";
 }
 
 export interface NativeKvGroup {
@@ -188,4 +190,9 @@ export interface NativeAddon {
   createExecutable(plan: NativePlan, options: NativeOptions): NativeExecutable;
   /** Sequential read bandwidth in bytes per second: `bytes` of touched memory, all threads, several prefetched streams. */
   probeRead(bytes: number, threads: number, repeats: number): number[];
+  /**
+   * Peak of a tier's multipliers in operations per second, operands in registers: `float32` fused multiply-adds, or its dot
+   * product of 8-bit integers. A multiply-add is two operations. `tier`: empty for the one in force.
+   */
+  probeCompute(kind: "float32" | "int8", tier: string, threads: number, repeats: number): number[];
 }

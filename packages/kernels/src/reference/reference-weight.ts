@@ -5,7 +5,7 @@ import {
   encodeArray,
   groupsPerRow,
   type QuantizedTensor,
-  quantizeSymmetric,
+  quantizeAbsMax,
   spreadOverRow,
   unpackNibbles,
   weightFormatName,
@@ -23,14 +23,14 @@ export type ReferenceMatrix = {
   | { readonly kind: "values" }
   | {
       readonly kind: "codes";
-      readonly codes: Int8Array; // [rows, cols]
+      readonly codes: Int16Array; // [rows, cols], less their zero points
       readonly scales: Float32Array; // [rows, groups per row]
       readonly groupSize: number;
     }
 );
 
 /**
- * Rounds or quantizes (AbsMax) a weight to the plan's format.
+ * Rounds or quantizes a weight to the plan's format.
  * @throws KvantError TENSOR_SHAPE when the source has another number of bytes
  */
 export function referenceWeight(weight: PlanWeight, source: WeightSource): ReferenceMatrix {
@@ -40,7 +40,7 @@ export function referenceWeight(weight: PlanWeight, source: WeightSource): Refer
     const values = format.format === "fp32" ? stored : decodeArray(format.format, encodeArray(format.format, stored));
     return { kind: "values", rows, cols, values };
   }
-  const tensor = quantizeSymmetric(stored, rows, cols, format);
+  const tensor = quantizeAbsMax(stored, rows, cols, format);
   const values = dequantize(tensor);
   const isInteger = format.format === "int8" || format.format === "int4";
   if (!isInteger || weight.activation?.format !== "int8") return { kind: "values", rows, cols, values };
@@ -60,25 +60,27 @@ export function referenceWeight(weight: PlanWeight, source: WeightSource): Refer
 export function requireSupported(weight: PlanWeight): void {
   const { granularity, affine } = weight.format;
   const isPerColumn = granularity?.kind === "channel" && granularity.axis === 1;
-  if (!affine && !isPerColumn) return;
+  if (!isPerColumn && !(affine && granularity?.kind === "tensor")) return;
   throw new KvantError(
     "OP_UNSUPPORTED",
     `linear "${weight.name}": there is no kernel for ${weightFormatName(weight.format)} weights`,
   );
 }
 
-function integerCodes(tensor: QuantizedTensor): Int8Array {
-  const { rows, cols, codes, weightFormat } = tensor;
-  if (weightFormat.format === "int8") return new Int8Array(codes.buffer, codes.byteOffset, codes.length);
-  const unpacked = new Uint8Array(rows * cols);
+function integerCodes({ rows, cols, codes, weightFormat, zeroPoints }: QuantizedTensor): Int16Array {
+  const integers = new Int16Array(rows * cols);
+  const rowCodes = new Uint8Array(cols);
+  const rowValues = new Float32Array(cols);
+  const rowZeros = new Float32Array(cols);
   const rowBytes = codes.length / rows;
   for (let row = 0; row < rows; row++) {
-    unpackNibbles(
-      codes.subarray(row * rowBytes, (row + 1) * rowBytes),
-      unpacked.subarray(row * cols, (row + 1) * cols),
-    );
+    const packed = codes.subarray(row * rowBytes, (row + 1) * rowBytes);
+    if (weightFormat.format === "int4") unpackNibbles(packed, rowCodes);
+    decodeArray(weightFormat.format, weightFormat.format === "int4" ? rowCodes : packed, rowValues);
+    if (zeroPoints !== undefined) spreadOverRow(weightFormat.granularity!, zeroPoints, row, rowZeros);
+    for (let col = 0; col < cols; col++) integers[row * cols + col] = rowValues[col]! - rowZeros[col]!;
   }
-  return Int8Array.from(unpacked, (code) => (code << 28) >> 28);
+  return integers;
 }
 
 function rowScales({ rows, cols, scales, weightFormat }: QuantizedTensor, groupSize: number): Float32Array {

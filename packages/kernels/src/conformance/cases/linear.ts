@@ -15,6 +15,10 @@ export const linearSchemes: readonly (readonly [
       (suffix) => [`${format}-${suffix}`, ["fp32", "bf16", "int8"]] as const,
     ),
   ),
+  ...["int8-channel-affine", "int8-g64-affine", "int4-channel-affine", "int4-g32-affine", "int4-g128-affine"].map(
+    (name) => [name, ["fp32", "bf16", "int8"]] as const,
+  ),
+  ...["mxfp4", "nvfp4"].map((name) => [name, ["fp32", "bf16"]] as const),
   ...["e4m3", "fp4"].flatMap((format) =>
     ["tensor", "channel", "g32", "g128"].map((suffix) => [`${format}-${suffix}`, ["fp32", "bf16"]] as const),
   ),

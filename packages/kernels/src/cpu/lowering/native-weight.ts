@@ -11,7 +11,8 @@ export function nativeWeight(weight: PlanWeight): NativeWeight {
   const { rows, cols, format, activation } = weight;
   if (activation === undefined) {
     const kind = weight.class === "embedding" ? "table" : "vector";
-    return { kind, rows, cols, format: format.format, groupSize: 0, activation: "fp32", activationScale: 0 };
+    const plain = { groupSize: 0, activation: "fp32", activationScale: 0, scales: "fp32" } as const;
+    return { kind, rows, cols, format: format.format, ...plain };
   }
   if (activation.format === "e4m3") throw unsupported(weight, activation);
   return {
@@ -22,6 +23,7 @@ export function nativeWeight(weight: PlanWeight): NativeWeight {
     groupSize: groupSize(weight, format),
     activation: activation.format,
     activationScale: activation.format === "int8" && activation.scale !== "token" ? activation.scale : 0,
+    scales: format.scaleFormat ?? (format.affine ? "affine" : "fp32"),
   };
 }
 
@@ -33,15 +35,16 @@ export function canShareMatrix(a: PlanWeight, b: PlanWeight): boolean {
     first.format === second.format &&
     first.groupSize === second.groupSize &&
     first.activation === second.activation &&
-    first.activationScale === second.activationScale
+    first.activationScale === second.activationScale &&
+    first.scales === second.scales
   );
 }
 
 function groupSize(weight: PlanWeight, { granularity, affine }: WeightFormat): number {
   if (granularity === undefined) return 0;
-  if (affine) throw unsupported(weight, weight.activation!);
   switch (granularity.kind) {
     case "tensor":
+      if (affine) throw unsupported(weight, weight.activation!);
       return -2;
     case "channel":
       if (granularity.axis === 1) throw unsupported(weight, weight.activation!);
