@@ -1,5 +1,5 @@
 // Decode attention per KV format against the read bandwidth of one core, in the same run:
-//   ops_bench [context = 4096] [sequences = 16] [heads = 32] [kv heads = 8] [head dim = 128] [tier]
+//   ops_bench [context = 4096] [sequences = 16] [heads = 32] [kv heads = 8] [head dim = 128] [tier] [format]
 // Each sequence decodes one token; every sequence has pages of its own, so that nothing is read twice out of a cache.
 // GB/s counts each code and scale of K and V once. Prefill: the last 64 positions of one sequence, in tiles of 8.
 #include <algorithm>
@@ -110,6 +110,9 @@ int main(int argc, char** argv) {
               setting.kv_heads, setting.head_dim);
   for (Tier tier : present_tiers()) {
     if (argc > 6 && std::string(argv[6]) != tier_name(tier)) continue;
-    for (Format format : kKvFormats) measure(tier, format, setting, memory);
+    for (Format format : kKvFormats) {
+      if (argc > 7 && std::string(argv[7]) != name_of(format)) continue;
+      measure(tier, format, setting, memory);
+    }
   }
 }

@@ -8,6 +8,7 @@ import {
   planModel,
 } from "@kvant/engine";
 import { availableBackends, loadAddon } from "@kvant/kernels";
+import { median } from "../median.ts";
 import { decodeStepBytes } from "./live-bytes.ts";
 
 export interface MeasureEngineOptions {
@@ -200,10 +201,4 @@ function probe(threads: number): number | undefined {
   const hasAddon = availableBackends().some(({ name, create }) => name.startsWith("cpu") && create !== undefined);
   if (!hasAddon) return undefined;
   return median(loadAddon().probeRead(probeBytes, threads, 3));
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }

@@ -47,10 +47,15 @@ export interface Executable {
   /** The kernel variant chosen per lowered op, e.g. `linear_int8-channel_int8_avx512vnni`. */
   readonly variants: readonly string[];
   /**
-   * Quantizes (AbsMax) to the plan's format and packs; once per weight, and every weight before the first step. Throws
-   * TENSOR_SHAPE when the bytes do not match.
+   * Quantizes (AbsMax) to the plan's format and packs; once per weight, and every weight before the first step. The data
+   * is read during the call only. Throws TENSOR_SHAPE when the bytes do not match.
    */
   loadWeight(id: WeightId, source: WeightSource): void;
+  /**
+   * Rows `firstRow ..` of a weight that `loadsByRows`, as many as the source holds; each row once. Absent where a backend
+   * takes whole tensors only.
+   */
+  loadWeightRows?: ((id: WeightId, firstRow: number, source: WeightSource) => void) | undefined;
   /** Throws INVALID_ARGUMENT for inputs outside the compiled limits, naming value and limit; rejects with NATIVE_FAILED. */
   submit(inputs: StepInputs): Promise<StepOutputs>;
   /** Sets `[rows, width]` of an input buffer for the next step. Only between steps. */

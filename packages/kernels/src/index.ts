@@ -46,3 +46,4 @@ export {
 } from "./step.ts";
 export { StepChecker, type StepSize } from "./step-checker.ts";
 export { validatePlan } from "./validate-plan.ts";
+export { loadsByRows } from "./weight-values.ts";

@@ -5,6 +5,28 @@ import type { PlanWeight } from "./plan.ts";
 
 const dtypeBytes = { fp32: 4, bf16: 2, fp16: 2 } as const;
 
+/** Whether the rows of a weight can be quantized one by one: no scale is for the whole tensor. */
+export function loadsByRows({ format: { granularity, scaleFormat } }: PlanWeight): boolean {
+  if (scaleFormat === "e4m3") return false;
+  return granularity?.kind !== "tensor" && !(granularity?.kind === "channel" && granularity.axis === 1);
+}
+
+/**
+ * The number of rows that the source holds.
+ * @throws KvantError TENSOR_SHAPE when those are not whole, or no rows of the weight
+ */
+export function sourceRows({ name, rows, cols }: PlanWeight, firstRow: number, source: WeightSource): number {
+  const rowBytes = cols * dtypeBytes[source.dtype];
+  const count = source.data.byteLength / rowBytes;
+  const isRange = Number.isInteger(firstRow) && firstRow >= 0 && Number.isInteger(count) && count > 0;
+  if (isRange && firstRow + count <= rows) return count;
+  throw new KvantError(
+    "TENSOR_SHAPE",
+    `${source.data.byteLength} bytes of ${source.dtype} from row ${firstRow} on do not fill rows of "${name}" [${rows}, ${cols}]`,
+    { field: name },
+  );
+}
+
 /** @throws KvantError TENSOR_SHAPE when the source does not hold exactly the weight's `rows * cols` values */
 export function checkWeightBytes(weight: PlanWeight, source: WeightSource): void {
   const { name, rows, cols } = weight;

@@ -15,7 +15,10 @@ afterAll(() => checkpoint.close());
 /** Remembers what it is given. */
 function recorder() {
   const loaded = new Map<WeightId, WeightSource>();
-  return { loaded, loadWeight: (id: WeightId, source: WeightSource) => void loaded.set(id, source) };
+  return {
+    loaded,
+    loadWeight: (id: WeightId, source: WeightSource) => void loaded.set(id, { ...source, data: source.data.slice() }),
+  };
 }
 
 test("every weight of the plan is loaded, and a tied tensor is read once", () => {
@@ -24,7 +27,7 @@ test("every weight of the plan is loaded, and a tied tensor is read once", () =>
     reads.push(name);
     return checkpoint.read(name);
   };
-  const counting = { tensors: checkpoint.tensors, read };
+  const counting = { ...checkpoint, read };
   const executable = recorder();
   const progress: LoadProgress[] = [];
   loadModel(counting, plan, executable, (each) => progress.push(each));
@@ -40,7 +43,7 @@ test("missing tensors are named before anything is loaded", () => {
   tensors.delete("model.norm.weight");
   tensors.delete("model.layers.1.mlp.up_proj.weight");
   const executable = recorder();
-  expect(() => loadModel({ tensors, read: (name) => checkpoint.read(name) }, plan, executable)).toThrow(
+  expect(() => loadModel({ ...checkpoint, tensors }, plan, executable)).toThrow(
     expect.objectContaining({
       code: "TENSOR_MISSING",
       message: expect.stringMatching(/"model\.layers\.1\.mlp\.up_proj\.weight", "model\.norm\.weight"/),
@@ -54,10 +57,7 @@ test("a tensor of another shape or an integer dtype is refused by name", () => {
   const info = checkpoint.tensors.get(name)!;
   const load = (changed: Partial<typeof info>) =>
     loadModel(
-      {
-        tensors: new Map([...checkpoint.tensors, [name, { ...info, ...changed }]]),
-        read: (each) => checkpoint.read(each),
-      },
+      { ...checkpoint, tensors: new Map([...checkpoint.tensors, [name, { ...info, ...changed }]]) },
       plan,
       recorder(),
     );

@@ -1,6 +1,7 @@
 import type { Checkpoint, Dtype, TensorInfo } from "@kvant/checkpoint";
 import { KvantError } from "@kvant/core";
 import type { Executable, Plan, PlanWeight } from "@kvant/kernels";
+import { rowChunks } from "./row-chunks.ts";
 import type { StoredDtype } from "./scheme.ts";
 
 const floatDtypes: Partial<Record<Dtype, StoredDtype>> = { F32: "fp32", BF16: "bf16", F16: "fp16" };
@@ -26,14 +27,14 @@ export function storedDtype(checkpoint: Pick<Checkpoint, "tensors">): StoredDtyp
 }
 
 /**
- * Streams every tensor that the plan names from the checkpoint into the executable, one at a time; a tensor that several
- * weights share (tied embeddings) is read once. All names, shapes and dtypes are checked before the first is read.
+ * Streams every tensor that the plan names from the checkpoint into the executable, one at a time and large ones in chunks of
+ * rows; a tensor that several weights share (tied embeddings) is read once. All names, shapes and dtypes are checked before the first is read.
  * @throws KvantError TENSOR_MISSING naming every missing tensor, TENSOR_SHAPE, CHECKPOINT_TRUNCATED
  */
 export function loadModel(
-  checkpoint: Pick<Checkpoint, "tensors" | "read">,
+  checkpoint: Pick<Checkpoint, "tensors" | "read" | "readRows">,
   plan: Plan,
-  executable: Pick<Executable, "loadWeight">,
+  executable: Pick<Executable, "loadWeight" | "loadWeightRows">,
   onProgress: (progress: LoadProgress) => void = () => undefined,
 ): void {
   const weightsOf = new Map<string, PlanWeight[]>();
@@ -54,8 +55,16 @@ export function loadModel(
   const totalBytes = infos.reduce((sum, { info }) => sum + info.bytes, 0);
   let loadedBytes = 0;
   infos.forEach(({ weights, info }, index) => {
-    const { data } = checkpoint.read(info.name);
-    for (const weight of weights) executable.loadWeight(weight.id, { dtype: floatDtypes[info.dtype]!, data });
+    const dtype = floatDtypes[info.dtype]!;
+    const chunks = rowChunks(weights, info.bytes / (weights[0]!.rows * weights[0]!.cols), executable);
+    for (const { firstRow, rows } of chunks) {
+      const isWhole = chunks.length === 1;
+      const { data } = isWhole ? checkpoint.read(info.name) : checkpoint.readRows(info.name, firstRow, rows);
+      for (const { id } of weights) {
+        if (isWhole) executable.loadWeight(id, { dtype, data });
+        else executable.loadWeightRows?.(id, firstRow, { dtype, data });
+      }
+    }
     loadedBytes += info.bytes;
     onProgress({
       tensorName: info.name,

@@ -21,6 +21,9 @@ test.each([
   ["int4-g32", "int4-g32 int8-channel bf16 int8"],
   ["e4m3", "e4m3-channel e4m3-channel bf16 bf16"],
   ["fp4-g32", "fp4-g32 e4m3-channel bf16 bf16"],
+  ["int4-g32-affine", "int4-g32-affine int8-channel bf16 int8"],
+  ["mxfp4", "mxfp4 e4m3-channel bf16 bf16"],
+  ["nvfp4", "nvfp4 e4m3-channel bf16 bf16"],
   ["fp32", "fp32 fp32 fp32 fp32"],
 ])("%s weights resolve to %s", (weights, expected) => {
   expect(resolved({ weights })).toBe(`${expected} bf16 none`);

@@ -9,7 +9,8 @@
 //   o = o * fade + sum over the block's positions in order of (p * v_scale) * v
 // A row skips blocks in which it sees nothing, and inside a block values of positions it does not see are never touched:
 // a result has the same bits whatever tile, chunk or page holds it, and codes that were never written cannot leak in.
-// There are two schedules of the same arithmetic: few rows decode straight from the page into the dot products; many rows
+// INT8 keys meet a quantized query in integers (attention_codes.inc.h); tiers with byte dot products take INT8 pages through
+// attention_fixed_point.inc.h instead. For other formats there are two schedules of the same arithmetic: few rows decode straight from the page into the dot products; many rows
 // decode the block once to float32, keys transposed, so that lanes are positions and the lane tree costs no shuffles.
 // Decode is memory bound: 2 * head_dim codes (and two scales) per position; operations: 4 * head_dim per row and position.
 #ifndef KVANT_TIER
@@ -26,11 +27,14 @@ constexpr int kPrefetchBlocks = 3;
 
 // Scratch of one call, each part 64-byte aligned. `width` is head_dim rounded up to whole vectors.
 struct Scratch {
-  float *q, *o;                // [rows, width]
-  float *logits, *p, *totals;  // [rows, 16]
-  float *tops, *fades;         // [rows]
-  float *keys;                 // [width, 16], transposed
-  float *values;               // [16, width]
+  float *q, *o;          // [rows, width]; INT8: q holds QueryCodes [rows, width / 4]
+  float *p, *totals;     // [rows, 16]; p: logits, then weights
+  float *tops, *fades;   // [rows + 16], touched a vector at a time
+  float* factors;        // [rows] INT8: the queries' scales
+  int32_t* starts;       // [rows] INT8: what the sums of products start at
+  float *keys, *values;  // [width, 16], transposed, and [16, width]
+
+  QueryCodes* query_codes() const { return reinterpret_cast<QueryCodes*>(q); }
 };
 
 KVANT_INLINE Scratch scratch_of(void* memory, int64_t rows, int64_t width) {
@@ -43,11 +47,12 @@ KVANT_INLINE Scratch scratch_of(void* memory, int64_t rows, int64_t width) {
   Scratch scratch;
   scratch.q = take(rows * width);
   scratch.o = take(rows * width);
-  scratch.logits = take(rows * kBlock);
   scratch.p = take(rows * kBlock);
   scratch.totals = take(rows * kBlock);
-  scratch.tops = take(rows);
-  scratch.fades = take(rows);
+  scratch.tops = take(rows + kLanes);
+  scratch.fades = take(rows + kLanes);
+  scratch.factors = take(rows);
+  scratch.starts = reinterpret_cast<int32_t*>(take(rows));
   scratch.keys = take(width * kBlock);
   scratch.values = take(width * kBlock);
   return scratch;
@@ -78,6 +83,8 @@ KVANT_INLINE void for_row_blocks(int begin, int end, const Body& body) {
 
 template <Format format>
 struct TileRun {
+  static constexpr bool in_codes = format == Format::int8;
+
   const AttentionArgs& args;
   const StepTokens& tokens;
   const KvPages& pages;
@@ -107,17 +114,30 @@ struct TileRun {
             pages.head_dim * static_cast<int64_t>(sizeof(Code<format>))};
   }
 
-  // What a token sees of a block.
-  Range seen_by(int token, int block) const {
+  // What a token sees of `count` positions from `start` on.
+  Range seen_by(int token, int start, int count) const {
     const int position = tokens.positions[tile.first_token + token];
     const int first = pages.window > 0 && position >= pages.window ? position - pages.window + 1 : 0;
-    const int begin = first - block * kBlock, end = position + 1 - block * kBlock;
-    return {begin > 0 ? begin : 0, end < kBlock ? end : kBlock};
+    const int begin = first - start, end = position + 1 - start;
+    return {begin > 0 ? begin : 0, end < count ? end : count};
+  }
+  // The tokens that see something of those positions, first <= t < last: consecutive, as positions are. Fills `seen`.
+  Range tokens_that_see(int start, int count, Range* seen) const {
+    Range who = {tile.token_count, 0};
+    for (int t = 0; t < tile.token_count; t++) {
+      seen[t] = seen_by(t, start, count);
+      if (seen[t].begin >= seen[t].end) continue;
+      if (who.begin > t) who.begin = t;
+      who.end = t + 1;
+    }
+    return who;
   }
 
   void run(void* memory) const;
   void run_block(int block, const Ahead& ahead, const Scratch& scratch) const;
+  void dot_rows(const Block<format>& stored, int begin, int end, Range any, const Ahead& ahead, const Scratch& scratch) const;
   void softmax_rows(const Block<format>& stored, int first, int last, const Range* seen, const Scratch& scratch) const;
+  void add_values(const Block<format>& stored, int first, int last, Range any, const Range* seen, const Scratch& scratch) const;
   void load_queries(const Scratch& scratch) const;
   void write_out(const Scratch& scratch) const;
 };
@@ -128,10 +148,16 @@ void TileRun<format>::load_queries(const Scratch& scratch) const {
     const float* q = args.q + (static_cast<int64_t>(tile.first_token + t) * args.heads + kv_head * group()) * head_dim();
     for (int g = 0; g < group(); g++) {
       const int64_t row = static_cast<int64_t>(t) * group() + g;
-      for (int64_t d = 0; d < width(); d += kLanes) {
-        store(scratch.q + row * width() + d, load_upto(q + static_cast<int64_t>(g) * head_dim() + d, head_dim() - d));
-        store(scratch.o + row * width() + d, splat(0.0f));
+      const float* head = q + static_cast<int64_t>(g) * head_dim();
+      if constexpr (in_codes) {
+        int32_t* start = scratch.starts + row;
+        scratch.factors[row] = quantize_query(head, head_dim(), width(), scratch.query_codes() + row * width() / 4, start);
+      } else {
+        for (int64_t d = 0; d < width(); d += kLanes) {
+          store(scratch.q + row * width() + d, load_upto(head + d, head_dim() - d));
+        }
       }
+      for (int64_t d = 0; d < width(); d += kLanes) store(scratch.o + row * width() + d, splat(0.0f));
       store(scratch.totals + row * kBlock, splat(0.0f));
       scratch.tops[row] = -__builtin_inff();
     }
@@ -145,11 +171,36 @@ void TileRun<format>::write_out(const Scratch& scratch) const {
     for (int g = 0; g < group(); g++) {
       const int64_t row = static_cast<int64_t>(t) * group() + g;
       const Vec total = splat(sum(load(scratch.totals + row * kBlock)));
+      const float* o = scratch.o + row * width();
       for (int64_t d = 0; d < head_dim(); d += kLanes) {
-        store_upto(out + static_cast<int64_t>(g) * head_dim() + d, load(scratch.o + row * width() + d) / total,
-                   head_dim() - d);
+        store_upto(out + static_cast<int64_t>(g) * head_dim() + d, load(o + d) / total, head_dim() - d);
       }
     }
+  }
+}
+
+template <Format format>
+void TileRun<format>::dot_rows(const Block<format>& stored, int begin, int end, Range any, const Ahead& ahead,
+                               const Scratch& scratch) const {
+  const int64_t w = width();
+  if constexpr (in_codes) {
+    const int64_t quads = w / 4;
+    transpose_codes(stored.k, head_dim(), w, scratch.keys, [&](int64_t d) { if (d == 0) ahead.prefetch(0, kBlock); });
+    for_row_blocks<kRowBlock>(begin, end, [&](int row, auto rows) {
+      dot_code_rows<decltype(rows)::count>(scratch.keys, quads, scratch.query_codes() + row * quads, scratch.starts + row,
+                                           scratch.p + row * kBlock, kBlock);
+    });
+  } else if (end - begin <= kMaxDirectRows) {
+    for_row_blocks<kRowBlock>(begin, end, [&](int row, auto rows) {
+      dot_direct<format, decltype(rows)::count>(stored.k, head_dim(), scratch.q + row * w, w, any,
+                                                row == begin ? ahead : Ahead{}, scratch.p + row * kBlock);
+    });
+  } else {
+    ahead.prefetch(0, kBlock);
+    transpose_keys<format>(stored.k, head_dim(), any, scratch.keys);
+    for_row_blocks<kSmallRowBlock>(begin, end, [&](int row, auto rows) {
+      dot_transposed<decltype(rows)::count>(scratch.keys, w, scratch.q + row * w, scratch.p + row * kBlock);
+    });
   }
 }
 
@@ -168,50 +219,31 @@ void TileRun<format>::softmax_rows(const Block<format>& stored, int first, int l
     }
   }
   for (int t = first, row = first * group(); t < last; t++) {
+    const Mask visible = lanes_between(seen[t].begin, seen[t].end);
     for (int g = 0; g < group(); g++, row++) {
-      softmax_block(k_factor, v_factor, seen[t], scratch.logits + row * kBlock, scratch.tops + row, scratch.fades + row,
-                    scratch.totals + row * kBlock, scratch.p + row * kBlock);
+      Vec logits = load(scratch.p + row * kBlock) * k_factor;
+      if constexpr (in_codes) logits = logits * splat(scratch.factors[row]);
+      store(scratch.p + row * kBlock, select(visible, logits, splat(-__builtin_inff())));
     }
+  }
+  for (int row = first * group(), end = last * group(); row < end; row += kLanes) {
+    const int count = end - row < kLanes ? end - row : kLanes;
+    softmax_block(count, v_factor, scratch.p + row * kBlock, scratch.tops + row, scratch.fades + row,
+                  scratch.totals + row * kBlock);
   }
 }
 
 template <Format format>
-void TileRun<format>::run_block(int block, const Ahead& ahead, const Scratch& scratch) const {
-  // Positions are consecutive, so the tokens that see the block are consecutive too.
-  Range seen[kAttentionTileTokens];
-  int first = tile.token_count, last = 0;
-  for (int t = 0; t < tile.token_count; t++) {
-    seen[t] = seen_by(t, block);
-    if (seen[t].begin >= seen[t].end) continue;
-    if (first > t) first = t;
-    last = t + 1;
-  }
-  const Range any = {seen[first].begin, seen[last - 1].end};
-  const int row_begin = first * group(), row_end = last * group();
-  const Block<format> stored = block_at(block);
+void TileRun<format>::add_values(const Block<format>& stored, int first, int last, Range any, const Range* seen,
+                                 const Scratch& scratch) const {
   const int64_t w = width();
-
-  const bool direct = row_end - row_begin <= kMaxDirectRows;
-  if (!direct) {
-    ahead.prefetch(0, kBlock);
-    transpose_keys<format>(stored.k, head_dim(), any, scratch.keys);
-    decode_values<format>(stored.v, head_dim(), any, w, scratch.values);
-  }
-  if (direct) {
-    for_row_blocks<kRowBlock>(row_begin, row_end, [&](int row, auto rows) {
-      dot_direct<format, decltype(rows)::count>(stored.k, head_dim(), scratch.q + row * w, w, any,
-                                                row == row_begin ? ahead : Ahead{}, scratch.logits + row * kBlock);
-    });
-  } else {
-    for_row_blocks<kSmallRowBlock>(row_begin, row_end, [&](int row, auto rows) {
-      dot_transposed<decltype(rows)::count>(scratch.keys, w, scratch.q + row * w, scratch.logits + row * kBlock);
-    });
-  }
-  softmax_rows(stored, first, last, seen, scratch);
+  const int begin = first * group(), end = last * group();
+  const bool direct = end - begin <= kMaxDirectRows;
+  if (!direct) decode_values<format>(stored.v, head_dim(), any, w, scratch.values);
   for (int t = first; t < last;) {  // tokens that see the same part of the block go together
-    int end = t + 1;
-    while (end < last && seen[end].begin == seen[t].begin && seen[end].end == seen[t].end) end++;
-    for_row_blocks<kRowBlock>(t * group(), end * group(), [&](int row, auto rows) {
+    int stop = t + 1;
+    while (stop < last && seen[stop].begin == seen[t].begin && seen[stop].end == seen[t].end) stop++;
+    for_row_blocks<kRowBlock>(t * group(), stop * group(), [&](int row, auto rows) {
       constexpr int count = decltype(rows)::count;
       const float *p = scratch.p + row * kBlock, *fades = scratch.fades + row;
       float* o = scratch.o + row * w;
@@ -221,8 +253,19 @@ void TileRun<format>::run_block(int block, const Ahead& ahead, const Scratch& sc
         add_rows<Format::fp32, count>(scratch.values, w, static_cast<int>(w), seen[t], p, fades, o, w);
       }
     });
-    t = end;
+    t = stop;
   }
+}
+
+template <Format format>
+void TileRun<format>::run_block(int block, const Ahead& ahead, const Scratch& scratch) const {
+  Range seen[kAttentionTileTokens];
+  const auto [first, last] = tokens_that_see(block * kBlock, kBlock, seen);
+  const Range any = {seen[first].begin, seen[last - 1].end};
+  const Block<format> stored = block_at(block);
+  dot_rows(stored, first * group(), last * group(), any, ahead, scratch);
+  softmax_rows(stored, first, last, seen, scratch);
+  add_values(stored, first, last, any, seen, scratch);
 }
 
 template <Format format>
@@ -236,18 +279,6 @@ void TileRun<format>::run(void* memory) const {
     run_block(block, block + kPrefetchBlocks <= last_block ? ahead_at(block + kPrefetchBlocks) : Ahead{}, scratch);
   }
   write_out(scratch);
-}
-
-void attention(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, const AttentionTile& tile, int kv_head,
-               void* scratch) {
-  switch (pages.format) {
-    case Format::bf16: return TileRun<Format::bf16>{args, tokens, pages, tile, kv_head}.run(scratch);
-    case Format::fp16: return TileRun<Format::fp16>{args, tokens, pages, tile, kv_head}.run(scratch);
-    case Format::int8: return TileRun<Format::int8>{args, tokens, pages, tile, kv_head}.run(scratch);
-    case Format::e4m3: return TileRun<Format::e4m3>{args, tokens, pages, tile, kv_head}.run(scratch);
-    case Format::e5m2: return TileRun<Format::e5m2>{args, tokens, pages, tile, kv_head}.run(scratch);
-    default: return TileRun<Format::fp32>{args, tokens, pages, tile, kv_head}.run(scratch);
-  }
 }
 
 }  // namespace

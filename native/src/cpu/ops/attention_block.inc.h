@@ -142,18 +142,27 @@ KVANT_INLINE void dot_transposed(const float* keys, int64_t width, const float* 
   for (int r = 0; r < rows; r++) store(logits + r * kBlock, sums[r]);
 }
 
-// One row's step of the online softmax over a block; leaves p * v_scale, 0 where nothing is seen.
-KVANT_INLINE void softmax_block(Vec k_factor, Vec v_factor, Range seen, const float* logits, float* top, float* fade,
-                                float* totals, float* p) {
-  const Mask visible = lanes_between(seen.begin, seen.end);
-  const Vec values = select(visible, load(logits) * k_factor, splat(-__builtin_inff()));
-  const float highest = largest(values);
-  const float before = *top, now = highest > before ? highest : before;
-  *fade = before == now ? 1.0f : first_lane(exp(splat(before - now)));
-  *top = now;
-  const Vec weights = exp(values - splat(now));
-  store(totals, fma(load(totals), splat(*fade), weights));
-  store(p, select(visible, weights * v_factor, splat(0.0f)));
+// The running maximum of up to 16 rows, a lane each: raises tops, leaves what earlier sums fade by, returns the new tops.
+// Whole vectors, because a masked store is not forwarded to the loads after it; rows behind `count` keep their tops.
+KVANT_INLINE Vec raise_tops(int count, Vec highest, float* tops, float* fades) {
+  const Vec before = load(tops), now = select(before < highest, highest, before);
+  store(tops, select(lanes_between(0, count), now, before));
+  store(fades, exp(before - now));
+  return now;
+}
+
+// p * v_factor, but 0 where p is: scales of positions not seen may be anything.
+KVANT_INLINE Vec weights_of(Vec p, Vec v_factor) { return select(splat(0.0f) < p, p * v_factor, splat(0.0f)); }
+
+// The online softmax of up to 16 rows over a block: logits [count, 16], -inf where nothing is seen, become weights.
+KVANT_INLINE void softmax_block(int count, Vec v_factor, float* logits, float* tops, float* fades, float* totals) {
+  float now[kLanes];
+  store(now, raise_tops(count, row_maxima(logits, count), tops, fades));
+  for (int r = 0; r < count; r++) {
+    const Vec p = exp(load(logits + r * kBlock) - splat(now[r]));
+    store(totals + r * kBlock, fma(load(totals + r * kBlock), splat(fades[r]), p));
+    store(logits + r * kBlock, weights_of(p, v_factor));
+  }
 }
 
 // o[r] = o[r] * fade[r] + sum over j in `seen` of p[r, j] * v[j], for `vectors` vectors of head_dim from d on.

@@ -15,13 +15,15 @@ const OpKernels& op_kernels(Tier tier) {
   }
 }
 
-// Queries and outputs [rows, width], three blocks of 16 per row, two values per row, one block of keys and one of values,
-// each part rounded up to 64 bytes; as attention.inc.h lays them out.
+// The larger of what attention.inc.h and attention_fixed_point.inc.h lay out, each part rounded up to 64 bytes: queries and
+// outputs [rows, width], outputs in whole chunks of 64; logits and what sums of them need; keys and values of 16 positions in
+// floats, which is the size of 64 positions in bytes.
 size_t attention_scratch_bytes(int heads, const KvPages& pages) {
   const size_t rows = static_cast<size_t>(kAttentionTileTokens) * static_cast<size_t>(heads / pages.kv_heads);
   const size_t width = (static_cast<size_t>(pages.head_dim) + 15) / 16 * 16;
   const size_t per_row = (rows + 15) / 16 * 16;
-  const size_t floats = 2 * rows * width + 3 * rows * 16 + 2 * per_row + 2 * width * 16;
+  const size_t o_width = (width + 63) / 64 * 64;
+  const size_t floats = rows * (width + o_width) + rows * (64 + 16 + 16) + 5 * per_row + 3 * 16 + 16 * (width + o_width);
   return floats * sizeof(float) + 64;  // the start is aligned by the kernel
 }
 

@@ -10,7 +10,10 @@
 #include "cpu/ops/elementwise.inc.h"
 #include "cpu/ops/kv_store.inc.h"
 #include "cpu/ops/attention_block.inc.h"
+#include "cpu/ops/attention_codes.inc.h"
 #include "cpu/ops/attention.inc.h"
+#include "cpu/ops/attention_fixed_point.inc.h"
+#include "cpu/ops/attention_table.inc.h"
 
 namespace kvant::KVANT_TIER {
 

@@ -21,6 +21,9 @@ KVANT_INLINE void store_upto(float* to, Vec a, int64_t count) {
   }
 }
 
+KVANT_INLINE Ints load_ints(const float* from) { return bits_of(load(from)); }
+KVANT_INLINE void store_ints(float* to, Ints a) { store(to, floats_of(a)); }
+
 // e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln(2) / 2. ln 2 is split so that n * (high part) is exact. e^r is
 // 1 + r * p(r): p is the polynomial of degree 5 with the smallest relative error of the whole (2e-8 in float32
 // coefficients, found by iteratively reweighted least squares), and exp(0) is exactly 1. Relative error below 2e-7.

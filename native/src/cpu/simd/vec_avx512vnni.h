@@ -95,25 +95,35 @@ KVANT_INLINE float largest(Vec a) {
 }
 
 // Each stage halves the lanes of two rows and puts the halves of one beside those of the other, so that the sixteen
-// trees share their additions. Rows meet in the order that leaves row t in lane t at the end.
-KVANT_INLINE Vec row_sums(const Vec* a) {
+// trees share their joins. Rows meet in the order that leaves row t in lane t at the end.
+template <typename Join>
+KVANT_INLINE Vec join_rows(const Vec* a, const Join& join) {
   __m512 eight[8], four[4], two[2];
   for (int i = 0; i < 8; i++) {
     const __m512 x = a[i].v, y = a[i + 8].v;
-    eight[i] = _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x44), _mm512_shuffle_f32x4(x, y, 0xee));
+    eight[i] = join(_mm512_shuffle_f32x4(x, y, 0x44), _mm512_shuffle_f32x4(x, y, 0xee));
   }
   for (int i = 0; i < 4; i++) {  // 128-bit parts 0, 2 and 1, 3 of both
     const __m512 x = eight[i], y = eight[i + 4];
-    four[i] = _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x88), _mm512_shuffle_f32x4(x, y, 0xdd));
+    four[i] = join(_mm512_shuffle_f32x4(x, y, 0x88), _mm512_shuffle_f32x4(x, y, 0xdd));
   }
   for (int i = 0; i < 2; i++) {
     const __m512 x = four[i], y = four[i + 2];
-    two[i] = _mm512_add_ps(_mm512_shuffle_ps(x, y, 0x44), _mm512_shuffle_ps(x, y, 0xee));
+    two[i] = join(_mm512_shuffle_ps(x, y, 0x44), _mm512_shuffle_ps(x, y, 0xee));
   }
-  const __m512 one = _mm512_add_ps(_mm512_shuffle_ps(two[0], two[1], 0x88), _mm512_shuffle_ps(two[0], two[1], 0xdd));
+  const __m512 one = join(_mm512_shuffle_ps(two[0], two[1], 0x88), _mm512_shuffle_ps(two[0], two[1], 0xdd));
   // Part p, element e now holds row 8 * (p & 1) + 4 * (p >> 1) + 2 * (e & 1) + (e >> 1).
   const __m512i order = _mm512_setr_epi32(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15);
   return {_mm512_permutexvar_ps(order, one)};
+}
+KVANT_INLINE Vec row_sums(const Vec* a) {
+  return join_rows(a, [](__m512 x, __m512 y) { return _mm512_add_ps(x, y); });
+}
+KVANT_INLINE Vec row_maxima(const float* rows, int count) {
+  if (count == 1) return splat(largest(load(rows)));
+  Vec a[16];
+  for (int i = 0; i < 16; i++) a[i] = load(rows + kLanes * (i < count ? i : 0));
+  return join_rows(a, [](__m512 x, __m512 y) { return _mm512_max_ps(x, y); });
 }
 
 KVANT_INLINE void transpose(Vec* a) {
@@ -161,6 +171,67 @@ KVANT_INLINE Vec load_e4m3(const uint8_t* codes) {
   const __m256i nan = _mm256_cmpeq_epi16(_mm256_or_si256(fields, _mm256_set1_epi16(-0x8000)), _mm256_set1_epi16(-0x4080));
   return {_mm512_mul_ps(_mm512_cvtph_ps(_mm256_or_si256(fields, nan)), _mm512_set1_ps(256.0f))};
 }
+
+KVANT_INLINE Vec floats_from(Ints a) { return {_mm512_cvtepi32_ps(a.v)}; }
+
+KVANT_INLINE Ints load_lanes(const uint8_t* from) { return {_mm512_loadu_si512(from)}; }
+// VPDPBUSD: sum += products of unsigned by signed bytes. GCC 12 copies the sum before and after the intrinsic.
+KVANT_INLINE Ints add_dots(Ints unsigned_bytes, Ints signed_bytes, Ints sum) {
+  __asm__("vpdpbusd %2, %1, %0" : "+v"(sum.v) : "v"(unsigned_bytes.v), "vm"(signed_bytes.v));
+  return sum;
+}
+// Keys are stored with 128 added.
+using QueryCodes = uint32_t;
+constexpr int32_t kKeyOffset = 128;
+KVANT_INLINE QueryCodes query_codes(const uint8_t* codes) {
+  QueryCodes four;
+  std::memcpy(&four, codes, sizeof four);
+  return four;
+}
+KVANT_INLINE Ints dot_operand(Ints keys) { return {_mm512_xor_si512(keys.v, _mm512_set1_epi8(-128))}; }
+KVANT_INLINE Ints dot_codes(Ints keys, QueryCodes query, Ints sum) {
+  return add_dots(keys, splat_int(query), sum);
+}
+
+// Values in fixed point. 64 dims of four positions, interleaved, fill four registers: lane 4 * part + e of register c holds
+// the four codes of dim 16 * part + 4 * c + e, because unpacking works inside 128-bit parts.
+struct ByteDots {
+  static constexpr bool present = true;
+  static constexpr int kChunk = 64;
+  static KVANT_INLINE Ints dot(Ints unsigned_bytes, Ints signed_bytes, Ints sum) {
+    return add_dots(unsigned_bytes, signed_bytes, sum);
+  }
+  static KVANT_INLINE Ints load_codes(const uint8_t* from, int64_t count) {
+    if (count >= kChunk) return {_mm512_loadu_si512(from)};
+    return {_mm512_maskz_loadu_epi8((uint64_t{1} << count) - 1, from)};
+  }
+  static KVANT_INLINE Ints splat_four(const uint8_t* bytes) {
+    int pattern;
+    std::memcpy(&pattern, bytes, sizeof pattern);
+    return {_mm512_set1_epi32(pattern)};
+  }
+  // Dims 0 .. count - 1 of the positions v, v + stride, ... to [4, 16] lanes; zeros behind count.
+  static KVANT_INLINE void interleave(const uint8_t* v, int64_t stride, int64_t count, float* to) {
+    const __m512i a = load_codes(v, count).v, b = load_codes(v + stride, count).v;
+    const __m512i c = load_codes(v + 2 * stride, count).v, d = load_codes(v + 3 * stride, count).v;
+    const __m512i ab_low = _mm512_unpacklo_epi8(a, b), ab_high = _mm512_unpackhi_epi8(a, b);
+    const __m512i cd_low = _mm512_unpacklo_epi8(c, d), cd_high = _mm512_unpackhi_epi8(c, d);
+    _mm512_storeu_si512(to + 0, _mm512_unpacklo_epi16(ab_low, cd_low));
+    _mm512_storeu_si512(to + 16, _mm512_unpackhi_epi16(ab_low, cd_low));
+    _mm512_storeu_si512(to + 32, _mm512_unpacklo_epi16(ab_high, cd_high));
+    _mm512_storeu_si512(to + 48, _mm512_unpackhi_epi16(ab_high, cd_high));
+  }
+  // Sums over interleaved values, [width], to the order of dims.
+  static KVANT_INLINE void order_dims(const float* sums, int64_t width, float* ordered) {
+    for (int64_t d = 0; d < width; d += kChunk) {
+      for (int c = 0; c < 4; c++) {
+        for (int part = 0; part < 4; part++) {
+          std::memcpy(ordered + d + 16 * part + 4 * c, sums + d + 16 * c + 4 * part, 4 * sizeof(float));
+        }
+      }
+    }
+  }
+};
 
 }  // namespace
 }  // namespace kvant::avx512vnni

@@ -7,6 +7,7 @@ import { pageMoveChecks } from "./properties/page-moves.ts";
 import { rejectionChecks } from "./properties/rejected-steps.ts";
 import { samplerChecks } from "./properties/sampler-equality.ts";
 import { inFlightChecks } from "./properties/steps-in-flight.ts";
+import { weightRowChecks } from "./properties/weight-rows.ts";
 
 /** Makes the backend under test; properties vary the number of threads. */
 export type BackendFactory = (options?: BackendOptions) => Backend;
@@ -33,6 +34,7 @@ export const conformanceChecks: readonly ConformanceCheck[] = [
   ...inFlightChecks,
   ...samplerChecks,
   ...rejectionChecks,
+  ...weightRowChecks,
 ];
 
 export interface ConformanceSummary {

@@ -5,7 +5,7 @@ import type { BufferId, Plan, PlanWeight, WeightId } from "../plan.ts";
 import type { StepInputs, StepOutputs } from "../step.ts";
 import { StepChecker } from "../step-checker.ts";
 import { validatePlan } from "../validate-plan.ts";
-import { checkWeightBytes, weightValues } from "../weight-values.ts";
+import { checkWeightBytes, loadsByRows, sourceRows, weightValues } from "../weight-values.ts";
 import { type LoweredPlan, lowerPlan, type WeightPlace } from "./lowering/lower-plan.ts";
 import type { NativeAddon, NativeExecutable, NativeOptions } from "./native-addon.ts";
 import { callNative, nativeError } from "./native-error.ts";
@@ -22,7 +22,7 @@ export class CpuExecutable implements Executable {
   readonly #lowered: LoweredPlan;
   readonly #native: NativeExecutable;
   readonly #checker: StepChecker;
-  readonly #missing: Set<WeightId>;
+  readonly #missingRows: Map<WeightId, number>;
   readonly #vectorParts = new Map<number, { readonly values: Float32Array; filled: number }>(); // by native weight index
   readonly #running = new Set<Promise<unknown>>();
   #closed = false;
@@ -33,7 +33,8 @@ export class CpuExecutable implements Executable {
     this.#options = options;
     this.#checker = new StepChecker(plan, options);
     this.#lowered = lowerPlan(plan, options);
-    this.#missing = new Set(plan.weights.map(({ id }) => id).filter((id) => this.#lowered.weightOf.has(id)));
+    const read = plan.weights.filter(({ id }) => this.#lowered.weightOf.has(id));
+    this.#missingRows = new Map(read.map(({ id, rows }) => [id, rows]));
     const { maxRows, maxTokens, maxLogitRows } = options;
     this.#native = callNative(() =>
       addon.createExecutable(this.#lowered.native, { maxRows, maxTokens, maxLogitRows, ...target }),
@@ -43,23 +44,27 @@ export class CpuExecutable implements Executable {
 
   loadWeight(id: WeightId, source: WeightSource): void {
     this.#requireIdle("loadWeight");
-    const weight = this.plan.weights[id];
-    if (weight === undefined) throw new KvantError("INVALID_ARGUMENT", `plan "${this.plan.name}" has no weight ${id}`);
-    checkWeightBytes(weight, source);
-    const place = this.#lowered.weightOf.get(id);
-    if (place === undefined) return; // no op reads it
-    if (!this.#missing.has(id)) throw new KvantError("INVALID_ARGUMENT", `weight "${weight.name}" is already loaded`);
-    const { index, rowOffset } = place;
-    const native = this.#lowered.native.weights[index]!;
-    if (native.kind === "vector" && native.cols !== weight.cols) this.#loadVectorPart(weight, source, place);
-    else callNative(() => this.#native.loadWeight(index, rowOffset, weight.rows, source.dtype, source.data));
-    this.#missing.delete(id);
+    checkWeightBytes(this.#weight(id), source);
+    this.#loadRows(id, 0, source);
+  }
+
+  loadWeightRows(id: WeightId, firstRow: number, source: WeightSource): void {
+    this.#requireIdle("loadWeightRows");
+    const weight = this.#weight(id);
+    if (!loadsByRows(weight)) {
+      const name = weightFormatName(weight.format);
+      throw new KvantError(
+        "INVALID_ARGUMENT",
+        `"${weight.name}" in ${name} has a scale for the whole tensor, so its rows do not load one by one`,
+      );
+    }
+    this.#loadRows(id, firstRow, source);
   }
 
   submit(inputs: StepInputs): Promise<StepOutputs> {
     this.#requireOpen();
-    for (const id of this.#missing) {
-      throw new KvantError("INVALID_ARGUMENT", `weight "${this.plan.weights[id]!.name}" was never loaded`);
+    for (const id of this.#missingRows.keys()) {
+      throw new KvantError("INVALID_ARGUMENT", `weight "${this.plan.weights[id]!.name}" was never loaded in full`);
     }
     this.#checker.accept(inputs);
     const running = new Promise<StepOutputs>((resolve, reject) => {
@@ -128,6 +133,27 @@ export class CpuExecutable implements Executable {
     this.#closed = true;
     await Promise.allSettled(this.#running);
     callNative(() => this.#native.close());
+  }
+
+  #weight(id: WeightId): PlanWeight {
+    const weight = this.plan.weights[id];
+    if (weight !== undefined) return weight;
+    throw new KvantError("INVALID_ARGUMENT", `plan "${this.plan.name}" has no weight ${id}`);
+  }
+
+  #loadRows(id: WeightId, firstRow: number, source: WeightSource): void {
+    const weight = this.#weight(id);
+    const rows = sourceRows(weight, firstRow, source);
+    const place = this.#lowered.weightOf.get(id);
+    if (place === undefined) return; // no op reads it
+    const missing = this.#missingRows.get(id);
+    if (missing === undefined) throw new KvantError("INVALID_ARGUMENT", `weight "${weight.name}" is already loaded`);
+    const { index, rowOffset } = place;
+    const native = this.#lowered.native.weights[index]!;
+    if (native.kind === "vector" && native.cols !== weight.cols) this.#loadVectorPart(weight, source, place);
+    else callNative(() => this.#native.loadWeight(index, rowOffset + firstRow, rows, source.dtype, source.data));
+    if (rows === missing) this.#missingRows.delete(id);
+    else this.#missingRows.set(id, missing - rows);
   }
 
   /** The addon takes a vector whole, so the parts of a fused one are gathered first. */

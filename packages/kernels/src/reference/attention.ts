@@ -1,3 +1,4 @@
+import { absMaxScale, type Format, formats } from "@kvant/formats";
 import type { PageMemory } from "./page-memory.ts";
 import type { PageTables } from "./page-tables.ts";
 import type { StepTokens } from "./step-tokens.ts";
@@ -6,6 +7,9 @@ import type { StepTokens } from "./step-tokens.ts";
  * out[t, h] = sum_p softmax_p(scale * q[t, h] . K[p]) V[p] over the stored positions p that token t sees: its own and all
  * before it, within the window. Query head h reads KV head floor(h / (heads / kvHeads)). K and V always come from the
  * pages, also those of tokens of the same step.
+ *
+ * Over INT8 pages the query is INT8 too: quantized once per token and head, AbsMax and symmetric like K, so that backends
+ * may take q . K from the codes in exact integer dot products. The noise this adds is that of INT8 K once more.
  */
 export function attention(
   q: Float32Array, // [T, heads * headDim]
@@ -29,8 +33,9 @@ export function attention(
         const seen = window === undefined ? 0 : Math.max(0, position - window + 1);
         for (let head = kvHead * headsPerKvHead; head < (kvHead + 1) * headsPerKvHead; head++) {
           const start = (token * heads + head) * headDim;
+          const query = q.subarray(start, start + headDim);
           attend(
-            q.subarray(start, start + headDim),
+            memory.group.format === "int8" ? roundedTo(formats.int8, query) : query,
             scale,
             keys.subarray((seen - firstPosition) * headDim, (position + 1 - firstPosition) * headDim),
             values.subarray((seen - firstPosition) * headDim, (position + 1 - firstPosition) * headDim),
@@ -52,8 +57,22 @@ export function attention(
   }
 }
 
+/** Values as their AbsMax codes stand for: `code * scale`, in double precision. */
+function roundedTo(format: Format, values: Float32Array): Float64Array {
+  const scale = absMaxScale(values, 0, values.length, format);
+  return Float64Array.from(values, (value) =>
+    scale === 0 ? 0 : format.decode(format.encode(Math.fround(value / scale))) * scale,
+  );
+}
+
 /** One query over `[positions, headDim]` keys and values. */
-function attend(q: Float32Array, scale: number, keys: Float32Array, values: Float32Array, out: Float32Array): void {
+function attend(
+  q: Float32Array | Float64Array,
+  scale: number,
+  keys: Float32Array,
+  values: Float32Array,
+  out: Float32Array,
+): void {
   const headDim = q.length;
   const weights = new Float64Array(keys.length / headDim);
   let largest = -Infinity;
