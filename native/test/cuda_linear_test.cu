@@ -291,7 +291,7 @@ void test_refusals() {
   check_refused("0 x 8", make({0, 8, Format::fp32, 0, Format::fp32, 0}));
   check_refused("int8 weights with group size 0", make({8, 8, Format::int8, 0, Format::fp32, 0}));
   check_refused("e4m3-channel x int8", make({8, 8, Format::e4m3, -1, Format::int8, 0}));
-  check_refused("int4-affine-g32 x bf16", make({8, 8, Format::int4, 32, Format::bf16, 0, Scales::affine}));
+  check_refused("int4-g32-affine x bf16", make({8, 8, Format::int4, 32, Format::bf16, 0, Scales::affine}));
   check_refused("mxfp4 x bf16", make({8, 8, Format::e2m1, 32, Format::bf16, 0, Scales::e8m0}));
   check_refused("bf16 x e4m3", make({8, 8, Format::bf16, 0, Format::e4m3, 0}));
   check_refused("activation scale -1", make({8, 8, Format::int8, -1, Format::int8, -1}));

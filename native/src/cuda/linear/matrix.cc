@@ -49,14 +49,14 @@ const char* prefix(Format format) {
 
 // Name of a weight format as in packages/formats, e.g. int4-g32.
 std::string weight_name(const MatrixSpec& spec) {
-  std::string name = prefix(spec.format);
+  const std::string name = prefix(spec.format);
   if (bits(spec.format) > 8) return name;
   if (spec.scales == Scales::e8m0) return "mx" + name;
   if (spec.scales == Scales::e4m3) return "nv" + name;
-  if (spec.scales == Scales::affine) name += "-affine";
-  if (spec.group_size == -1) return name + "-channel";
-  if (spec.group_size == -2) return name + "-tensor";
-  return name + "-g" + std::to_string(spec.group_size);
+  const std::string suffix = spec.scales == Scales::affine ? "-affine" : "";
+  if (spec.group_size == -1) return name + "-channel" + suffix;
+  if (spec.group_size == -2) return name + "-tensor" + suffix;
+  return name + "-g" + std::to_string(spec.group_size) + suffix;
 }
 
 std::string scheme_name(const MatrixSpec& spec) { return weight_name(spec) + " x " + prefix(spec.activation); }
