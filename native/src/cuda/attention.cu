@@ -1,15 +1,18 @@
 // out[t, h] = sum_j softmax_j(scale * q[t, h] . k[j]) v[j]   over positions j = max(0, p - window + 1) .. p of the token's row
 // A block works on one token and up to kBlockHeads query heads of one KV head. The positions are cut into splits of a constant
 // number of tokens counted from position 0, and a split into tiles of 64. Per head and tile, in this order:
-//   logits = (q . k) * (scale * k_scale)          a warp per position: lanes over head_dim, then a butterfly
+//   logits = (q . k) * (q_scale * scale * k_scale) a warp per position: lanes over head_dim, then a butterfly
 //   top' = max(top, max(logits)), fade = exp(top - top'), p = exp(logits - top')
 //   total = total * fade + sum(p)                  a warp: lanes over positions, then a butterfly
 //   o = o * fade + sum over the tile's positions in order of (p * v_scale) * v
 // Splits start anew and join in order of position. Few tokens: a block per split, and a second kernel joins them; many tokens:
 // one block goes through the splits and joins them by the same arithmetic. So a token's result has the same bits in any batch,
 // chunk or page. Positions that a token does not see are never read.
+// Over INT8 pages the query is INT8 too, quantized (AbsMax) per token and head: its codes enter the dot product, whose float32
+// sums are exact up to head_dim 1040, and q_scale is their scale. Over other pages q_scale is 1.
 // Decode is memory bound: 2 * head_dim codes (and two scales) per position; operations: 4 * head_dim per head and position.
 #include <algorithm>
+#include <cfloat>
 #include <cmath>
 
 #include "cuda/check.h"
@@ -50,7 +53,7 @@ struct Work {
 struct Shared {
   float *q, *o;             // [heads, head_dim]
   float* p;                 // [heads, kTile] logits, then weights times v_scale
-  float *tops, *totals, *fades;  // [heads]
+  float *tops, *totals, *fades, *q_scales;  // [heads]
 };
 
 __device__ Shared shared_of(float* memory, int head_dim) {
@@ -61,11 +64,12 @@ __device__ Shared shared_of(float* memory, int head_dim) {
   shared.tops = shared.p + kBlockHeads * kTile;
   shared.totals = shared.tops + kBlockHeads;
   shared.fades = shared.totals + kBlockHeads;
+  shared.q_scales = shared.fades + kBlockHeads;
   return shared;
 }
 
 size_t shared_bytes(int head_dim) {
-  return static_cast<size_t>(2 * kBlockHeads * head_dim + kBlockHeads * kTile + 3 * kBlockHeads) * sizeof(float);
+  return static_cast<size_t>(2 * kBlockHeads * head_dim + kBlockHeads * kTile + 4 * kBlockHeads) * sizeof(float);
 }
 
 template <Format format>
@@ -124,7 +128,7 @@ __device__ void run_split(const Work& work, const AttentionArgs& args, const Sto
       for (int h = 0; h < kBlockHeads; h++) {
         if (h >= work.heads) break;
         const float sum = warp_reduce(sums[h], Sum());
-        if (lane == 0) shared.p[h * kTile + j] = sum * factor;
+        if (lane == 0) shared.p[h * kTile + j] = sum * (shared.q_scales[h] * factor);
       }
     }
     __syncthreads();
@@ -188,9 +192,26 @@ __device__ Stored<format> stored_of(const Work& work, const AttentionArgs& args,
           work.kv_head};
 }
 
+// A warp per head.
+template <Format format>
 __device__ void load_queries(const Work& work, const AttentionArgs& args, int head_dim, const Shared& shared) {
-  const float* const q = args.q + (work.token * args.heads + work.first_head) * head_dim;
-  for (int i = threadIdx.x; i < work.heads * head_dim; i += kThreads) shared.q[i] = q[i];
+  const int lane = threadIdx.x % 32;
+  for (int h = threadIdx.x / 32; h < work.heads; h += kThreads / 32) {
+    const float* const from = args.q + (work.token * args.heads + work.first_head + h) * head_dim;
+    float* const q = shared.q + h * head_dim;
+    float scale = 1;
+    if constexpr (format == Format::int8) {
+      float most = 0;
+      for (int d = lane; d < head_dim; d += 32) most = fabsf(from[d]) > most ? fabsf(from[d]) : most;
+      scale = fminf(warp_reduce(most, Most()), FLT_MAX) / max_value(format);
+      for (int d = lane; d < head_dim; d += 32) {
+        q[d] = scale == 0 ? 0.0f : Codes<format>::decode(Codes<format>::encode(from[d] / scale));
+      }
+    } else {
+      for (int d = lane; d < head_dim; d += 32) q[d] = from[d];
+    }
+    if (lane == 0) shared.q_scales[h] = scale;
+  }
 }
 
 // scratch: outputs [tokens, heads, kMaxSplits, head_dim], then parts [tokens, heads, kMaxSplits].
@@ -208,7 +229,7 @@ __global__ void attention_splits(AttentionArgs args, StepTokens tokens, KvPages 
   const int end = min((split + 1) * split_tokens, work.position + 1);
   if (begin >= end) return;
   const Shared shared = shared_of(memory, pages.head_dim);
-  load_queries(work, args, pages.head_dim, shared);
+  load_queries<format>(work, args, pages.head_dim, shared);
   run_split(work, args, stored_of<format>(work, args, tokens, pages), begin, end, shared);
   for (int h = 0; h < work.heads; h++) {
     const int64_t at = (work.token * args.heads + work.first_head + h) * kMaxSplits + split;
@@ -249,7 +270,7 @@ __global__ void attention_whole(AttentionArgs args, StepTokens tokens, KvPages p
     return;
   }
   const Shared shared = shared_of(memory, head_dim);
-  load_queries(work, args, head_dim, shared);
+  load_queries<format>(work, args, head_dim, shared);
   Partial all[kBlockHeads];
   for (int h = 0; h < kBlockHeads; h++) all[h] = {-INFINITY, 0};
   const Stored<format> stored = stored_of<format>(work, args, tokens, pages);
