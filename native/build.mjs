@@ -2,7 +2,9 @@
 //   --test               build, run the C++ tests, then those of the addon
 //   --sanitize=KIND      address, undefined or thread: build in build-KIND and run the C++ tests; dist stays as it is
 //   --force              build even when nothing changed
-// KVANT_NATIVE_BUILD_DIR moves the build tree. CXX names the compiler.
+//   --cuda-release       besides code for compute capability 9.0 also portable code for 8.0 and newer
+// With nvcc on the PATH or in /usr/local/cuda (or named by CUDACXX) the addon also holds the CUDA kernels; KVANT_CUDA=0 leaves
+// them out. KVANT_NATIVE_BUILD_DIR moves the build tree. CXX names the compiler.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
@@ -76,8 +78,14 @@ function nodeApiFolders() {
   }
 }
 
+/** nvcc, or undefined for an addon without CUDA. */
+function findNvcc() {
+  if (process.env.KVANT_CUDA === "0") return undefined;
+  return findProgram(process.env.CUDACXX ? [process.env.CUDACXX] : ["nvcc", "/usr/local/cuda/bin/nvcc"]);
+}
+
 /** Digest of everything that decides the bytes of the addon. */
-function stampOf(compiler, folders) {
+function stampOf(compiler, nvcc, folders, release) {
   const hash = createHash("sha256");
   hash.update(
     JSON.stringify([
@@ -86,6 +94,8 @@ function stampOf(compiler, folders) {
       process.env.CXXFLAGS ?? "",
       compiler,
       compilerIdentity(compiler),
+      nvcc === undefined ? "no CUDA" : spawnSync(nvcc, ["--version"], { encoding: "utf8" }).stdout,
+      release,
       folders,
     ]),
   );
@@ -126,7 +136,7 @@ function readIfPresent(path) {
 
 function main() {
   const { values } = parseArgs({
-    options: { test: { type: "boolean" }, sanitize: { type: "string" }, force: { type: "boolean" } },
+    options: { test: { type: "boolean" }, sanitize: { type: "string" }, "cuda-release": { type: "boolean" }, force: { type: "boolean" } },
   });
   const { sanitize } = values;
   if (sanitize !== undefined && !["address", "undefined", "thread"].includes(sanitize)) {
@@ -141,7 +151,10 @@ function main() {
   );
   const folders = nodeApiFolders();
   const output = join(root, "dist", "kvant.node");
-  const stamp = stampOf(compiler, folders);
+  // Sanitizers look at the host code alone.
+  const nvcc = sanitize === undefined ? findNvcc() : undefined;
+  const cudaRelease = values["cuda-release"] === true;
+  const stamp = stampOf(compiler, nvcc, folders, cudaRelease);
   const fresh = values.force !== true && readIfPresent(`${output}.stamp`) === stamp && isExecutable(output);
   if (fresh && values.test !== true && sanitize === undefined) {
     console.log("native: dist/kvant.node is up to date");
@@ -158,6 +171,7 @@ function main() {
   run(cmake, [
     ...["-S", root, "-B", buildFolder, "-DCMAKE_BUILD_TYPE=Release", `-DCMAKE_CXX_COMPILER=${compiler}`],
     ...[`-DKVANT_NODE_ADDON_API=${folders.addonApi}`, `-DKVANT_NODE_API_HEADERS=${folders.headers}`],
+    ...[`-DKVANT_NVCC=${nvcc ?? ""}`, `-DKVANT_CUDA_RELEASE=${cudaRelease ? "ON" : "OFF"}`],
     `-DKVANT_SANITIZE=${sanitize ?? ""}`,
     // A build tree keeps the generator that made it.
     ...(ninja !== undefined && readIfPresent(join(buildFolder, "CMakeCache.txt")) === undefined ? ["-G", "Ninja"] : []),

@@ -1,14 +1,24 @@
 #include "addon/executable.h"
 
-#include <cstring>
+#include <algorithm>
 
 #include "addon/js_error.h"
 #include "addon/read_plan.h"
 #include "addon/step_values.h"
 #include "addon/value_reader.h"
+#include "cpu/executor.h"
+#include "kvant/cuda.h"
 #include "plan/format_names.h"
 
 namespace kvant {
+namespace {
+
+std::unique_ptr<StepExecutor> make_executor(Plan plan, const ExecutorOptions& options) {
+  if (options.device == "cpu") return std::make_unique<Executor>(std::move(plan), options);
+  return make_cuda_executor(std::move(plan), options);
+}
+
+}  // namespace
 
 Napi::Function Executable::define(Napi::Env env) {
   return DefineClass(env, "NativeExecutable",
@@ -27,7 +37,7 @@ Napi::Function Executable::define(Napi::Env env) {
 Executable::Executable(const Napi::CallbackInfo& call) : Napi::ObjectWrap<Executable>(call) {
   const Napi::Env env = call.Env();
   with_js_errors(env, [&] {
-    executor_ = std::make_unique<Executor>(read_plan(call[0]), read_options(call[1]));
+    executor_ = make_executor(read_plan(call[0]), read_options(call[1]));
     answers_ = Answers::New(env, "kvant steps", /*maxQueueSize=*/0, /*initialThreadCount=*/1, this);
     answers_.Unref(env);
     thread_ = std::make_unique<StepThread>(
@@ -56,7 +66,7 @@ void Executable::on_environment_exit(void* data) {
   self->executor_.reset();
 }
 
-Executor& Executable::open_executor(const char* method, bool between_steps) {
+StepExecutor& Executable::open_executor(const char* method, bool between_steps) {
   if (executor_ == nullptr) throw invalid(std::string(method) + ": the executable is closed");
   if (between_steps && !waiting_.empty()) {
     throw invalid(std::string(method) + " is for between steps; " + std::to_string(waiting_.size()) + " in flight");
@@ -66,7 +76,7 @@ Executor& Executable::open_executor(const char* method, bool between_steps) {
 
 void Executable::load_weight(const Napi::CallbackInfo& call) {
   with_js_errors(call.Env(), [&] {
-    Executor& executor = open_executor("loadWeight", true);
+    StepExecutor& executor = open_executor("loadWeight", true);
     const int64_t index = to_integer(call[0], "index");
     const int64_t row_offset = to_integer(call[1], "rowOffset");
     const int64_t rows = to_integer(call[2], "rows");
@@ -81,7 +91,7 @@ void Executable::load_weight(const Napi::CallbackInfo& call) {
 void Executable::submit(const Napi::CallbackInfo& call) {
   const Napi::Env env = call.Env();
   with_js_errors(env, [&] {
-    Executor& executor = open_executor("submit", false);
+    StepExecutor& executor = open_executor("submit", false);
     if (!call[1].IsFunction()) throw invalid("done must be a function");
     if (!weights_complete_) executor.check_complete();
     weights_complete_ = true;
@@ -141,7 +151,7 @@ std::unique_ptr<StepJob> Executable::take_job() {
 
 void Executable::write_buffer(const Napi::CallbackInfo& call) {
   with_js_errors(call.Env(), [&] {
-    Executor& executor = open_executor("writeBuffer", true);
+    StepExecutor& executor = open_executor("writeBuffer", true);
     const int64_t index = to_integer(call[0], "index");
     const ArrayView values = view_array(call[1], napi_float32_array, "Float32Array", "values");
     executor.write_buffer(index, static_cast<const float*>(values.data), values.length);
@@ -150,24 +160,22 @@ void Executable::write_buffer(const Napi::CallbackInfo& call) {
 
 Napi::Value Executable::read_buffer(const Napi::CallbackInfo& call) {
   return with_js_errors(call.Env(), [&]() -> Napi::Value {
-    const Executor& executor = open_executor("readBuffer", true);
+    const StepExecutor& executor = open_executor("readBuffer", true);
     const int64_t index = to_integer(call[0], "index"), rows = to_integer(call[1], "rows");
-    const float* const values = executor.read_buffer(index, rows);
-    const auto count = static_cast<size_t>(rows * executor.plan().buffers[static_cast<size_t>(index)].width);
-    Napi::Float32Array copy = Napi::Float32Array::New(call.Env(), count);
-    std::copy_n(values, count, copy.Data());
+    const std::vector<float> values = executor.read_buffer(index, rows);
+    Napi::Float32Array copy = Napi::Float32Array::New(call.Env(), values.size());
+    std::copy(values.begin(), values.end(), copy.Data());
     return copy;
   });
 }
 
 Napi::Value Executable::read_page(const Napi::CallbackInfo& call) {
   return with_js_errors(call.Env(), [&]() -> Napi::Value {
-    const Executor& executor = open_executor("readPage", true);
+    const StepExecutor& executor = open_executor("readPage", true);
     const int64_t group = to_integer(call[0], "group"), page = to_integer(call[1], "page");
-    const uint8_t* const bytes = executor.read_page(group, page);
-    const auto count = static_cast<size_t>(executor.plan().kv_groups[static_cast<size_t>(group)].page_bytes);
-    Napi::Uint8Array copy = Napi::Uint8Array::New(call.Env(), count);
-    std::copy_n(bytes, count, copy.Data());
+    const std::vector<uint8_t> bytes = executor.read_page(group, page);
+    Napi::Uint8Array copy = Napi::Uint8Array::New(call.Env(), bytes.size());
+    std::copy(bytes.begin(), bytes.end(), copy.Data());
     return copy;
   });
 }

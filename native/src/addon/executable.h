@@ -5,8 +5,8 @@
 #include <memory>
 #include <vector>
 
-#include "cpu/executor.h"
 #include "cpu/step_thread.h"
+#include "plan/step_executor.h"
 
 namespace kvant {
 
@@ -34,12 +34,12 @@ class Executable : public Napi::ObjectWrap<Executable> {
   void close(const Napi::CallbackInfo& call);
 
   // Throws Error when closed; `between_steps` also when a step is in flight.
-  Executor& open_executor(const char* method, bool between_steps);
+  StepExecutor& open_executor(const char* method, bool between_steps);
   std::unique_ptr<StepJob> take_job();
   void settle(Napi::Env env, std::unique_ptr<StepJob> job);
   static void on_environment_exit(void* self);
 
-  std::unique_ptr<Executor> executor_;  // null: closed
+  std::unique_ptr<StepExecutor> executor_;  // null: closed
   std::unique_ptr<StepThread> thread_;
   Answers answers_;
   std::deque<Napi::FunctionReference> waiting_;  // `done` of the steps in flight; answers come in order

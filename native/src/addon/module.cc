@@ -18,7 +18,7 @@ namespace kvant {
 namespace {
 
 // Counts the changes of the surface in packages/kernels/src/cpu/native-addon.ts.
-constexpr int kAbi = 3;
+constexpr int kAbi = 4;
 
 std::string compiler_name() {
 #if defined(__clang__)
@@ -50,6 +50,14 @@ struct Instance {
 
 Napi::Value create_executable(const Napi::CallbackInfo& call) {
   return call.Env().GetInstanceData<Instance>()->executable.New({call[0], call[1]});
+}
+
+// What the CUDA device of that name is called.
+Napi::Value cuda_device(const Napi::CallbackInfo& call) {
+  const Napi::Env env = call.Env();
+  return with_js_errors(env, [&]() -> Napi::Value {
+    return Napi::String::New(env, cuda_device_name(call[0].IsString() ? call[0].As<Napi::String>().Utf8Value() : ""));
+  });
 }
 
 int64_t count_argument(const Napi::Value& value, const char* name) {
@@ -94,6 +102,7 @@ Napi::Object load(Napi::Env env, Napi::Object exports) {
   exports.Set("abi", kAbi);
   exports.Set("info", Napi::Function::New(env, info, "info"));
   exports.Set("createExecutable", Napi::Function::New(env, create_executable, "createExecutable"));
+  exports.Set("cudaDevice", Napi::Function::New(env, cuda_device, "cudaDevice"));
   exports.Set("probeRead", Napi::Function::New(env, read_probe, "probeRead"));
   exports.Set("probeCompute", Napi::Function::New(env, compute_probe, "probeCompute"));
   return exports;

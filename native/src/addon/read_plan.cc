@@ -89,7 +89,7 @@ Op read_op(const ValueReader& from) {
   }
   if (name == "siluMul") return SiluMulOp{index("gate"), index("up"), index("out")};
   if (name == "gatherRows") return GatherRowsOp{index("x"), index("out")};
-  throw Error("OP_UNSUPPORTED", from.path_of("op") + " is \"" + name + "\", which the CPU backend does not have");
+  throw Error("OP_UNSUPPORTED", from.path_of("op") + " is \"" + name + "\", which the native backends do not have");
 }
 
 template <typename T>
@@ -119,8 +119,10 @@ ExecutorOptions read_options(Napi::Value value) {
   const ValueReader from(value, "options");
   ExecutorOptions options;
   options.limits = {from.integer("maxRows"), from.integer("maxTokens"), from.integer("maxLogitRows")};
+  options.device = from.string("device");
   options.threads = from.index("threads");
   options.tier = from.string("tier");
+  options.deterministic = from.index("deterministic") != 0;
   return options;
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 #include <napi.h>
 
-#include "cpu/executor.h"
+#include "plan/step_executor.h"
 #include "plan/plan.h"
 
 namespace kvant {

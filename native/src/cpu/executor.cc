@@ -164,17 +164,19 @@ void Executor::write_buffer(int64_t index, const float* values, size_t count) {
   std::copy_n(values, count, buffer(index));
 }
 
-const float* Executor::read_buffer(int64_t index, int64_t rows) const {
+std::vector<float> Executor::read_buffer(int64_t index, int64_t rows) const {
   check_range("a buffer index", index, 0, static_cast<int64_t>(plan_.buffers.size()) - 1);
   check_range("the number of rows", rows, 0, limits_.max_rows_of(buffer_spec(index).rows));
-  return buffer(index);
+  const float* const values = buffer(index);
+  return {values, values + rows * buffer_spec(index).width};
 }
 
-const uint8_t* Executor::read_page(int64_t group, int64_t page) const {
+std::vector<uint8_t> Executor::read_page(int64_t group, int64_t page) const {
   check_range("a KV group", group, 0, static_cast<int64_t>(kv_groups_.size()) - 1);
   const KvGroupSpec& spec = plan_.kv_groups[static_cast<size_t>(group)];
   check_range("a page", page, 0, spec.page_count - 1);
-  return kv_groups_[static_cast<size_t>(group)].view.base + page * spec.page_bytes;
+  const uint8_t* const bytes = kv_groups_[static_cast<size_t>(group)].view.base + page * spec.page_bytes;
+  return {bytes, bytes + spec.page_bytes};
 }
 
 std::vector<std::string> Executor::variants() const {

@@ -12,45 +12,27 @@
 #include "kvant/thread_pool.h"
 #include "plan/plan.h"
 #include "plan/step.h"
+#include "plan/step_executor.h"
 
 namespace kvant {
 
-struct ExecutorOptions {
-  PlanLimits limits;
-  int threads = 1;
-  std::string tier;  // empty: as choose_tier
-};
-
-struct ExecutorMemory {
-  std::vector<size_t> weights;  // [plan.weights]
-  size_t kv = 0;
-  size_t activations = 0;
-};
-
-// Runs a plan on the CPU. Everything but the outputs of a step is allocated here and when weights load. Not thread-safe: one
-// caller at a time, and `run` only when all weights are complete.
-class Executor {
+// Runs a plan on the CPU.
+class Executor final : public StepExecutor {
  public:
   // Throws Error naming what the plan or the options ask too much of.
   Executor(Plan plan, const ExecutorOptions& options);
 
-  void load_weight(int64_t index, int64_t row_offset, int64_t rows, Format dtype, const uint8_t* source, size_t source_bytes);
-  // Throws Error INVALID_ARGUMENT naming the first weight with rows that were never loaded.
-  void check_complete() const;
-
-  // Runs a step that validate_step has accepted. Throws Error INVALID_ARGUMENT when a row has no page for a position that it
-  // reads or writes, or no token to repeat; row updates and page appends are in force then, nothing else is.
-  void run(const StepInputs& inputs, StepOutputs& outputs);
-
-  // [count] floats to or from the first rows of a buffer.
-  void write_buffer(int64_t index, const float* values, size_t count);
-  const float* read_buffer(int64_t index, int64_t rows) const;
-  const uint8_t* read_page(int64_t group, int64_t page) const;
-
-  const Plan& plan() const { return plan_; }
-  const PlanLimits& limits() const { return limits_; }
-  std::vector<std::string> variants() const;
-  ExecutorMemory memory() const;
+  void load_weight(int64_t index, int64_t row_offset, int64_t rows, Format dtype, const uint8_t* source,
+                   size_t source_bytes) override;
+  void check_complete() const override;
+  void run(const StepInputs& inputs, StepOutputs& outputs) override;
+  void write_buffer(int64_t index, const float* values, size_t count) override;
+  std::vector<float> read_buffer(int64_t index, int64_t rows) const override;
+  std::vector<uint8_t> read_page(int64_t group, int64_t page) const override;
+  const Plan& plan() const override { return plan_; }
+  const PlanLimits& limits() const override { return limits_; }
+  std::vector<std::string> variants() const override;
+  ExecutorMemory memory() const override;
 
  private:
   struct Row {

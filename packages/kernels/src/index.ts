@@ -6,12 +6,13 @@ export type {
   MemoryReport,
   WeightSource,
 } from "./backend.ts";
-export { availableBackends, type BackendPresence, createBackend } from "./backends.ts";
+export { availableBackends, type BackendOptions, type BackendPresence, createBackend } from "./backends.ts";
 export { type CpuBackendOptions, createCpuBackend, nativeInfo } from "./cpu/cpu-backend.ts";
 export { loadAddon } from "./cpu/load-addon.ts";
 export { describeLowered } from "./cpu/lowering/describe-lowered.ts";
 export { type LoweredPlan, lowerPlan } from "./cpu/lowering/lower-plan.ts";
 export type { NativeAddon, NativeInfo } from "./cpu/native-addon.ts";
+export { type CudaBackendOptions, createCudaBackend, cudaAbsence } from "./cuda/cuda-backend.ts";
 export { buffersRead, bufferWritten, pinnedBuffers, weightsRead } from "./op-operands.ts";
 export type {
   ActivationScheme,

@@ -1,5 +1,5 @@
 import type { Backend } from "../backend.ts";
-import type { CpuBackendOptions } from "../cpu/cpu-backend.ts";
+import type { BackendOptions } from "../backends.ts";
 import { conformanceCases } from "./cases/index.ts";
 import { runCase } from "./conformance-case.ts";
 import { batchChecks } from "./properties/batch-invariance.ts";
@@ -10,7 +10,7 @@ import { inFlightChecks } from "./properties/steps-in-flight.ts";
 import { weightRowChecks } from "./properties/weight-rows.ts";
 
 /** Makes the backend under test; properties vary the number of threads. */
-export type BackendFactory = (options?: CpuBackendOptions) => Backend;
+export type BackendFactory = (options?: BackendOptions) => Backend;
 
 /** One thing a backend must do. */
 export interface ConformanceCheck {

@@ -43,6 +43,6 @@ function cpuBackend(addon: NativeAddon, options: CpuBackendOptions): Backend {
   return {
     info: { name: "cpu", tier, threads },
     compile: (plan: Plan, compileOptions: CompileOptions) =>
-      new CpuExecutable(addon, plan, compileOptions, { threads, tier }),
+      new CpuExecutable(addon, plan, compileOptions, { device: "cpu", threads, tier, deterministic: 0 }),
   };
 }

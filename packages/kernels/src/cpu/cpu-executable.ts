@@ -7,11 +7,14 @@ import { StepChecker } from "../step-checker.ts";
 import { validatePlan } from "../validate-plan.ts";
 import { checkWeightBytes, loadsByRows, sourceRows, weightValues } from "../weight-values.ts";
 import { type LoweredPlan, lowerPlan, type WeightPlace } from "./lowering/lower-plan.ts";
-import type { NativeAddon, NativeExecutable } from "./native-addon.ts";
+import type { NativeAddon, NativeExecutable, NativeOptions } from "./native-addon.ts";
 import { callNative, nativeError } from "./native-error.ts";
 import { nativeStep, stepOutputs } from "./native-step.ts";
 
-/** A plan on the native CPU backend. Steps run on the addon's own thread; nothing here blocks but `loadWeight`. */
+/** Where the addon runs a plan. */
+export type NativeTarget = Pick<NativeOptions, "device" | "threads" | "tier" | "deterministic">;
+
+/** A plan on a native backend, CPU or CUDA. Steps run on the addon's own thread; nothing here blocks but `loadWeight`. */
 export class CpuExecutable implements Executable {
   readonly plan: Plan;
   readonly variants: readonly string[];
@@ -24,12 +27,7 @@ export class CpuExecutable implements Executable {
   readonly #running = new Set<Promise<unknown>>();
   #closed = false;
 
-  constructor(
-    addon: NativeAddon,
-    plan: Plan,
-    options: CompileOptions,
-    target: { readonly threads: number; readonly tier: string },
-  ) {
+  constructor(addon: NativeAddon, plan: Plan, options: CompileOptions, target: NativeTarget) {
     validatePlan(plan);
     this.plan = plan;
     this.#options = options;

@@ -2,7 +2,7 @@
  * The whole surface of the native addon. Plain data crosses it: numbers, strings, typed arrays. `native/src/addon` is the
  * other side; the two change together and `abi` counts the changes.
  */
-export const NATIVE_ABI = 3;
+export const NATIVE_ABI = 4;
 
 export type NativeDtype = "fp32" | "bf16" | "fp16";
 
@@ -109,9 +109,14 @@ export interface NativeOptions {
   readonly maxRows: number;
   readonly maxTokens: number;
   readonly maxLogitRows: number;
+  /** `cpu`, `cuda` or `cuda:N`. */
+  readonly device: string;
+  /** `cpu` only. */
   readonly threads: number;
-  /** Empty: the best present. */
+  /** `cpu` only. Empty: the best present. */
   readonly tier: string;
+  /** `cuda` only; 1: batch-invariant kernels alone. The CPU's always are. */
+  readonly deterministic: number;
 }
 
 export interface NativeRowUpdate {
@@ -180,6 +185,8 @@ export interface NativeInfo {
 export interface NativeAddon {
   readonly abi: number;
   info(): NativeInfo;
+  /** What a device `cuda` or `cuda:N` is called; throws BACKEND_UNAVAILABLE with the reason. */
+  cudaDevice(device: string): string;
   createExecutable(plan: NativePlan, options: NativeOptions): NativeExecutable;
   /** Sequential read bandwidth in bytes per second: `bytes` of touched memory, all threads, several prefetched streams. */
   probeRead(bytes: number, threads: number, repeats: number): number[];

@@ -1,0 +1,51 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "kvant/cuda/stream.h"
+#include "kvant/linear.h"
+
+namespace kvant::cuda {
+
+// A weight matrix on the device: y[t, n] = sum_k x[t, k] * w[n, k] (+ bias[n]) under the scheme of its MatrixSpec, with the
+// meaning that kvant/linear.h gives it. Activations between ops are float32; a matrix rounds or quantizes its input itself.
+class CudaMatrix {
+ public:
+  virtual ~CudaMatrix() = default;
+
+  // Quantizes (AbsMax, codes and scales bit-equal to the CPU's) and packs rows [row_offset, row_offset + rows) from `source`
+  // [rows, K], row-major, dtype fp32, bf16 or fp16, on the device and 16-byte aligned. `source` may be freed once the stream
+  // has run. One call holds a whole tensor part, so a scale per tensor (group_size -2) belongs to one call.
+  virtual void load_rows(int64_t row_offset, int64_t rows, Format dtype, const void* source, Stream stream) = 0;
+
+  // Bytes of codes and scales as held.
+  virtual size_t bytes() const = 0;
+  // `linear_<weights>_<activations>_cuda[-<kernel>]` for a step of that many tokens, e.g. linear_int4-g32_int8_cuda-gemv.
+  virtual std::string variant(int64_t tokens) const = 0;
+
+  // Scratch of `run` for any number of tokens from 1 to max_tokens. 256-byte aligned by the caller, shared by all matrices.
+  virtual size_t workspace_bytes(int64_t max_tokens) const = 0;
+  // Enqueues y for `tokens` >= 1 rows: x [tokens, K], y [tokens, N], bias [N] or null, all float32 on the device and
+  // 16-byte aligned at row 0 (not at every row: K and N are arbitrary). Allocates nothing and never waits, so that it can be
+  // captured into a graph; what it launches depends on `tokens` alone.
+  virtual void run(const float* x, int64_t tokens, const float* bias, float* y, void* workspace, Stream stream) const = 0;
+
+  const MatrixSpec& spec() const { return spec_; }
+
+ protected:
+  explicit CudaMatrix(const MatrixSpec& spec) : spec_(spec) {}
+  MatrixSpec spec_;
+};
+
+struct CudaMatrixOptions {
+  // Batch-invariant: each y[t, n] has the same bits whatever the number of tokens and whichever rows they are.
+  bool deterministic = false;
+};
+
+// Allocates the packed form on the current device. Throws std::invalid_argument naming the scheme when there is no such
+// kernel, Error OUT_OF_MEMORY when the device has no room.
+std::unique_ptr<CudaMatrix> make_cuda_matrix(const MatrixSpec& spec, const CudaMatrixOptions& options);
+
+}  // namespace kvant::cuda

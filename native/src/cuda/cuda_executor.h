@@ -1,0 +1,144 @@
+#pragma once
+#include <cuda_runtime_api.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "cpu/page_tables.h"
+#include "cuda/device_memory.h"
+#include "cuda/device_weight.h"
+#include "cuda/sampler_kernels.h"
+#include "cuda/step_kernels.h"
+#include "kvant/ops.h"
+#include "plan/step_executor.h"
+
+namespace kvant::cuda {
+
+// A device context's stream and events; the device is current while one is made.
+class DeviceStream {
+ public:
+  explicit DeviceStream(int device);
+  ~DeviceStream();
+  DeviceStream(const DeviceStream&) = delete;
+  DeviceStream& operator=(const DeviceStream&) = delete;
+  // Makes the device current on the calling thread.
+  void enter() const;
+  Stream get() const { return stream_; }
+
+ private:
+  int device_;
+  Stream stream_ = nullptr;
+};
+
+// Runs a plan on a CUDA device. Activations between ops are float32. A step is one upload, the plan, and one download (logits
+// and scores come extra); page tables, sampling state and the token sampled last live on the device. Steps in which every row
+// brings one token and samples run as a graph per bucket of rows.
+class CudaExecutor final : public StepExecutor {
+ public:
+  CudaExecutor(Plan plan, const ExecutorOptions& options);
+  ~CudaExecutor() override;
+
+  void load_weight(int64_t index, int64_t row_offset, int64_t rows, Format dtype, const uint8_t* source,
+                   size_t source_bytes) override;
+  void check_complete() const override;
+  void run(const StepInputs& inputs, StepOutputs& outputs) override;
+  void write_buffer(int64_t index, const float* values, size_t count) override;
+  std::vector<float> read_buffer(int64_t index, int64_t rows) const override;
+  std::vector<uint8_t> read_page(int64_t group, int64_t page) const override;
+  const Plan& plan() const override { return plan_; }
+  const PlanLimits& limits() const override { return limits_; }
+  std::vector<std::string> variants() const override;
+  ExecutorMemory memory() const override;
+
+ private:
+  struct KvGroup {
+    DeviceMemory pages, tables, statics;
+    PageTables host_tables;  // what the device's tables hold, to check a step before it runs
+    KvPages view;
+  };
+  struct Rope {
+    DeviceMemory cos, sin;  // [context, head_dim / 2]
+  };
+  // Device memory of a slot's lists; replaced when a row brings longer ones.
+  struct SlotLists {
+    DeviceMemory bias_ids, biases, suppressed_ids;
+  };
+  struct Graph {
+    cudaGraphExec_t graph = nullptr;  // null until a step of the bucket has run once, which loads its kernels
+  };
+  // The sizes that launches are made for; padded for graphs.
+  struct Launch {
+    int64_t tokens = 0, logit_rows = 0, sampled_rows = 0;
+  };
+
+  // cuda_executor.cc
+  void allocate_buffers();
+  void allocate_kv();
+  void fill_ropes();
+  void allocate_scratch();
+  void allocate_row_states();
+  const BufferSpec& buffer_spec(int64_t index) const;
+  float* buffer(int64_t index) const;
+  RopeTables rope_tables(int index) const;
+  const float* optional_vector(int index) const;
+
+  // cuda_executor_step.cc
+  void apply_updates(const StepInputs& inputs);
+  void apply_update(const RowUpdate& update);
+  void check_pages(const StepInputs& inputs);
+  void copy_pages(const StepInputs& inputs);
+  bool is_decode(const StepInputs& inputs) const;
+  int64_t bucket_of(int64_t rows) const;
+  Launch pack(const StepInputs& inputs);
+  void run_plan(const Launch& launch);
+  void run_graph(const Launch& launch);
+  void download(const StepInputs& inputs, StepOutputs& outputs);
+
+  // cuda_executor_ops.cc
+  void run_op(const EmbedOp& op, const Launch& launch);
+  void run_op(const RmsNormOp& op, const Launch& launch);
+  void run_op(const LinearOp& op, const Launch& launch);
+  void run_op(const AddOp& op, const Launch& launch);
+  void run_op(const RopeOp& op, const Launch& launch);
+  void run_op(const KvWriteOp& op, const Launch& launch);
+  void run_op(const QkvStoreOp& op, const Launch& launch);
+  void run_op(const AttentionOp& op, const Launch& launch);
+  void run_op(const SiluMulOp& op, const Launch& launch);
+  void run_op(const GatherRowsOp& op, const Launch& launch);
+  int64_t row_count(int buffer_index, const Launch& launch) const;
+  StepTokens tokens_of(const Launch& launch) const;
+
+  const Plan plan_;
+  const PlanLimits limits_;
+  const CudaMatrixOptions matrix_options_;
+  const DeviceStream stream_;
+
+  std::vector<DeviceWeight> weights_;
+  LoadStaging staging_;
+  std::vector<DeviceMemory> slots_;  // activation memory by slot
+  std::vector<Rope> ropes_;
+  std::vector<KvGroup> kv_groups_;
+  DeviceMemory workspace_;  // of one linear op
+  DeviceMemory attention_scratch_, sampler_scratch_;
+  int split_tokens_;
+
+  // Row states; the host keeps what it must know to refuse a step.
+  DeviceMemory samplings_, in_prompt_, output_counts_, output_lengths_, last_sampled_;
+  RowStates states_;
+  std::vector<SlotLists> slot_lists_;  // [max_rows]
+  std::vector<bool> has_sampled_;      // [max_rows]
+
+  // The step in progress.
+  DeviceMemory group_tables_, step_memory_, results_, scores_, score_rows_;
+  StepArrays arrays_;
+  PinnedMemory host_packet_, host_results_;
+  DeviceMemory packet_;
+  StepPacket layout_;
+  std::vector<int64_t> sampled_outputs_;  // the step's row of each sampled row
+  std::vector<int64_t> kept_;             // logit rows that go to the host
+  std::vector<int32_t> scored_;           // logit rows, then their targets
+  std::map<int64_t, Graph> graphs_;       // by bucket
+};
+
+}  // namespace kvant::cuda

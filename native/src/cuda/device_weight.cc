@@ -1,0 +1,99 @@
+#include "cuda/device_weight.h"
+
+#include <cstring>
+#include <stdexcept>
+
+#include "cpu/linear/float_codes.h"
+#include "cuda/check.h"
+
+namespace kvant::cuda {
+namespace {
+
+float read_value(const uint8_t* source, int64_t index, Format dtype) {
+  if (dtype == Format::fp32) {
+    float value;
+    std::memcpy(&value, source + index * 4, 4);
+    return value;
+  }
+  uint16_t code;
+  std::memcpy(&code, source + index * 2, 2);
+  return kvant::linear::decode_float(code, dtype);
+}
+
+void write_value(uint8_t* target, int64_t index, Format format, float value) {
+  if (format == Format::fp32) {
+    std::memcpy(target + index * 4, &value, 4);
+    return;
+  }
+  const auto code = static_cast<uint16_t>(kvant::linear::encode_float(value, kvant::linear::float_definition(format)));
+  std::memcpy(target + index * 2, &code, 2);
+}
+
+}  // namespace
+
+const void* LoadStaging::upload(const uint8_t* source, size_t bytes, Stream stream) {
+  if (memory_.bytes() < bytes) {
+    memory_ = {};
+    memory_ = DeviceMemory(bytes, "a weight on its way to its packed form");
+  }
+  check(cudaMemcpyAsync(memory_.data(), source, bytes, cudaMemcpyHostToDevice, stream), "copying a weight to the device");
+  return memory_.data();
+}
+
+DeviceWeight::DeviceWeight(const WeightSpec& spec, const std::string& name, const CudaMatrixOptions& options)
+    : spec_(spec), name_(name), loaded_(static_cast<size_t>(spec.rows)), missing_rows_(spec.rows) {
+  // Vectors are kept as float32 whatever the checkpoint holds.
+  if (spec_.kind == WeightSpec::Kind::vector) spec_.format = Format::fp32;
+  if (spec_.kind != WeightSpec::Kind::matrix) {
+    values_ = DeviceMemory(static_cast<size_t>(spec_.rows * spec_.cols * bits(spec_.format) / 8), name);
+    return;
+  }
+  if (spec_.scales != Scales::fp32) {
+    throw Error("OP_UNSUPPORTED", name_ + ": the CUDA backend has no kernel for weights with zero points, MXFP4 or NVFP4 scales");
+  }
+  try {
+    matrix_ = make_cuda_matrix({spec_.rows, spec_.cols, spec_.format, spec_.group_size, spec_.activation, spec_.activation_scale, Scales::fp32},
+                               options);
+  } catch (const std::invalid_argument& error) {
+    throw Error("OP_UNSUPPORTED", name_ + ": " + error.what());
+  }
+}
+
+void DeviceWeight::load(int64_t row_offset, int64_t rows, Format dtype, const uint8_t* source, size_t source_bytes,
+                        LoadStaging& staging, Stream stream) {
+  if (row_offset < 0 || rows < 1 || row_offset > spec_.rows || rows > spec_.rows - row_offset) {
+    throw Error("TENSOR_SHAPE", name_ + ": rows " + std::to_string(row_offset) + " to " + std::to_string(row_offset + rows - 1) +
+                                    " leave its " + std::to_string(spec_.rows) + " rows");
+  }
+  const int64_t wanted = rows * spec_.cols * bits(dtype) / 8;
+  if (source_bytes != static_cast<size_t>(wanted)) {
+    throw Error("TENSOR_SHAPE", name_ + ": " + std::to_string(rows) + " x " + std::to_string(spec_.cols) + " values take " +
+                                    std::to_string(wanted) + " bytes, not " + std::to_string(source_bytes));
+  }
+  for (int64_t row = row_offset; row < row_offset + rows; row++) {
+    if (loaded_[static_cast<size_t>(row)]) throw Error("TENSOR_SHAPE", name_ + ": row " + std::to_string(row) + " arrived twice");
+  }
+  if (matrix_) {
+    matrix_->load_rows(row_offset, rows, dtype, staging.upload(source, source_bytes, stream), stream);
+  } else {
+    copy_rows(row_offset, rows, dtype, source);
+  }
+  check(cudaStreamSynchronize(stream), "loading " + name_);
+  for (int64_t row = row_offset; row < row_offset + rows; row++) loaded_[static_cast<size_t>(row)] = true;
+  missing_rows_ -= rows;
+}
+
+void DeviceWeight::copy_rows(int64_t row_offset, int64_t rows, Format dtype, const uint8_t* source) {
+  const int64_t row_bytes = spec_.cols * bits(spec_.format) / 8;
+  std::vector<uint8_t> converted;
+  if (dtype != spec_.format) {
+    converted.resize(static_cast<size_t>(rows * row_bytes));
+    for (int64_t i = 0; i < rows * spec_.cols; i++) write_value(converted.data(), i, spec_.format, read_value(source, i, dtype));
+    source = converted.data();
+  }
+  check(cudaMemcpy(values_.as<uint8_t>() + row_offset * row_bytes, source, static_cast<size_t>(rows * row_bytes),
+                   cudaMemcpyHostToDevice),
+        "copying " + name_ + " to the device");
+}
+
+}  // namespace kvant::cuda

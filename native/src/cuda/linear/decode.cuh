@@ -1,0 +1,112 @@
+#pragma once
+// Codes in registers to pairs of numbers for the tensor cores, exact for every code. Eight columns at a time: four words of
+// 16-bit numbers, two of 8-bit codes, one of 4-bit codes (order: layout.h). Where a decoder leaves numbers a power of two
+// too small, kFactor says by how much; the kernels multiply their float32 sums by it.
+//
+// Small floats are moved under a wider exponent field by shifts, which is exact for subnormal numbers too; integers are
+// or-ed into the mantissa of a power of two, which is then subtracted. The NaN codes of e4m3 and e5m2 may decode to numbers:
+// load_weights puts the NaN into the scale.
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <cstdint>
+#include <type_traits>
+
+#include "kvant/format.h"
+
+namespace kvant::cuda::linear {
+
+template <class T>
+__device__ __forceinline__ T from_bits(uint32_t bits) {
+  return *reinterpret_cast<T*>(&bits);
+}
+template <class T>
+__device__ __forceinline__ uint32_t to_bits(T value) {
+  return *reinterpret_cast<uint32_t*>(&value);
+}
+
+// (a & mask) | b in one instruction.
+template <uint32_t kMask>
+__device__ __forceinline__ uint32_t and_or(uint32_t a, uint32_t b) {
+  uint32_t out;
+  asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(out) : "r"(a), "n"(kMask), "r"(b));
+  return out;
+}
+
+template <class Pair>
+__device__ __forceinline__ uint32_t subtract(uint32_t a, uint32_t b) {
+  return to_bits(__hsub2(from_bits<Pair>(a), from_bits<Pair>(b)));
+}
+template <class Pair>
+__device__ __forceinline__ uint32_t multiply(uint32_t a, uint32_t b) {
+  return to_bits(__hmul2(from_bits<Pair>(a), from_bits<Pair>(b)));
+}
+
+// Pair is __half2 or __nv_bfloat162.
+template <Format F, class Pair>
+struct Decoder {
+  static constexpr bool kHalf = std::is_same_v<Pair, __half2>;
+  static constexpr int kWords = bits(F) / 4;  // of eight columns
+  static constexpr float kFactor = !kHalf ? 1.0f : F == Format::e4m3 ? 256.0f : F == Format::e2m1 ? 16384.0f : 1.0f;
+
+  // Two codes, each in the upper byte of a half word.
+  static __device__ __forceinline__ uint32_t byte_floats(uint32_t h) {
+    const uint32_t sign = h & 0x80008000u;
+    if constexpr (F == Format::e4m3) {
+      if constexpr (kHalf) return and_or<0x3f803f80u>(h >> 1, sign);
+      return multiply<Pair>(and_or<0x07f007f0u>(h >> 4, sign), 0x7b807b80u);  // * 2^120
+    } else {
+      if constexpr (kHalf) return h;
+      return multiply<Pair>(and_or<0x0fe00fe0u>(h >> 3, sign), 0x77807780u);  // * 2^112
+    }
+  }
+
+  // Two int8 codes p, each in the lower byte of a half word. Half: 1024 + (code + 128) - 1152. bfloat16 has seven bits of
+  // mantissa: 128 + (code & 127), less 128 or, for a negative code, 256.
+  static __device__ __forceinline__ uint32_t byte_integers(uint32_t p) {
+    if constexpr (kHalf) return subtract<Pair>((p ^ 0x00800080u) | 0x64006400u, 0x64806480u);
+    return subtract<Pair>(and_or<0x007f007fu>(p, 0x43004300u), and_or<0x00800080u>(p, 0x43004300u));
+  }
+
+  // Two 4-bit codes in the lowest nibbles of the half words.
+  static __device__ __forceinline__ uint32_t nibbles(uint32_t t) {
+    if constexpr (F == Format::int4) {
+      if constexpr (kHalf) return subtract<Pair>(and_or<0x000f000fu>(t, 0x64006400u), 0x64086408u);
+      return subtract<Pair>(and_or<0x000f000fu>(t, 0x43004300u), 0x43084308u);
+    } else {
+      const uint32_t sign = (t << 12) & 0x80008000u;
+      if constexpr (kHalf) return and_or<0x0e000e00u>(t << 9, sign);
+      return multiply<Pair>(and_or<0x01c001c0u>(t << 6, sign), 0x7e807e80u);  // * 2^126
+    }
+  }
+
+  // pairs[i] = columns 2i and 2i + 1.
+  static __device__ __forceinline__ void eight(const uint32_t (&words)[kWords], uint32_t (&pairs)[4]) {
+    if constexpr (kWords == 4) {
+#pragma unroll
+      for (int i = 0; i < 4; i++) pairs[i] = words[i];
+    } else if constexpr (kWords == 2) {
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        if constexpr (F == Format::int8) {
+          pairs[i] = byte_integers(__byte_perm(words[i / 2], 0, i % 2 ? 0x4342 : 0x4140));
+        } else {
+          pairs[i] = byte_floats(__byte_perm(words[i / 2], 0, i % 2 ? 0x3424 : 0x1404));
+        }
+      }
+    } else {
+#pragma unroll
+      for (int i = 0; i < 4; i++) pairs[i] = nibbles(words[0] >> (4 * i));
+    }
+  }
+};
+
+// Eight int4 codes to eight int8 codes: two words in the order of columns.
+__device__ __forceinline__ void eight_int8(uint32_t word, uint32_t (&out)[2]) {
+  const uint32_t low = word & 0x0f0f0f0fu, high = (word >> 4) & 0x0f0f0f0fu;  // columns 0 4 1 5, 2 6 3 7
+  const uint32_t biased[2] = {__byte_perm(low, high, 0x6420), __byte_perm(low, high, 0x7531)};
+#pragma unroll
+  for (int i = 0; i < 2; i++) out[i] = ((biased[i] | 0x80808080u) - 0x08080808u) ^ 0x80808080u;  // no borrow between bytes
+}
+
+}  // namespace kvant::cuda::linear

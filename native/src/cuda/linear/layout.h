@@ -1,0 +1,88 @@
+#pragma once
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kvant/linear.h"
+
+namespace kvant::cuda::linear {
+
+// Columns are processed in units of 32 (two 16-bit tensor-core steps, one 8-bit step), stored in chunks of two units.
+constexpr int kUnitColumns = 32;
+constexpr int kChunkColumns = 64;
+// Features of one tensor-core tile, and the padding of a matrix: the features of one block of the prefill product.
+constexpr int kTileRows = 16;
+constexpr int kBlockRows = 128;
+
+// A weight matrix on the device. Every group is padded to whole units, a row to whole chunks; rows to kBlockRows. Padding
+// meets zero activations (columns) or is not stored (rows). Lane (g, c) of a warp, g = lane / 4 and c = lane % 4, works on
+// rows g and g + 8 of a tile and on columns 8c .. 8c+7 of a unit; every format is stored so that it reads 16 bytes at a time:
+//
+//   fp32, bf16, fp16   [row][column]
+//   int8, e4m3, e5m2   [row][chunk][c][unit][8 columns]: a permutation of row-major inside a chunk. Activation codes of one
+//                      byte have the same order, so libraries that only sum over columns read both as row-major.
+//   int4, e2m1         [tile][chunk][lane][unit][row g, row g + 8][8 columns]: column 2i of the 8 in nibble i, column 2i + 1
+//                      in nibble i + 4, so that one mask takes a pair apart. int4 codes + 8.
+//   scales             float32 [tile][group][16 rows]; [row] where a row has one scale
+struct Layout {
+  explicit Layout(const MatrixSpec& spec);
+
+  Format format;
+  int rows, cols;
+  int group_cols;    // columns that share a scale; cols where a row has one scale or none
+  int group_stride;  // the same, padded to units; the whole row where there is one group
+  int groups;
+  int padded_rows, padded_cols, chunks;
+  size_t code_bytes, scale_bytes;
+
+  // The column of the source that padded column `at` holds, -1 for padding.
+  __host__ __device__ int source_column(int at) const {
+    const int group = at / group_stride, within = at - group * group_stride, column = group * group_cols + within;
+    return within < group_cols && column < cols ? column : -1;
+  }
+  __host__ __device__ size_t scale_at(int row, int group) const {
+    return (static_cast<size_t>(row / kTileRows) * groups + group) * kTileRows + row % kTileRows;
+  }
+};
+
+// How prepared activations are held and multiplied.
+enum class Operand { fp32, bf16, fp16, int8 };
+
+// One product y[t, n] = x_scale[t] * sum_g scale[n, g] * sum_{k in g} x[t, k] * w[n, k] + bias[n].
+struct Call {
+  const uint8_t* codes;
+  const float* scales;    // null for 16 and 32 bit
+  const void* x;          // prepared, [tokens, padded_cols]
+  const float* x_scales;  // [tokens] or null
+  const float* bias;      // [rows] or null
+  float* y;               // [tokens, rows]
+  float* parts;           // [splits, tokens, rows], prefill product with splits > 1
+  int rows, tokens, padded_cols, chunks, groups;
+  int group_units;        // units of a group
+  int group_shift;        // log2 of group_units, -1 where it is no power of two
+  int splits;             // of the columns among blocks
+};
+
+// The kernels of one pair of weight format and operand; one such table entry per file product_<weights>_<operand>.cu.
+struct Product {
+  void (*stream)(const Call&, bool grouped, cudaStream_t);  // batch-invariant
+  void (*tiles)(const Call&, bool grouped, cudaStream_t);   // null: `stream` serves every number of tokens
+};
+
+// Throws std::invalid_argument when the pair has no kernel.
+const Product& find_product(Format weights, Operand operand);
+
+// y = x_scale * (sum of the parts in ascending order) + bias.
+void sum_parts(const Call& call, cudaStream_t stream);
+
+// Codes and scales of rows [row_offset, row_offset + rows); `largest` is one word of scratch.
+void load_weights(const Layout& layout, int group_size, int row_offset, int rows, Format dtype, const void* source,
+                  uint8_t* codes, float* scales, uint32_t* largest, cudaStream_t stream);
+
+// x rounded or quantized to `activation` and held as `operand`; x_scales is written for int8 and e4m3 only.
+// `codes` keeps e4m3 as one-byte codes instead of as fp16 numbers.
+void prepare_activations(const Layout& layout, Format activation, float static_scale, Operand operand, bool codes,
+                         const float* x, int tokens, void* prepared, float* x_scales, cudaStream_t stream);
+
+}  // namespace kvant::cuda::linear

@@ -1,0 +1,186 @@
+// scale = absmax / max;  code = encode(clamp(w / scale, -max, max)), float32 divisions rounded to nearest even: the codes and
+// scales of src/cpu/linear/pack_rows.cc.
+// source: [rows, K] fp32, bf16 or fp16   codes, scales: layout.h
+// Runs once per weight at load: reads the source twice, writes codes and scales. Source rows need no alignment.
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <algorithm>
+
+#include "../check.h"
+#include "cpu/linear/float_codes.h"
+#include "layout.h"
+
+namespace kvant::cuda::linear {
+namespace {
+
+using kvant::linear::encode_float;
+using kvant::linear::float_definition;
+
+constexpr float kLargest = max_value(Format::fp32);
+constexpr int kThreads = 256;
+
+struct Rows {
+  int offset, count;
+};
+
+__device__ float widen(float value) { return value; }
+__device__ float widen(__nv_bfloat16 value) { return __bfloat162float(value); }
+__device__ float widen(__half value) { return __half2float(value); }
+
+// Largest magnitude over the threads of a block; NaN is ignored.
+__device__ float block_max(float value) {
+  __shared__ float largest[kThreads / 32];
+  for (int step = 16; step > 0; step /= 2) value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, step));
+  if (threadIdx.x % 32 == 0) largest[threadIdx.x / 32] = value;
+  __syncthreads();
+  value = 0;
+  for (int warp = 0; warp < kThreads / 32; warp++) value = fmaxf(value, largest[warp]);
+  __syncthreads();
+  return fminf(value, kLargest);
+}
+
+// Magnitudes are ordered as their patterns, so an integer maximum serves.
+template <class T>
+__global__ void tensor_absmax(const T* source, size_t count, uint32_t* largest) {
+  float value = 0;
+  for (size_t i = blockIdx.x * size_t{kThreads} + threadIdx.x; i < count; i += size_t{gridDim.x} * kThreads) {
+    value = fmaxf(value, fabsf(widen(source[i])));
+  }
+  value = block_max(value);
+  if (threadIdx.x == 0) atomicMax(largest, __float_as_uint(value));
+}
+
+// One block per row and, in turn, its groups; with `largest` one scale for all.
+template <class T>
+__global__ void __launch_bounds__(kThreads) write_scales(const Layout layout, const T* source, Rows rows, float limit, const uint32_t* largest,
+                                                         float* scales) {
+  const int row = blockIdx.x;
+  const T* from = source + static_cast<size_t>(row) * layout.cols;
+  if (largest != nullptr) {
+    if (threadIdx.x == 0) scales[layout.scale_at(rows.offset + row, 0)] = __uint_as_float(*largest) / limit;
+    return;
+  }
+  if (layout.groups == 1) {
+    float value = 0;
+    for (int k = threadIdx.x; k < layout.cols; k += kThreads) value = fmaxf(value, fabsf(widen(from[k])));
+    value = block_max(value);
+    if (threadIdx.x == 0) scales[layout.scale_at(rows.offset + row, 0)] = value / limit;
+    return;
+  }
+  for (int group = threadIdx.x / 32; group < layout.groups; group += kThreads / 32) {
+    const int begin = group * layout.group_cols, end = min(begin + layout.group_cols, layout.cols);
+    float value = 0;
+    for (int k = begin + threadIdx.x % 32; k < end; k += 32) value = fmaxf(value, fabsf(widen(from[k])));
+    for (int step = 16; step > 0; step /= 2) value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, step));
+    if (threadIdx.x % 32 == 0) scales[layout.scale_at(rows.offset + row, group)] = fminf(value, kLargest) / limit;
+  }
+}
+
+template <Format F>
+__device__ uint32_t encode(float value, float scale, bool& nan) {
+  constexpr auto definition = float_definition(F);
+  if constexpr (F == Format::fp32) return __float_as_uint(value);
+  if constexpr (F == Format::bf16 || F == Format::fp16) return encode_float(value, definition);
+  if (!(scale > 0)) return 0;
+  const float quotient = value / scale;
+  if constexpr (F == Format::int8 || F == Format::int4) {
+    constexpr float kLimit = max_value(F);
+    return static_cast<uint32_t>(quotient == quotient ? __float2int_rn(fminf(fmaxf(quotient, -kLimit), kLimit)) : 0);
+  } else {
+    const uint32_t code = encode_float(quotient, definition);
+    nan |= definition.nan_code != 0 && code == definition.nan_code;
+    return code;
+  }
+}
+
+// One thread per eight padded columns of a row.
+template <Format F, class T>
+__global__ void __launch_bounds__(kThreads) write_codes(const Layout layout, const T* source, Rows rows, uint8_t* codes, float* scales) {
+  const int octets = layout.padded_cols / 8;
+  const int64_t index = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  const int in_source = static_cast<int>(index / octets), octet = static_cast<int>(index % octets);
+  if (in_source >= rows.count) return;
+  const int row = rows.offset + in_source;
+  const int group = min(octet * 8 / layout.group_stride, layout.groups - 1);
+  float* scale_at = bits(F) > 8 ? nullptr : scales + layout.scale_at(row, group);
+  const float scale = bits(F) > 8 ? 1.0f : *scale_at;
+  uint32_t out[8];
+  bool nan = false;
+  for (int i = 0; i < 8; i++) {
+    const int column = layout.source_column(octet * 8 + i);
+    out[i] = column < 0 ? 0 : encode<F>(widen(source[static_cast<size_t>(in_source) * layout.cols + column]), scale, nan);
+  }
+  // The kernels may decode a NaN code as a number; the scale carries the NaN to the result instead. Threads of the same group
+  // that read the scale after this write NaN codes, which changes no result.
+  if (nan) *scale_at = __uint_as_float(0x7fc00000u);
+
+  const int c = octet % 4, unit = octet / 4 % 2, chunk = octet / 8;
+  const size_t at = static_cast<size_t>(row) * layout.padded_cols + octet * 8;
+  if constexpr (F == Format::fp32) {
+    for (int i = 0; i < 8; i++) reinterpret_cast<uint32_t*>(codes)[at + i] = out[i];
+  } else if constexpr (bits(F) == 16) {
+    for (int i = 0; i < 8; i += 2) reinterpret_cast<uint32_t*>(codes)[(at + i) / 2] = (out[i] & 0xffffu) | out[i + 1] << 16;
+  } else if constexpr (bits(F) == 8) {
+    uint8_t* to = codes + static_cast<size_t>(row) * layout.padded_cols + chunk * kChunkColumns + c * 16 + unit * 8;
+    for (int i = 0; i < 8; i++) to[i] = static_cast<uint8_t>(out[i]);
+  } else {
+    const uint32_t offset = F == Format::int4 ? 8 : 0;
+    uint32_t word = 0;
+    for (int i = 0; i < 8; i++) word |= ((out[i] + offset) & 15) << (i / 2 + i % 2 * 4) * 4;
+    const size_t tile = static_cast<size_t>(row / kTileRows) * layout.chunks + chunk;
+    reinterpret_cast<uint32_t*>(codes)[(tile * 32 + row % 8 * 4 + c) * 4 + unit * 2 + row % kTileRows / 8] = word;
+  }
+}
+
+template <Format F, class T>
+void load(const Layout& layout, int group_size, Rows rows, const T* source, uint8_t* codes, float* scales, uint32_t* largest,
+          cudaStream_t stream) {
+  if constexpr (bits(F) <= 8) {
+    const bool tensor = group_size == -2;
+    if (tensor) {
+      const size_t count = static_cast<size_t>(rows.count) * layout.cols;
+      check(cudaMemsetAsync(largest, 0, sizeof *largest, stream), "load weights: clear the largest magnitude");
+      const unsigned blocks = static_cast<unsigned>(std::min<size_t>(1024, (count + kThreads - 1) / kThreads));
+      tensor_absmax<<<blocks, kThreads, 0, stream>>>(source, count, largest);
+      check_launch("load weights: absmax");
+    }
+    write_scales<<<static_cast<unsigned>(rows.count), kThreads, 0, stream>>>(layout, source, rows, max_value(F), tensor ? largest : nullptr, scales);
+    check_launch("load weights: scales");
+  }
+  const int64_t threads = static_cast<int64_t>(rows.count) * (layout.padded_cols / 8);
+  write_codes<F><<<static_cast<unsigned>((threads + kThreads - 1) / kThreads), kThreads, 0, stream>>>(layout, source, rows, codes, scales);
+  check_launch("load weights: codes");
+}
+
+template <class T>
+void load_from(const Layout& layout, int group_size, Rows rows, const T* source, uint8_t* codes, float* scales, uint32_t* largest,
+               cudaStream_t stream) {
+  switch (layout.format) {
+    case Format::fp32: return load<Format::fp32>(layout, group_size, rows, source, codes, scales, largest, stream);
+    case Format::bf16: return load<Format::bf16>(layout, group_size, rows, source, codes, scales, largest, stream);
+    case Format::fp16: return load<Format::fp16>(layout, group_size, rows, source, codes, scales, largest, stream);
+    case Format::int8: return load<Format::int8>(layout, group_size, rows, source, codes, scales, largest, stream);
+    case Format::int4: return load<Format::int4>(layout, group_size, rows, source, codes, scales, largest, stream);
+    case Format::e4m3: return load<Format::e4m3>(layout, group_size, rows, source, codes, scales, largest, stream);
+    case Format::e5m2: return load<Format::e5m2>(layout, group_size, rows, source, codes, scales, largest, stream);
+    case Format::e2m1: return load<Format::e2m1>(layout, group_size, rows, source, codes, scales, largest, stream);
+  }
+}
+
+}  // namespace
+
+void load_weights(const Layout& layout, int group_size, int row_offset, int rows, Format dtype, const void* source,
+                  uint8_t* codes, float* scales, uint32_t* largest, cudaStream_t stream) {
+  if (rows == 0) return;
+  const Rows part{row_offset, rows};
+  if (dtype == Format::fp32) {
+    load_from(layout, group_size, part, static_cast<const float*>(source), codes, scales, largest, stream);
+  } else if (dtype == Format::bf16) {
+    load_from(layout, group_size, part, static_cast<const __nv_bfloat16*>(source), codes, scales, largest, stream);
+  } else {
+    load_from(layout, group_size, part, static_cast<const __half*>(source), codes, scales, largest, stream);
+  }
+}
+
+}  // namespace kvant::cuda::linear

@@ -1,0 +1,229 @@
+// Matrices on the device: which kernel serves which scheme and number of tokens.
+//
+//   operand of the product        activations            weights
+//   fp32 (multiply-adds)          fp32; bf16, fp16       any; those of another width or 16-bit format
+//   bf16, fp16 (tensor cores)     bf16, fp16             the same format, or 8 and 4 bits
+//   fp16 (tensor cores)           e4m3 (exact in fp16)   8 and 4 bits
+//   int8 (tensor cores)           int8                   int8, int4
+//
+// Up to kStreamTokens tokens, and always when deterministic: `stream` (`fp32` for that operand), batch-invariant. More:
+// `tiles`, whose split of the columns follows the number of tokens.
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+#include "../check.h"
+#include "../device_memory.h"
+#include "kvant/cuda/linear.h"
+#include "layout.h"
+
+namespace kvant::cuda {
+namespace {
+
+using linear::Call;
+using linear::Layout;
+using linear::Operand;
+
+constexpr int64_t kStreamTokens = 16;
+constexpr int64_t kMaxInt8Columns = (int64_t{1} << 31) / (128 * 127) - 1;  // exact int32 sums, as on the CPU
+constexpr int64_t kMaxDimension = int64_t{1} << 24;                       // rows and columns are int in the kernels
+constexpr int64_t kMaxTokens = 65535;                                     // of one call: tokens are blocks in y, at least one each
+constexpr int kMaxSplits = 16;
+constexpr int kMinChunksPerSplit = 4;
+
+size_t align(size_t bytes) { return (bytes + 255) / 256 * 256; }
+
+const char* prefix(Format format) {
+  switch (format) {
+    case Format::fp32: return "fp32";
+    case Format::bf16: return "bf16";
+    case Format::fp16: return "fp16";
+    case Format::int8: return "int8";
+    case Format::int4: return "int4";
+    case Format::e4m3: return "e4m3";
+    case Format::e5m2: return "e5m2";
+    case Format::e2m1: return "fp4";
+  }
+  return "?";
+}
+
+// Name of a weight format as in packages/formats, e.g. int4-g32.
+std::string weight_name(const MatrixSpec& spec) {
+  const std::string name = prefix(spec.format);
+  if (bits(spec.format) > 8) return name;
+  if (spec.scales == Scales::e8m0) return "mx" + name;
+  if (spec.scales == Scales::e4m3) return "nv" + name;
+  const std::string suffix = spec.scales == Scales::affine ? "-affine" : "";
+  if (spec.group_size == -1) return name + "-channel" + suffix;
+  if (spec.group_size == -2) return name + "-tensor" + suffix;
+  return name + "-g" + std::to_string(spec.group_size) + suffix;
+}
+
+std::string scheme_name(const MatrixSpec& spec) { return weight_name(spec) + " x " + prefix(spec.activation); }
+
+// Throws std::invalid_argument naming the scheme where there is no product.
+Operand operand_of(const MatrixSpec& spec) {
+  const bool coded = bits(spec.format) <= 8;
+  switch (spec.activation) {
+    case Format::fp32: return Operand::fp32;
+    case Format::bf16: return coded || spec.format == Format::bf16 ? Operand::bf16 : Operand::fp32;
+    case Format::fp16: return coded || spec.format == Format::fp16 ? Operand::fp16 : Operand::fp32;
+    case Format::e4m3:
+      if (coded) return Operand::fp16;
+      break;
+    case Format::int8:
+      if (spec.format == Format::int8 || spec.format == Format::int4) return Operand::int8;
+      break;
+    default: break;
+  }
+  throw std::invalid_argument("linear: no kernel for " + scheme_name(spec) + " on cuda");
+}
+
+size_t operand_bytes(Operand operand) { return operand == Operand::fp32 ? 4 : operand == Operand::int8 ? 1 : 2; }
+
+const MatrixSpec& checked(const MatrixSpec& spec) {
+  if (spec.rows <= 0 || spec.cols <= 0 || spec.rows > kMaxDimension || spec.cols > kMaxDimension) {
+    throw std::invalid_argument("linear: a matrix of " + std::to_string(spec.rows) + " x " + std::to_string(spec.cols) +
+                                "; both must be from 1 to " + std::to_string(kMaxDimension));
+  }
+  const bool scaled = bits(spec.format) <= 8;
+  if (scaled != (spec.group_size != 0) || spec.group_size < -2) {
+    throw std::invalid_argument(std::string("linear: ") + prefix(spec.format) + " weights with group size " +
+                                std::to_string(spec.group_size) + (scaled ? "; it must be -1, -2 or positive" : "; it must be 0"));
+  }
+  if (spec.scales != Scales::fp32) {
+    throw std::invalid_argument("linear: no kernel for " + scheme_name(spec) + " on cuda; it takes symmetric codes with float32 scales");
+  }
+  const bool scaled_activation = spec.activation == Format::int8 || spec.activation == Format::e4m3;
+  if (!(spec.activation_scale >= 0) || spec.activation_scale > max_value(Format::fp32) ||
+      (spec.activation_scale > 0 && !scaled_activation)) {
+    throw std::invalid_argument("linear: " + scheme_name(spec) + " with activation scale " + std::to_string(spec.activation_scale) +
+                                "; only int8 and e4m3 take one, finite and positive");
+  }
+  if (spec.activation == Format::int8 && spec.cols > kMaxInt8Columns) {
+    throw std::invalid_argument("linear: " + scheme_name(spec) + " over " + std::to_string(spec.cols) + " columns; int32 sums hold " +
+                                std::to_string(kMaxInt8Columns));
+  }
+  return spec;
+}
+
+int log2_or_minus_one(int value) {
+  for (int shift = 0; shift < 31; shift++) {
+    if (value == 1 << shift) return shift;
+  }
+  return -1;
+}
+
+// Byte offsets in the workspace.
+struct Workspace {
+  size_t x_scales, parts, bytes;
+};
+
+class DeviceMatrix final : public CudaMatrix {
+ public:
+  DeviceMatrix(const MatrixSpec& spec, const CudaMatrixOptions& options)
+      : CudaMatrix(checked(spec)),
+        operand_(operand_of(spec)),
+        layout_(spec),
+        product_(linear::find_product(spec.format, operand_)),
+        deterministic_(options.deterministic),
+        codes_(layout_.code_bytes, weight_name(spec) + " weights"),
+        scales_(layout_.scale_bytes + sizeof(uint32_t), weight_name(spec) + " scales") {
+    int device = 0;
+    check(cudaGetDevice(&device), "linear: current device");
+    check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device), "linear: multiprocessors");
+  }
+
+  void load_rows(int64_t row_offset, int64_t rows, Format dtype, const void* source, Stream stream) override {
+    if (row_offset < 0 || rows < 0 || row_offset + rows > spec_.rows) {
+      throw std::invalid_argument("load_rows: rows " + std::to_string(row_offset) + " to " + std::to_string(row_offset + rows) +
+                                  " of a matrix of " + std::to_string(spec_.rows));
+    }
+    if (dtype != Format::fp32 && dtype != Format::bf16 && dtype != Format::fp16) {
+      throw std::invalid_argument(std::string("load_rows: a source of ") + prefix(dtype) + "; it must be fp32, bf16 or fp16");
+    }
+    // The word behind the scales is scratch of this call; a stream runs calls one after the other.
+    linear::load_weights(layout_, spec_.group_size, static_cast<int>(row_offset), static_cast<int>(rows), dtype, source,
+                         codes_.as<uint8_t>(), scales_.as<float>(),
+                         reinterpret_cast<uint32_t*>(scales_.as<uint8_t>() + layout_.scale_bytes), stream);
+  }
+
+  size_t bytes() const override { return layout_.code_bytes + layout_.scale_bytes; }
+
+  std::string variant(int64_t tokens) const override {
+    const char* kernel = operand_ == Operand::fp32 ? "fp32" : takes_tiles(tokens) ? "tiles" : "stream";
+    return "linear_" + weight_name(spec_) + "_" + prefix(spec_.activation) + "_cuda-" + kernel;
+  }
+
+  size_t workspace_bytes(int64_t max_tokens) const override { return workspace(max_tokens).bytes; }
+
+  void run(const float* x, int64_t tokens, const float* bias, float* y, void* workspace_at, Stream stream) const override {
+    if (tokens < 1 || tokens > kMaxTokens) {
+      throw std::invalid_argument("linear: a call of " + std::to_string(tokens) + " tokens; it takes 1 to " + std::to_string(kMaxTokens));
+    }
+    const Workspace parts = workspace(tokens);
+    uint8_t* base = static_cast<uint8_t*>(workspace_at);
+    const bool scaled = spec_.activation == Format::int8 || spec_.activation == Format::e4m3;
+    float* x_scales = reinterpret_cast<float*>(base + parts.x_scales);
+    linear::prepare_activations(layout_, spec_.activation, spec_.activation_scale, operand_, false, x, static_cast<int>(tokens), base,
+                                x_scales, stream);
+    const Call call = {
+        .codes = codes_.as<uint8_t>(),
+        .scales = bits(spec_.format) <= 8 ? scales_.as<float>() : nullptr,
+        .x = base,
+        .x_scales = scaled ? x_scales : nullptr,
+        .bias = bias,
+        .y = y,
+        .parts = reinterpret_cast<float*>(base + parts.parts),
+        .rows = layout_.rows,
+        .tokens = static_cast<int>(tokens),
+        .padded_cols = layout_.padded_cols,
+        .chunks = layout_.chunks,
+        .groups = layout_.groups,
+        .group_units = layout_.group_stride / linear::kUnitColumns,
+        .group_shift = log2_or_minus_one(layout_.group_stride / linear::kUnitColumns),
+        .splits = takes_tiles(tokens) ? splits(tokens) : 1,
+    };
+    (takes_tiles(tokens) ? product_.tiles : product_.stream)(call, layout_.groups > 1, stream);
+  }
+
+ private:
+  bool takes_tiles(int64_t tokens) const { return !deterministic_ && product_.tiles != nullptr && tokens > kStreamTokens; }
+
+  // tiles.cuh launches the same.
+  static int64_t tokens_per_block(int64_t tokens) { return tokens <= 64 ? 64 : 128; }
+
+  // Two blocks per multiprocessor where the features and tokens alone give fewer.
+  int splits(int64_t tokens) const {
+    const int64_t blocks = layout_.padded_rows / linear::kBlockRows * ((tokens + tokens_per_block(tokens) - 1) / tokens_per_block(tokens));
+    const int64_t wanted = 2 * multiprocessors_ / blocks;
+    return static_cast<int>(std::clamp<int64_t>(wanted, 1, std::clamp(layout_.chunks / kMinChunksPerSplit, 1, kMaxSplits)));
+  }
+
+  Workspace workspace(int64_t tokens) const {
+    Workspace out;
+    out.x_scales = align(static_cast<size_t>(tokens) * layout_.padded_cols * operand_bytes(operand_));
+    out.parts = out.x_scales + align(static_cast<size_t>(tokens) * sizeof(float));
+    // Parts exist only while all blocks fit the multiprocessors twice, which bounds them for any number of tokens.
+    const size_t part_bytes = takes_tiles(tokens)
+        ? 2 * static_cast<size_t>(multiprocessors_) * linear::kBlockRows * static_cast<size_t>(tokens_per_block(tokens)) * sizeof(float)
+        : 0;
+    out.bytes = out.parts + part_bytes;
+    return out;
+  }
+
+  Operand operand_;
+  Layout layout_;
+  const linear::Product& product_;
+  bool deterministic_;
+  int multiprocessors_ = 0;
+  DeviceMemory codes_, scales_;
+};
+
+}  // namespace
+
+std::unique_ptr<CudaMatrix> make_cuda_matrix(const MatrixSpec& spec, const CudaMatrixOptions& options) {
+  return std::make_unique<DeviceMatrix>(spec, options);
+}
+
+}  // namespace kvant::cuda

@@ -1,0 +1,8 @@
+#include "tiles.cuh"
+
+namespace kvant::cuda::linear {
+
+extern const Product product_e4m3_bf16;
+const Product product_e4m3_bf16 = {launch_stream<Format::e4m3, Operand::bf16>, launch_tiles<Format::e4m3, Operand::bf16>};
+
+}  // namespace kvant::cuda::linear

@@ -1,0 +1,8 @@
+#include "tiles.cuh"
+
+namespace kvant::cuda::linear {
+
+extern const Product product_int4_bf16;
+const Product product_int4_bf16 = {launch_stream<Format::int4, Operand::bf16>, launch_tiles<Format::int4, Operand::bf16>};
+
+}  // namespace kvant::cuda::linear

@@ -1,0 +1,43 @@
+#pragma once
+#include <cstdint>
+
+#include "kvant/cuda/stream.h"
+#include "kvant/format.h"
+#include "kvant/ops.h"
+
+namespace kvant::cuda {
+
+// The ops of a plan on the device, each as one launch (attention: up to two). Meaning as kvant/ops.h; all pointers, also those
+// inside StepTokens and KvPages, are device memory. A token with slot -1 pads the step: it stores nothing in pages and its
+// attention is 0. Results of a token never depend on the other tokens of the launch.
+
+void embed(const StepTokens& tokens, const void* table, Format dtype, int64_t width, float* out, Stream stream);
+// residual non-null: x += residual (stored) first.
+void rms_norm(float* x, const float* residual, const float* weight, int64_t count, int64_t width, int64_t norm_width,
+              float epsilon, float* out, Stream stream);
+void add(const float* x, const float* y, float* out, int64_t values, Stream stream);
+void rope(const float* x, const RopeTables& tables, const StepTokens& tokens, int64_t width, int head_dim, float* out,
+          Stream stream);
+// saturations: a counter that clipped values are added to.
+void kv_write(const float* k, const float* v, const StepTokens& tokens, const KvPages& pages, int layer,
+              unsigned long long* saturations, Stream stream);
+void qkv_store(const QkvStoreArgs& args, const StepTokens& tokens, const KvPages& pages, unsigned long long* saturations,
+               Stream stream);
+// up null: gate is [count, 2 * width], gate then up.
+void silu_mul(const float* gate, const float* up, float* out, int64_t count, int64_t width, Stream stream);
+// out[i] = x[rows[i]]; rows below 0 are skipped
+void gather_rows(const float* x, const int32_t* rows, float* out, int64_t count, int64_t width, Stream stream);
+
+// Positions per split of the KV sequence, counted from position 0: a constant of the plan, so that a token's result does not
+// depend on its batch. At most kMaxSplits splits cover the context.
+constexpr int kMaxSplits = 64;
+int attention_split_tokens(int64_t context_length);
+// Steps of at most this many tokens spread the splits of each token over blocks.
+constexpr int64_t kMaxSplitTokens = 256;
+size_t attention_scratch_bytes(int heads, int head_dim, int64_t max_tokens);
+void attention(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, int split_tokens, void* scratch,
+               Stream stream);
+// Raises the shared-memory limits that attention needs; once per device.
+void prepare_attention();
+
+}  // namespace kvant::cuda

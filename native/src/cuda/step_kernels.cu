@@ -1,0 +1,44 @@
+#include <algorithm>
+
+#include "cuda/check.h"
+#include "cuda/step_kernels.h"
+
+namespace kvant::cuda {
+namespace {
+
+__global__ void place_kernel(StepPacket layout, const int32_t* packet, int64_t slots_at, int64_t logits_at, int64_t sampled_at,
+                             StepArrays arrays) {
+  const int32_t i = static_cast<int32_t>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i == 0) *arrays.saturations = 0;
+  if (i < layout.tokens) {
+    const int32_t id = packet[i], slot = packet[slots_at + i];
+    arrays.ids[i] = id >= 0 ? id : arrays.last_sampled[slot];
+    arrays.positions[i] = packet[layout.tokens + i];
+    arrays.slots[i] = slot;
+  }
+  if (i < layout.logit_rows) arrays.logit_tokens[i] = packet[logits_at + i];
+  if (i < layout.sampled_rows) arrays.sampled[i] = {packet[sampled_at + 2 * i], packet[sampled_at + 2 * i + 1]};
+}
+
+// In order and by one thread: an entry may be set twice, and the later one counts.
+__global__ void append_kernel(const int32_t* appends, int32_t count, const GroupTable* groups) {
+  for (int32_t i = 0; i < count; i++) {
+    const int32_t* const entry = appends + 4 * i;  // row slot, group, index, page
+    const GroupTable group = groups[entry[1]];
+    group.pages[entry[0] * group.stride + entry[2]] = entry[3];
+  }
+}
+
+}  // namespace
+
+void place_step(const StepPacket& layout, const int32_t* packet, const StepArrays& arrays, Stream stream) {
+  const int32_t most = std::max({layout.tokens, layout.logit_rows, layout.sampled_rows, 1});
+  place_kernel<<<static_cast<unsigned>((most + 255) / 256), 256, 0, stream>>>(
+      layout, packet, layout.slots(), layout.logit_tokens(), layout.sampled(), arrays);
+  check_launch("place_step");
+  if (layout.appends == 0) return;
+  append_kernel<<<1, 1, 0, stream>>>(packet + layout.page_appends(), layout.appends, arrays.groups);
+  check_launch("append_pages");
+}
+
+}  // namespace kvant::cuda

@@ -1,0 +1,54 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "plan/plan.h"
+#include "plan/step.h"
+
+namespace kvant {
+
+struct ExecutorOptions {
+  PlanLimits limits;
+  int threads = 1;             // cpu
+  std::string tier;            // cpu; empty: as choose_tier
+  std::string device = "cpu";  // cpu, cuda or cuda:N
+  bool deterministic = false;  // cuda: batch-invariant kernels only; the CPU's always are
+};
+
+struct ExecutorMemory {
+  std::vector<size_t> weights;  // [plan.weights]
+  size_t kv = 0;
+  size_t activations = 0;
+};
+
+// Runs a plan on one device. Everything but the outputs of a step is allocated on construction and when weights load. Not
+// thread-safe: one caller at a time, and `run` only when all weights are complete.
+class StepExecutor {
+ public:
+  virtual ~StepExecutor() = default;
+
+  virtual void load_weight(int64_t index, int64_t row_offset, int64_t rows, Format dtype, const uint8_t* source,
+                           size_t source_bytes) = 0;
+  // Throws Error INVALID_ARGUMENT naming the first weight with rows that were never loaded.
+  virtual void check_complete() const = 0;
+
+  // Runs a step that validate_step has accepted. Throws Error INVALID_ARGUMENT when a row has no page for a position that it
+  // reads or writes, or no token to repeat; row updates and page appends are in force then, nothing else is.
+  virtual void run(const StepInputs& inputs, StepOutputs& outputs) = 0;
+
+  // [count] floats to the first rows of a buffer.
+  virtual void write_buffer(int64_t index, const float* values, size_t count) = 0;
+  // The first `rows` rows of a buffer.
+  virtual std::vector<float> read_buffer(int64_t index, int64_t rows) const = 0;
+  // [page_bytes] of the group's layout.
+  virtual std::vector<uint8_t> read_page(int64_t group, int64_t page) const = 0;
+
+  virtual const Plan& plan() const = 0;
+  virtual const PlanLimits& limits() const = 0;
+  // The kernel variant of each op.
+  virtual std::vector<std::string> variants() const = 0;
+  virtual ExecutorMemory memory() const = 0;
+};
+
+}  // namespace kvant

@@ -1,0 +1,178 @@
+// Linear products over the shapes of llama3-8b: GB/s of weight codes and scales for few tokens, TFLOP/s for many, and the
+// percent of what a probe reaches in the same run: streaming reads, and tensor-core steps (mma.sync) on registers.
+// Random weights and activations; enough copies of each matrix that they do not stay in the second-level cache. Times are
+// medians of graph replays and include the preparation of the activations.
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "cuda/linear/tensor_core.cuh"
+#include "kvant/cuda/linear.h"
+
+namespace {
+
+using kvant::Format;
+using kvant::MatrixSpec;
+
+void succeed(cudaError_t status, const char* what) {
+  if (status == cudaSuccess) return;
+  std::printf("FAILED %s: %s\n", what, cudaGetErrorString(status));
+  std::exit(1);
+}
+
+// Sum of three uniform numbers: bell-shaped, never all equal.
+__device__ float random_value(uint32_t index) {
+  float sum = 0;
+  for (uint32_t i = 1; i <= 3; i++) {
+    uint32_t h = (index + i * 0x9e3779b9u) * 0x85ebca6bu;
+    h ^= h >> 15, h *= 0xc2b2ae35u, h ^= h >> 13;
+    sum += static_cast<float>(h >> 8) / 8388608.0f - 1.0f;
+  }
+  return sum;
+}
+__global__ void fill_bf16(__nv_bfloat16* to, size_t count) {
+  for (size_t i = blockIdx.x * size_t{256} + threadIdx.x; i < count; i += size_t{gridDim.x} * 256) to[i] = __float2bfloat16(random_value(i) * 0.02f);
+}
+__global__ void fill_fp32(float* to, size_t count) {
+  for (size_t i = blockIdx.x * size_t{256} + threadIdx.x; i < count; i += size_t{gridDim.x} * 256) to[i] = random_value(i);
+}
+
+__global__ void read_probe(const uint4* from, size_t count, uint32_t* out) {
+  uint32_t sum = 0;
+  const size_t stride = size_t{gridDim.x} * blockDim.x;
+  size_t i = blockIdx.x * size_t{blockDim.x} + threadIdx.x;
+  for (; i + 3 * stride < count; i += 4 * stride) {
+    const uint4 a = __ldcs(from + i), b = __ldcs(from + i + stride), c = __ldcs(from + i + 2 * stride), d = __ldcs(from + i + 3 * stride);
+    sum ^= a.x ^ a.y ^ a.z ^ a.w ^ b.x ^ b.y ^ b.z ^ b.w ^ c.x ^ c.y ^ c.z ^ c.w ^ d.x ^ d.y ^ d.z ^ d.w;
+  }
+  if (sum == 0x12345678u) *out = sum;
+}
+
+constexpr int kProbeSteps = 2048, kProbeChains = 8;
+template <bool kInt8>
+__global__ void tensor_probe(uint32_t* out) {
+  const uint32_t a[4] = {threadIdx.x * 77u + 0x3c003c01u, 0x3a103c00u, 0x3b003c07u, 0x38003c00u};
+  std::conditional_t<kInt8, int, float> d[kProbeChains][4] = {};
+  for (int i = 0; i < kProbeSteps; i++) {
+#pragma unroll
+    for (int chain = 0; chain < kProbeChains; chain++) {
+      if constexpr (kInt8) kvant::cuda::linear::step_int8(d[chain], a, 0x01020304u, 0x31020304u);
+      else kvant::cuda::linear::step_fp16(d[chain], a, 0x2c002c01u, 0x2b002c01u);
+    }
+  }
+  float sum = 0;
+  for (auto& chain : d) sum += static_cast<float>(chain[0] + chain[1] + chain[2] + chain[3]);
+  if (sum == 1.25f) *out = 1;
+}
+
+// Median seconds of one graph replay of `body`.
+double seconds(cudaStream_t stream, const std::function<void()>& body) {
+  cudaGraph_t graph;
+  cudaGraphExec_t exec;
+  body();
+  succeed(cudaStreamSynchronize(stream), "warm-up");
+  succeed(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capture");
+  body();
+  succeed(cudaStreamEndCapture(stream, &graph), "capture");
+  succeed(cudaGraphInstantiate(&exec, graph, 0), "instantiate");
+  cudaEvent_t begin, end;
+  cudaEventCreate(&begin), cudaEventCreate(&end);
+  std::vector<double> times;
+  for (int i = 0; i < 8; i++) {
+    cudaEventRecord(begin, stream);
+    succeed(cudaGraphLaunch(exec, stream), "launch");
+    cudaEventRecord(end, stream);
+    succeed(cudaEventSynchronize(end), "replay");
+    float milliseconds = 0;
+    cudaEventElapsedTime(&milliseconds, begin, end);
+    if (i > 0) times.push_back(milliseconds / 1e3);
+  }
+  cudaEventDestroy(begin), cudaEventDestroy(end), cudaGraphExecDestroy(exec), cudaGraphDestroy(graph);
+  std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
+  return times[times.size() / 2];
+}
+
+struct Scheme {
+  const char* name;
+  Format weights;
+  int group;
+  Format activation;
+};
+
+}  // namespace
+
+int main() {
+  int devices = 0;
+  if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
+    std::printf("SKIPPED cuda_linear_bench: no CUDA device\n");
+    return 0;
+  }
+  cudaDeviceProp device;
+  succeed(cudaGetDeviceProperties(&device, 0), "device");
+  cudaStream_t stream;
+  succeed(cudaStreamCreate(&stream), "stream");
+  constexpr size_t kMost = size_t{128256} * 4096;
+  constexpr int kMaxTokens = 2048, kMaxRows = 28672;
+  constexpr size_t kWorkspace = size_t{256} << 20;
+  __nv_bfloat16* source;
+  float *x, *y;
+  void* workspace;
+  uint32_t* word;
+  succeed(cudaMalloc(&source, kMost * 2), "source");
+  succeed(cudaMalloc(&x, size_t{kMaxTokens} * 14336 * 4), "x");
+  succeed(cudaMalloc(&y, size_t{kMaxTokens} * kMaxRows * 4), "y");
+  succeed(cudaMalloc(&workspace, kWorkspace), "workspace");
+  succeed(cudaMalloc(&word, 4), "word");
+  fill_bf16<<<4096, 256>>>(source, kMost);
+  fill_fp32<<<4096, 256>>>(x, size_t{kMaxTokens} * 14336);
+  succeed(cudaDeviceSynchronize(), "fill");
+
+  const double read = static_cast<double>(kMost) * 2 / seconds(stream, [&] {
+    read_probe<<<device.multiProcessorCount * 8, 512, 0, stream>>>(reinterpret_cast<const uint4*>(source), kMost / 8, word);
+  });
+  const double probe_warps = device.multiProcessorCount * 8.0;
+  const double fp16_rate = probe_warps * kProbeSteps * kProbeChains * 2 * 16 * 8 * 16 /
+      seconds(stream, [&] { tensor_probe<false><<<device.multiProcessorCount, 256, 0, stream>>>(word); });
+  const double int8_rate = probe_warps * kProbeSteps * kProbeChains * 2 * 16 * 8 * 32 /
+      seconds(stream, [&] { tensor_probe<true><<<device.multiProcessorCount, 256, 0, stream>>>(word); });
+  std::printf("%s: read probe %.0f GB/s, mma.sync probe fp16 %.0f TFLOP/s, int8 %.0f TOP/s\n", device.name, read / 1e9, fp16_rate / 1e12, int8_rate / 1e12);
+  std::printf("per cell: microseconds, GB/s of weights (%% of read probe) at 1, 8, 64 tokens; TFLOP/s (%% of mma.sync probe) at 2048\n");
+
+  const Scheme all[] = {{"bf16 x bf16", Format::bf16, 0, Format::bf16},          {"int8-channel x bf16", Format::int8, -1, Format::bf16},
+                        {"int8-channel x int8", Format::int8, -1, Format::int8}, {"e4m3-channel x bf16", Format::e4m3, -1, Format::bf16},
+                        {"e4m3-channel x e4m3", Format::e4m3, -1, Format::e4m3}, {"int4-g128 x bf16", Format::int4, 128, Format::bf16},
+                        {"int4-g128 x int8", Format::int4, 128, Format::int8},   {"fp4-g32 x fp16", Format::e2m1, 32, Format::fp16},
+                        {"fp32 x fp32", Format::fp32, 0, Format::fp32}};
+  const int shapes[][2] = {{4096, 4096}, {28672, 4096}, {4096, 14336}, {128256, 4096}};
+  for (const Scheme& scheme : all) {
+    for (const auto& shape : shapes) {
+      const MatrixSpec spec{shape[0], shape[1], scheme.weights, scheme.group, scheme.activation, 0};
+      std::vector<std::unique_ptr<kvant::cuda::CudaMatrix>> copies;
+      do {
+        copies.push_back(kvant::cuda::make_cuda_matrix(spec, {}));
+        copies.back()->load_rows(0, spec.rows, Format::bf16, source, stream);
+      } while (copies.size() * copies.front()->bytes() < 3 * static_cast<size_t>(device.l2CacheSize) || copies.size() < 2);
+      std::printf("%-20s %6dx%-5d", scheme.name, shape[0], shape[1]);
+      for (int tokens : {1, 8, 64, 2048}) {
+        if (tokens == 2048 && shape[0] > kMaxRows) continue;
+        if (copies.front()->workspace_bytes(tokens) > kWorkspace) succeed(cudaErrorInvalidValue, "workspace");
+        const double time = seconds(stream, [&] {
+          for (const auto& matrix : copies) matrix->run(x, tokens, nullptr, y, workspace, stream);
+        }) / static_cast<double>(copies.size());
+        const double bytes = static_cast<double>(copies.front()->bytes());
+        const double operations = 2.0 * tokens * shape[0] * shape[1];
+        const double rate = scheme.activation == Format::int8 ? int8_rate : fp16_rate;
+        if (tokens < 2048) std::printf(" | %7.1f us %5.0f (%3.0f%%)", time * 1e6, bytes / time / 1e9, 100 * bytes / time / read);
+        else std::printf(" | %8.1f us %4.0f T (%3.0f%%)", time * 1e6, operations / time / 1e12, 100 * operations / time / rate);
+      }
+      std::printf("\n");
+      std::fflush(stdout);
+    }
+  }
+  return 0;
+}

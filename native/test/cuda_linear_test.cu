@@ -1,0 +1,317 @@
+// y = x * w^T on the device: every scheme over ragged shapes and numbers of tokens against a double-precision product of
+// naively quantized weights; held codes and scales against the CPU's; batch invariance where it is promised.
+// Skips aloud where there is no device.
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "kvant/cuda/linear.h"
+#include "linear_naive.h"
+
+namespace {
+
+using kvant::Format;
+using kvant::MatrixSpec;
+using namespace kvant_test;
+
+// Each of K + 2 G + 12 float32 roundings (8 warps, 4 lanes, parts, scales, bias) is at most 2^-24 of the sum of magnitudes.
+constexpr double kRounding = 1.0 / (1 << 24);
+// Tensor cores align the products of a step and cut what falls below: up to two bits more than rounding.
+constexpr double kTensorRounding = 4 * kRounding;
+
+int failures = 0;
+
+void report(const char* what) {
+  static int before = 0;
+  std::printf("%s %s\n", failures == before ? "ok" : "FAILED", what);
+  before = failures;
+}
+
+template <class What>
+void check(bool good, const What& what) {
+  if (good) return;
+  failures++;
+  if (failures <= 30) std::printf("FAILED %s\n", what().c_str());
+}
+
+void succeed(cudaError_t status, const char* what) {
+  if (status == cudaSuccess) return;
+  std::printf("FAILED %s: %s\n", what, cudaGetErrorString(status));
+  std::exit(1);
+}
+
+// Device memory that begins as 0xff bytes: NaN as float32, fp16 and bf16.
+class Poisoned {
+ public:
+  explicit Poisoned(size_t bytes) : bytes_(bytes) {
+    succeed(cudaMalloc(&data_, std::max<size_t>(bytes, 16)), "cudaMalloc");
+    succeed(cudaMemset(data_, 0xff, bytes), "cudaMemset");
+  }
+  template <class T>
+  explicit Poisoned(const std::vector<T>& values) : Poisoned(values.size() * sizeof(T)) {
+    succeed(cudaMemcpy(data_, values.data(), bytes_, cudaMemcpyHostToDevice), "upload");
+  }
+  Poisoned(const Poisoned&) = delete;
+  ~Poisoned() { cudaFree(data_); }
+  void* data() const { return data_; }
+  float* floats() const { return static_cast<float*>(data_); }
+  std::vector<float> download() const {
+    std::vector<float> out(bytes_ / sizeof(float));
+    succeed(cudaMemcpy(out.data(), data_, bytes_, cudaMemcpyDeviceToHost), "download");
+    return out;
+  }
+
+ private:
+  void* data_ = nullptr;
+  size_t bytes_;
+};
+
+// Tokens [first, first + tokens) of x.
+std::vector<float> run(const kvant::cuda::CudaMatrix& matrix, const std::vector<float>& x, int64_t first, int64_t tokens, const float* bias) {
+  const int64_t cols = matrix.spec().cols;
+  const Poisoned input(std::vector<float>(x.begin() + first * cols, x.begin() + (first + tokens) * cols));
+  const Poisoned workspace(matrix.workspace_bytes(tokens)), y(static_cast<size_t>(tokens * matrix.spec().rows) * sizeof(float));
+  matrix.run(input.floats(), tokens, bias, y.floats(), workspace.data(), nullptr);
+  succeed(cudaDeviceSynchronize(), matrix.variant(tokens).c_str());
+  return y.download();
+}
+
+std::vector<MatrixSpec> schemes() {
+  std::vector<MatrixSpec> out;
+  for (Format weights : {Format::fp32, Format::bf16, Format::fp16}) {
+    for (Format activation : {Format::fp32, Format::bf16, Format::fp16}) out.push_back({0, 0, weights, 0, activation, 0});
+  }
+  for (Format weights : {Format::int8, Format::int4, Format::e4m3, Format::e5m2, Format::e2m1}) {
+    for (int group : {-1, -2, 32, 64, 128, 48}) {
+      for (Format activation : {Format::fp32, Format::bf16, Format::fp16, Format::e4m3, Format::int8}) {
+        if (activation == Format::int8 && weights != Format::int8 && weights != Format::int4) continue;
+        out.push_back({0, 0, weights, group, activation, 0});
+        if (activation == Format::int8) out.push_back({0, 0, weights, group, activation, 0.02f});
+        if (activation == Format::e4m3) out.push_back({0, 0, weights, group, activation, 0.01f});
+      }
+    }
+  }
+  return out;
+}
+
+void check_products(MatrixSpec spec, Random random) {
+  constexpr int64_t kTokens = 133;
+  const int64_t rows = spec.rows, cols = spec.cols;
+  std::vector<float> w(static_cast<size_t>(rows * cols)), x(static_cast<size_t>(kTokens * cols)), bias(static_cast<size_t>(rows));
+  for (float& value : w) value = random.uniform() * (random.next() % 64 == 0 ? 20.0f : 1.0f) * 0.05f;
+  for (float& value : x) value = random.uniform() * (random.next() % 64 == 0 ? 20.0f : 1.0f);
+  for (float& value : bias) value = random.uniform();
+  if (rows > 2) std::fill_n(w.begin() + cols, cols, 0.0f);  // a row of zeros
+  std::fill_n(x.begin() + 2 * cols, cols, 0.0f);            // a token of zeros
+
+  const Naive naive = quantize_weights(spec, w, 0, rows);
+  const bool scaled = spec.activation == Format::int8 || spec.activation == Format::e4m3;
+  std::vector<double> expected(static_cast<size_t>(kTokens * rows)), magnitude(expected.size()), weights(w.size());
+  for (size_t i = 0; i < w.size(); i++) weights[i] = naive.codes[i] * naive.scales[i];
+  for (int64_t t = 0; t < kTokens; t++) {
+    const float scale = !scaled ? 1.0f : spec.activation_scale > 0 ? spec.activation_scale : absmax_scale(&x[t * cols], cols, spec.activation);
+    std::vector<double> input(static_cast<size_t>(cols));
+    for (int64_t k = 0; k < cols; k++) {
+      const float value = x[t * cols + k];
+      input[k] = spec.activation == Format::fp32 ? value : scaled ? quantized(value, scale, spec.activation) * scale : nearest(value, spec.activation);
+    }
+    for (int64_t n = 0; n < rows; n++) {
+      double sum = bias[n], total = std::fabs(bias[n]);
+      for (int64_t k = 0; k < cols; k++) {
+        const double term = input[k] * weights[n * cols + k];
+        sum += term, total += std::fabs(term);
+      }
+      expected[t * rows + n] = sum, magnitude[t * rows + n] = total;
+    }
+  }
+
+  const int64_t group = spec.group_size > 0 ? std::min<int64_t>(spec.group_size, cols) : cols;
+  const double roundings = static_cast<double>(cols + 2 * ((cols + group - 1) / group) + 12);
+  const Poisoned source(w), device_bias(bias);
+  for (bool deterministic : {false, true}) {
+    const auto matrix = kvant::cuda::make_cuda_matrix(spec, {.deterministic = deterministic});
+    const int64_t first_part = spec.group_size == -2 ? 0 : rows / 3;  // two parts that share a tile
+    const Poisoned second(std::vector<float>(w.begin() + first_part * cols, w.end()));
+    matrix->load_rows(0, first_part, Format::fp32, source.data(), nullptr);
+    matrix->load_rows(first_part, rows - first_part, Format::fp32, second.data(), nullptr);
+    std::vector<float> all;
+    for (int64_t tokens : {kTokens, int64_t{1}, int64_t{3}, int64_t{8}, int64_t{11}, int64_t{16}, int64_t{17}, int64_t{64}, int64_t{65}}) {
+      const int64_t first = tokens == kTokens ? 0 : std::min<int64_t>(1, kTokens - tokens);
+      const std::vector<float> y = run(*matrix, x, first, tokens, device_bias.floats());
+      if (all.empty()) all = y;
+      const bool tensor = matrix->variant(tokens).find("cuda-fp32") == std::string::npos;
+      double worst = 0;
+      int64_t at = 0;
+      bool same = true;
+      for (int64_t i = 0; i < tokens * rows; i++) {
+        const int64_t j = first * rows + i;
+        const double bound = roundings * (tensor ? kTensorRounding : kRounding) * magnitude[j] + 1e-44;
+        const double ratio = std::fabs(y[i] - expected[j]) / bound;
+        if (!(ratio <= worst)) worst = std::isnan(ratio) ? 1e30 : ratio, at = i;
+        same = same && std::memcmp(&y[i], &all[j], sizeof(float)) == 0;
+      }
+      const auto name = [&] {
+        return matrix->variant(tokens) + (spec.activation_scale > 0 ? " static" : "") + (deterministic ? " deterministic" : "") + " N=" +
+               std::to_string(rows) + " K=" + std::to_string(cols) + " T=" + std::to_string(tokens);
+      };
+      check(worst <= 1, [&] {
+        return name() + ": element " + std::to_string(at) + " is " + std::to_string(y[at]) + " for " +
+               std::to_string(expected[first * rows + at]) + ", " + std::to_string(worst) + " of the bound";
+      });
+      check(!deterministic || same, [&] { return name() + ": bits depend on the number of tokens"; });
+    }
+  }
+}
+
+void test_products() {
+  const int64_t shapes[][2] = {{1, 1}, {17, 33}, {172, 200}, {130, 1056}};
+  uint32_t seed = 20240607;
+  std::printf("seed %u\n", seed);
+  for (const MatrixSpec& scheme : schemes()) {
+    for (const auto& shape : shapes) {
+      MatrixSpec spec = scheme;
+      spec.rows = shape[0], spec.cols = shape[1];
+      seed = seed * 1664525u + 1013904223u;
+      check_products(spec, Random{seed | 1});
+    }
+  }
+  report("every scheme, shape and number of tokens is within its bound; deterministic matrices are batch-invariant");
+}
+
+// Unit vectors as activations make the products show every held weight: y = code * scale, exactly.
+std::vector<float> units(int64_t cols) {
+  std::vector<float> out(static_cast<size_t>(cols * cols), 0.0f);
+  for (int64_t k = 0; k < cols; k++) out[k * cols + k] = 1.0f;
+  return out;
+}
+
+std::vector<float> held_on_cpu(const MatrixSpec& spec, Format dtype, const void* source, kvant::ThreadPool& pool) {
+  const auto matrix = kvant::make_matrix(spec, kvant::Tier::scalar);
+  matrix->load_rows(0, spec.rows, dtype, source, pool);
+  const std::vector<float> x = units(spec.cols);
+  void* prepared = std::aligned_alloc(64, (matrix->prepared_bytes(spec.cols) + 63) / 64 * 64);
+  matrix->prepare(x.data(), spec.cols, spec.cols, 0, spec.cols, prepared);
+  std::vector<float> y(static_cast<size_t>(spec.cols * spec.rows));
+  matrix->run(prepared, spec.cols, nullptr, y.data(), spec.rows, 0, matrix->block_count());
+  std::free(prepared);
+  return y;
+}
+
+void test_codes() {
+  kvant::ThreadPool pool(2);
+  Random random{77};
+  for (Format format : {Format::fp32, Format::bf16, Format::fp16, Format::int8, Format::int4, Format::e4m3, Format::e5m2, Format::e2m1}) {
+    for (int group : kvant::bits(format) > 8 ? std::vector<int>{0} : std::vector<int>{-1, -2, 32, 64, 128, 48, 7}) {
+      for (Format dtype : {Format::fp32, Format::bf16, Format::fp16}) {
+        const MatrixSpec spec{37, 172, format, group, Format::fp32, 0};
+        std::vector<float> w(static_cast<size_t>(spec.rows * spec.cols));
+        const float limit = std::min(kvant::max_value(format), 60000.0f);
+        for (size_t i = 0; i < w.size(); i++) {
+          const int64_t row = static_cast<int64_t>(i) / spec.cols, column = static_cast<int64_t>(i) % spec.cols;
+          // The largest value alone makes the scale 1; eighths are then ties of every format, small ones of subnormals.
+          const float tie = static_cast<float>(random.next() % 4096) / 8.0f * std::ldexp(1.0f, -static_cast<int>(random.next() % 14));
+          w[i] = row == 0 ? 0.0f : row < 18 ? column % 7 == 0 ? limit : std::fmin(tie, limit) * (random.next() % 2 ? 1.0f : -1.0f)
+                                            : random.uniform() * static_cast<float>(row * row);
+          if (dtype != Format::fp32) w[i] = static_cast<float>(nearest(w[i], dtype));
+        }
+        std::vector<uint16_t> half(w.size());
+        for (size_t i = 0; dtype != Format::fp32 && i < w.size(); i++) {
+          const std::vector<double>& numbers = grid(dtype);
+          half[i] = static_cast<uint16_t>((std::lower_bound(numbers.begin(), numbers.end(), std::fabs(w[i])) - numbers.begin()) |
+                                          (std::signbit(w[i]) ? 0x8000 : 0));
+        }
+        const void* host = dtype == Format::fp32 ? static_cast<const void*>(w.data()) : half.data();
+        const std::vector<float> expected = held_on_cpu(spec, dtype, host, pool);
+        const Poisoned wide(w), narrow(half);
+        const auto matrix = kvant::cuda::make_cuda_matrix(spec, {});
+        matrix->load_rows(0, spec.rows, dtype, dtype == Format::fp32 ? wide.data() : narrow.data(), nullptr);
+        const std::vector<float> held = run(*matrix, units(spec.cols), 0, spec.cols, nullptr);
+        size_t wrong = 0, first = 0;
+        for (size_t i = held.size(); i-- > 0;) {
+          if (!(held[i] == expected[i])) wrong++, first = i;
+        }
+        check(wrong == 0, [&] {
+          const size_t n = first % spec.rows, k = first / spec.rows;
+          return matrix->variant(1) + " from " + std::to_string(kvant::bits(dtype)) + " bits: " + std::to_string(wrong) + " weights differ; row " +
+                 std::to_string(n) + " column " + std::to_string(k) + " of " + std::to_string(w[n * spec.cols + k]) + " is " +
+                 std::to_string(held[first]) + ", on the CPU " + std::to_string(expected[first]);
+        });
+      }
+    }
+  }
+  report("held codes and scales are those of the CPU");
+}
+
+void test_not_finite() {
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInfinity = std::numeric_limits<float>::infinity();
+  for (Format format : {Format::int8, Format::int4, Format::e4m3, Format::e5m2, Format::e2m1}) {
+    for (Format activation : {Format::fp32, Format::bf16, Format::fp16}) {
+      std::vector<float> w(128, 1.0f);
+      w[3] = kNan;
+      w[64 + 40] = kInfinity;
+      const Poisoned source(w);
+      const auto matrix = kvant::cuda::make_cuda_matrix({2, 64, format, 32, activation, 0}, {});
+      matrix->load_rows(0, 2, Format::fp32, source.data(), nullptr);
+      const std::vector<float> y = run(*matrix, std::vector<float>(64, 1.0f), 0, 1, nullptr);
+      if (format == Format::e4m3 || format == Format::e5m2) {
+        check(std::isnan(y[0]), [&] { return matrix->variant(1) + " loses a NaN weight"; });
+      } else {
+        check(std::fabs(y[0] - 63.0f) < 1e-3f, [&] { return matrix->variant(1) + " does not take a NaN weight for 0: " + std::to_string(y[0]); });
+      }
+      check(y[1] > 3e38f, [&] { return matrix->variant(1) + " does not saturate an infinite weight: " + std::to_string(y[1]); });
+    }
+  }
+  const Poisoned ones(std::vector<float>(8, 1.0f));
+  const auto matrix = kvant::cuda::make_cuda_matrix({1, 8, Format::int8, -1, Format::int8, 1.0f}, {});
+  matrix->load_rows(0, 1, Format::fp32, ones.data(), nullptr);
+  const float sum = run(*matrix, {kNan, 1, -1, 127, 0.5f, 1.5f, kInfinity, 2}, 0, 1, nullptr)[0];
+  check(std::fabs(sum - 258.0f) < 1e-3f, [&] { return matrix->variant(1) + " codes special activations to a sum of " + std::to_string(sum); });
+  report("NaN and infinity in weights and activations");
+}
+
+template <class Body>
+void check_refused(const char* expected, const Body& body) {
+  try {
+    body();
+  } catch (const std::exception& error) {
+    check(std::strstr(error.what(), expected) != nullptr, [&] { return std::string("\"") + error.what() + "\" does not say \"" + expected + "\""; });
+    return;
+  }
+  check(false, [&] { return std::string("accepted, not refused with \"") + expected + "\""; });
+}
+
+void test_refusals() {
+  const auto make = [](MatrixSpec spec) { return [spec] { kvant::cuda::make_cuda_matrix(spec, {}); }; };
+  check_refused("0 x 8", make({0, 8, Format::fp32, 0, Format::fp32, 0}));
+  check_refused("int8 weights with group size 0", make({8, 8, Format::int8, 0, Format::fp32, 0}));
+  check_refused("e4m3-channel x int8", make({8, 8, Format::e4m3, -1, Format::int8, 0}));
+  check_refused("int4-g32-affine x bf16", make({8, 8, Format::int4, 32, Format::bf16, 0, Scales::affine}));
+  check_refused("mxfp4 x bf16", make({8, 8, Format::e2m1, 32, Format::bf16, 0, Scales::e8m0}));
+  check_refused("bf16 x e4m3", make({8, 8, Format::bf16, 0, Format::e4m3, 0}));
+  check_refused("activation scale -1", make({8, 8, Format::int8, -1, Format::int8, -1}));
+  check_refused("only int8 and e4m3 take one", make({8, 8, Format::int8, -1, Format::bf16, 1}));
+  check_refused("int32 sums hold", make({1, 200000, Format::int8, -1, Format::int8, 0}));
+  report("impossible schemes are refused by name");
+}
+
+}  // namespace
+
+int main() {
+  int devices = 0;
+  if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
+    std::printf("SKIPPED cuda_linear_test: no CUDA device\n");
+    return 0;
+  }
+  test_refusals();
+  test_codes();
+  test_not_finite();
+  test_products();
+  if (failures > 0) std::printf("%d checks failed\n", failures);
+  return failures == 0 ? 0 : 1;
+}
