@@ -84,7 +84,7 @@ export async function measureEngine(options: MeasureEngineOptions): Promise<Engi
     const { model } = engine;
     await decodeOnce(engine, { ...options, decodeTokens: 4 }, 0);
     let peakResidentBytes = process.resourceUsage().maxRSS * 1024;
-    const probes = [probe(model.threads)];
+    const probes = [probe(model)];
     const decodes: number[] = [];
     const prefills: number[] = [];
     for (let round = 1; round <= rounds; round++) {
@@ -98,7 +98,7 @@ export async function measureEngine(options: MeasureEngineOptions): Promise<Engi
           : (await decodeOnce(engine, { ...options, context: prompt, decodeTokens: 1 }, -round)).prefillTokensPerSecond,
       );
       peakResidentBytes = Math.max(peakResidentBytes, process.memoryUsage.rss());
-      probes.push(probe(model.threads));
+      probes.push(probe(model));
     }
     const decodeTokensPerSecond = median(decodes);
     const { plan, source } = planModel(options.engine);
