@@ -136,7 +136,12 @@ function readIfPresent(path) {
 
 function main() {
   const { values } = parseArgs({
-    options: { test: { type: "boolean" }, sanitize: { type: "string" }, "cuda-release": { type: "boolean" }, force: { type: "boolean" } },
+    options: {
+      test: { type: "boolean" },
+      sanitize: { type: "string" },
+      "cuda-release": { type: "boolean" },
+      force: { type: "boolean" },
+    },
   });
   const { sanitize } = values;
   if (sanitize !== undefined && !["address", "undefined", "thread"].includes(sanitize)) {

@@ -48,7 +48,15 @@ export const plan = {
   logits: 6,
 };
 
-export const options = { maxRows: 4, maxTokens: 64, maxLogitRows: 32, device: "cpu", threads: 2, tier: "", deterministic: 0 };
+export const options = {
+  maxRows: 4,
+  maxTokens: 64,
+  maxLogitRows: 32,
+  device: "cpu",
+  threads: 2,
+  tier: "",
+  deterministic: 0,
+};
 
 const bytes = (values) => new Uint8Array(values.buffer);
 /** Fixed values without pattern in -1 .. 1. */
