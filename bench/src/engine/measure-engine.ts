@@ -5,6 +5,7 @@ import {
   type GenerateRequest,
   groupPageBytes,
   type LocalEngine,
+  type ModelInfo,
   planModel,
 } from "@kvant/engine";
 import { availableBackends, loadAddon } from "@kvant/kernels";
@@ -45,7 +46,7 @@ export interface EngineMeasurement {
   /** Weight codes and scales, and the mean live KV, each once. */
   readonly bytesPerStep: number;
   readonly readGigabytesPerSecond: number;
-  /** null without the addon, which holds the probe. */
+  /** null without the addon, which holds the probe, and on devices that it cannot read. */
   readonly probeReadGigabytesPerSecond: number | null;
   readonly percentOfProbe: number | null;
   readonly weightBytes: number;
@@ -83,7 +84,7 @@ export async function measureEngine(options: MeasureEngineOptions): Promise<Engi
     const { model } = engine;
     await decodeOnce(engine, { ...options, decodeTokens: 4 }, 0);
     let peakResidentBytes = process.resourceUsage().maxRSS * 1024;
-    const probes = [probe(model.threads)];
+    const probes = [probe(model)];
     const decodes: number[] = [];
     const prefills: number[] = [];
     for (let round = 1; round <= rounds; round++) {
@@ -97,7 +98,7 @@ export async function measureEngine(options: MeasureEngineOptions): Promise<Engi
           : (await decodeOnce(engine, { ...options, context: prompt, decodeTokens: 1 }, -round)).prefillTokensPerSecond,
       );
       peakResidentBytes = Math.max(peakResidentBytes, process.memoryUsage.rss());
-      probes.push(probe(model.threads));
+      probes.push(probe(model));
     }
     const decodeTokensPerSecond = median(decodes);
     const { plan, source } = planModel(options.engine);
@@ -196,9 +197,9 @@ function promptIds(vocabSize: number, count: number, salt: number): number[] {
   return Array.from({ length: count }, (_, i) => low + ((((i + 1) * 7919 + salt * 104_729) >>> 0) % (vocabSize - low)));
 }
 
-/** Bytes per second that all threads together read; undefined where there is no addon. */
-function probe(threads: number): number | undefined {
+/** Bytes per second that all threads together read; undefined without an addon, and for devices with memory of their own. */
+function probe({ device, threads }: ModelInfo): number | undefined {
   const hasAddon = availableBackends().some(({ name, create }) => name.startsWith("cpu") && create !== undefined);
-  if (!hasAddon) return undefined;
+  if (!hasAddon || device !== "cpu") return undefined;
   return median(loadAddon().probeRead(probeBytes, threads, 3));
 }

@@ -83,9 +83,6 @@ KVANT_INLINE void add_code_rows(const float* values, int64_t o_width, int begin,
 template <typename Dots>
 struct SpanRun : TileRun<Format::int8> {
   int64_t o_width() const { return (head_dim() + Dots::kChunk - 1) / Dots::kChunk * Dots::kChunk; }
-  const uint8_t* ahead_of(const uint8_t* codes, int position) const {
-    return codes == nullptr ? nullptr : codes + static_cast<int64_t>(position) * head_dim();
-  }
 
   void run(void* memory) const;
   SpanScratch scratch_of(void* memory) const;

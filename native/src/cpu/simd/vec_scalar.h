@@ -9,6 +9,7 @@
 //   load_<format>  sixteen codes to floats, exactly, specials included
 //   load_lanes(a)  sixteen lanes of four bytes
 //   dot_codes(k, q, s)  s plus, in each lane, the sum of four products of signed bytes, exactly
+#include <bit>
 #include <cstdint>
 #include <cstring>
 
@@ -76,16 +77,11 @@ KVANT_INLINE Ints shift_left(Ints a) { KVANT_EACH(Ints, a.lane[i] << count); }
 template <int count>
 KVANT_INLINE Ints shift_right(Ints a) { KVANT_EACH(Ints, a.lane[i] >> count); }
 
-KVANT_INLINE Ints bits_of(Vec a) {
-  Ints result;
-  std::memcpy(&result, &a, sizeof a);
-  return result;
-}
-KVANT_INLINE Vec floats_of(Ints a) {
-  Vec result;
-  std::memcpy(&result, &a, sizeof a);
-  return result;
-}
+// Lane by lane, not one memcpy of all sixteen. When a Vec and the Ints copied from it share a stack slot, that copy stores what
+// the slot already holds; GCC 12 drops the store, keeps only the Vec's, and on aarch64 then reads the integers before it, as
+// different types may not alias. Codes of fp16 were encoded from lanes not yet written.
+KVANT_INLINE Ints bits_of(Vec a) { KVANT_EACH(Ints, std::bit_cast<uint32_t>(a.lane[i])); }
+KVANT_INLINE Vec floats_of(Ints a) { KVANT_EACH(Vec, std::bit_cast<float>(a.lane[i])); }
 // The low bits of each lane.
 KVANT_INLINE void store_low8(uint8_t* to, Ints a) {
   for (int i = 0; i < kLanes; i++) to[i] = static_cast<uint8_t>(a.lane[i]);
