@@ -21,11 +21,18 @@ function greedy(logits) {
   return logits.indexOf(Math.max(...logits));
 }
 
-test("the addon tells its tier and why CUDA is absent", () => {
+test("the addon tells its tier, and its CUDA device or why there is none", () => {
   const info = addon.info();
   assert.ok(info.tiers.includes(info.tier));
   assert.equal(info.tiers.at(-1), "scalar");
-  assert.match(info.cudaAbsent, /CUDA/);
+  if (info.cudaAbsent === undefined) assert.match(addon.cudaDevice("cuda"), /sm_\d+$/);
+  else {
+    assert.match(info.cudaAbsent, /CUDA|NVIDIA/);
+    assert.throws(() => addon.createExecutable(plan, { ...options, device: "cuda" }), {
+      code: "BACKEND_UNAVAILABLE",
+      message: new RegExp(info.cudaAbsent.replace(/[^\w ]/g, ".")),
+    });
+  }
 });
 
 test("logits do not depend on tier rounding beyond 1e-5, nor at all on threads and chunks", async () => {

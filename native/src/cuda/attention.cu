@@ -141,6 +141,7 @@ __device__ void run_split(const Work& work, const AttentionArgs& args, const Sto
       const float sum = warp_reduce(a + b, Sum());
       if (low) p[lane] = a * stored.scale(pages.v_static, pages.v_scales, args.layer, tile + lane);
       if (high) p[lane + 32] = b * stored.scale(pages.v_static, pages.v_scales, args.layer, tile + lane + 32);
+      __syncwarp();  // all lanes have read the top before it changes
       if (lane == 0) {
         const float fade = expf(before - top);
         shared.fades[h] = fade;
