@@ -9,8 +9,8 @@
 //   o = o * fade + sum over the block's positions in order of (p * v_scale) * v
 // A row skips blocks in which it sees nothing, and inside a block values of positions it does not see are never touched:
 // a result has the same bits whatever tile, chunk or page holds it, and codes that were never written cannot leak in.
-// INT8 keys meet a quantized query in integers (attention_codes.inc.h); tiers with byte dot products take INT8 pages through
-// attention_fixed_point.inc.h instead. For other formats there are two schedules of the same arithmetic: few rows decode straight from the page into the dot products; many rows
+// INT8 keys meet a quantized query (attention_codes.inc.h); tiers with byte dot products take INT8 pages through
+// attention_fixed_point.inc.h instead. There are two schedules of the same arithmetic: few rows decode straight from the page into the dot products; many rows
 // decode the block once to float32, keys transposed, so that lanes are positions and the lane tree costs no shuffles.
 // Decode is memory bound: 2 * head_dim codes (and two scales) per position; operations: 4 * head_dim per row and position.
 #ifndef KVANT_TIER
@@ -27,14 +27,11 @@ constexpr int kPrefetchBlocks = 3;
 
 // Scratch of one call, each part 64-byte aligned. `width` is head_dim rounded up to whole vectors.
 struct Scratch {
-  float *q, *o;          // [rows, width]; INT8: q holds QueryCodes [rows, width / 4]
+  float *q, *o;          // [rows, width]; INT8: q holds codes
   float *p, *totals;     // [rows, 16]; p: logits, then weights
   float *tops, *fades;   // [rows + 16], touched a vector at a time
   float* factors;        // [rows] INT8: the queries' scales
-  int32_t* starts;       // [rows] INT8: what the sums of products start at
   float *keys, *values;  // [width, 16], transposed, and [16, width]
-
-  QueryCodes* query_codes() const { return reinterpret_cast<QueryCodes*>(q); }
 };
 
 KVANT_INLINE Scratch scratch_of(void* memory, int64_t rows, int64_t width) {
@@ -52,7 +49,6 @@ KVANT_INLINE Scratch scratch_of(void* memory, int64_t rows, int64_t width) {
   scratch.tops = take(rows + kLanes);
   scratch.fades = take(rows + kLanes);
   scratch.factors = take(rows);
-  scratch.starts = reinterpret_cast<int32_t*>(take(rows));
   scratch.keys = take(width * kBlock);
   scratch.values = take(width * kBlock);
   return scratch;
@@ -83,8 +79,6 @@ KVANT_INLINE void for_row_blocks(int begin, int end, const Body& body) {
 
 template <Format format>
 struct TileRun {
-  static constexpr bool in_codes = format == Format::int8;
-
   const AttentionArgs& args;
   const StepTokens& tokens;
   const KvPages& pages;
@@ -149,13 +143,13 @@ void TileRun<format>::load_queries(const Scratch& scratch) const {
     for (int g = 0; g < group(); g++) {
       const int64_t row = static_cast<int64_t>(t) * group() + g;
       const float* head = q + static_cast<int64_t>(g) * head_dim();
-      if constexpr (in_codes) {
-        int32_t* start = scratch.starts + row;
-        scratch.factors[row] = quantize_query(head, head_dim(), width(), scratch.query_codes() + row * width() / 4, start);
+      float* to = scratch.q + row * width();
+      if constexpr (format == Format::int8) {  // codes as floats; a vector of them is read before its place is written
+        uint8_t* codes = reinterpret_cast<uint8_t*>(to) + 3 * width();
+        scratch.factors[row] = quantize_query(head, head_dim(), width(), codes);
+        for (int64_t d = 0; d < width(); d += kLanes) store(to + d, load_int8(codes + d));
       } else {
-        for (int64_t d = 0; d < width(); d += kLanes) {
-          store(scratch.q + row * width() + d, load_upto(head + d, head_dim() - d));
-        }
+        for (int64_t d = 0; d < width(); d += kLanes) store(to + d, load_upto(head + d, head_dim() - d));
       }
       for (int64_t d = 0; d < width(); d += kLanes) store(scratch.o + row * width() + d, splat(0.0f));
       store(scratch.totals + row * kBlock, splat(0.0f));
@@ -183,14 +177,7 @@ template <Format format>
 void TileRun<format>::dot_rows(const Block<format>& stored, int begin, int end, Range any, const Ahead& ahead,
                                const Scratch& scratch) const {
   const int64_t w = width();
-  if constexpr (in_codes) {
-    const int64_t quads = w / 4;
-    transpose_codes(stored.k, head_dim(), w, scratch.keys, [&](int64_t d) { if (d == 0) ahead.prefetch(0, kBlock); });
-    for_row_blocks<kRowBlock>(begin, end, [&](int row, auto rows) {
-      dot_code_rows<decltype(rows)::count>(scratch.keys, quads, scratch.query_codes() + row * quads, scratch.starts + row,
-                                           scratch.p + row * kBlock, kBlock);
-    });
-  } else if (end - begin <= kMaxDirectRows) {
+  if (end - begin <= kMaxDirectRows) {
     for_row_blocks<kRowBlock>(begin, end, [&](int row, auto rows) {
       dot_direct<format, decltype(rows)::count>(stored.k, head_dim(), scratch.q + row * w, w, any,
                                                 row == begin ? ahead : Ahead{}, scratch.p + row * kBlock);
@@ -222,7 +209,7 @@ void TileRun<format>::softmax_rows(const Block<format>& stored, int first, int l
     const Mask visible = lanes_between(seen[t].begin, seen[t].end);
     for (int g = 0; g < group(); g++, row++) {
       Vec logits = load(scratch.p + row * kBlock) * k_factor;
-      if constexpr (in_codes) logits = logits * splat(scratch.factors[row]);
+      if constexpr (format == Format::int8) logits = logits * splat(scratch.factors[row]);
       store(scratch.p + row * kBlock, select(visible, logits, splat(-__builtin_inff())));
     }
   }

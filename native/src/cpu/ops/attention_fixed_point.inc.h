@@ -7,6 +7,8 @@
 // of a result depend neither on tile, chunk and page nor on codes that were never written.
 // While keys are read, the span's values are asked for, and the next span's keys while values are: half a span ahead is later
 // than a miss takes, and a whole one would not fit the first-level cache.
+// Dots, the tier's ByteDots, declares: dot(unsigned bytes, signed bytes, sums), floats_from(sums), splat_four(bytes),
+// load_codes, as_key and kKeyOffset (what it adds to keys to make them unsigned), and for values kChunk, interleave, order_dims.
 // Operations per row and position: 2 * head_dim on bytes for keys, 4 * head_dim for values.
 #ifndef KVANT_TIER
 #error "define KVANT_TIER and include the tier's vec header first"
@@ -25,7 +27,7 @@ union SpanRow {
 };
 
 struct SpanScratch {
-  QueryCodes* q;                // [rows, width / 4]
+  uint8_t* q;                   // [rows, width] codes
   float* o;                     // [rows, o_width], dims as Dots::interleave leaves them
   SpanRow* p;                   // [rows]
   float *totals, *maxima;       // [rows, 16]
@@ -74,7 +76,7 @@ KVANT_INLINE void add_code_rows(const float* values, int64_t o_width, int begin,
       const Vec step = splat(steps[r]), fade = splat(fades[r]);
       for (int c = 0; c < 4; c++) {
         float* at = o + r * o_width + d + c * kLanes;
-        store(at, fma(floats_from(sums[r][c]), step, load(at) * fade));
+        store(at, fma(Dots::floats_from(sums[r][c]), step, load(at) * fade));
       }
     }
   }
@@ -103,7 +105,7 @@ SpanScratch SpanRun<Dots>::scratch_of(void* memory) const {
     return part;
   };
   SpanScratch scratch;
-  scratch.q = reinterpret_cast<QueryCodes*>(take(rows * width() / 4));
+  scratch.q = reinterpret_cast<uint8_t*>(take(rows * width() / 4));
   scratch.o = take(rows * o_width());
   scratch.p = reinterpret_cast<SpanRow*>(take(rows * kSpan));
   scratch.totals = take(rows * kLanes);
@@ -125,8 +127,11 @@ void SpanRun<Dots>::load_queries(const SpanScratch& scratch) const {
   for (int t = 0, row = 0; t < tile.token_count; t++) {
     const float* q = args.q + (static_cast<int64_t>(tile.first_token + t) * args.heads + kv_head * group()) * head_dim();
     for (int g = 0; g < group(); g++, row++) {
-      scratch.factors[row] = scale * quantize_query(q + static_cast<int64_t>(g) * head_dim(), head_dim(), width(),
-                                                    scratch.q + row * width() / 4, scratch.starts + row);
+      uint8_t* codes = scratch.q + row * width();
+      scratch.factors[row] = scale * quantize_query(q + static_cast<int64_t>(g) * head_dim(), head_dim(), width(), codes);
+      int32_t total = 0;
+      for (int64_t d = 0; d < width(); d++) total += static_cast<int8_t>(codes[d]);
+      scratch.starts[row] = -Dots::kKeyOffset * total;
       for (int64_t d = 0; d < o_width(); d += kLanes) store(scratch.o + row * o_width() + d, splat(0.0f));
       store(scratch.totals + row * kLanes, splat(0.0f));
       scratch.tops[row] = -__builtin_inff();
@@ -186,19 +191,19 @@ void SpanRun<Dots>::run_span(int span, int last_block, const SpanScratch& scratc
   const Range who = tokens_that_see(span * kSpan, kSpan, seen);
   const Range blocks = {seen[who.begin].begin / kBlock, (seen[who.end - 1].end + kBlock - 1) / kBlock};
   const int begin = who.begin * group(), end = who.end * group();
-  const int64_t quads = width() / 4;
   const bool token_scales = pages.k_static == nullptr;
   Block<Format::int8> stored[kSpanBlocks];
   Vec k_factors[kSpanBlocks], v_factors[kSpanBlocks];
   for (int b = blocks.begin; b < blocks.end; b++) {
     stored[b] = block_at(span * kSpanBlocks + b);
     const uint8_t* values = stored[b].v;
-    transpose_codes(stored[b].k, head_dim(), width(), scratch.keys + b * quads * kBlock, [&](int64_t d) {
+    float* keys = scratch.keys + b * (width() / 4) * kBlock;
+    transpose_codes<Dots>(stored[b].k, head_dim(), width(), keys, [&](int64_t d) {
       for (int64_t i = 0; i < kBlock; i++) __builtin_prefetch(values + d * kBlock + i * 64);
     });
     for_row_blocks<kRowBlock>(begin, end, [&](int row, auto rows) {
-      dot_code_rows<decltype(rows)::count>(scratch.keys + b * quads * kBlock, quads, scratch.q + row * quads,
-                                           scratch.starts + row, scratch.p[row].lanes + b * kBlock, kSpan);
+      dot_code_rows<Dots, decltype(rows)::count>(keys, width(), scratch.q + row * width(), scratch.starts + row,
+                                                 scratch.p[row].lanes + b * kBlock, kSpan);
     });
     const int index = args.layer * pages.kv_heads + kv_head;
     k_factors[b] = token_scales ? load(stored[b].k_scales) : splat(1.0f);  // static: in the queries' factors

@@ -197,34 +197,6 @@ KVANT_INLINE Vec load_e4m3(const uint8_t* codes) {
   return floats_of_halves(_mm256_or_si256(fields, nan)) * splat(256.0f);
 }
 
-KVANT_INLINE Vec floats_from(Ints a) { return {_mm256_cvtepi32_ps(a.low), _mm256_cvtepi32_ps(a.high)}; }
-
-KVANT_INLINE Ints load_lanes(const uint8_t* from) {
-  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)),
-          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 32))};
-}
-// Products of signed bytes go through 16 bits: bytes 0 and 2 of a lane are one pair, bytes 1 and 3 the other.
-struct QueryCodes {
-  int16_t even[2], odd[2];
-};
-constexpr int32_t kKeyOffset = 0;
-KVANT_INLINE QueryCodes query_codes(const uint8_t* codes) {
-  const auto code = [codes](int i) { return static_cast<int16_t>(static_cast<int8_t>(codes[i])); };
-  return {{code(0), code(2)}, {code(1), code(3)}};
-}
-KVANT_INLINE Ints dot_operand(Ints keys) { return keys; }
-KVANT_INLINE __m256i dot_codes(__m256i keys, __m256i even, __m256i odd, __m256i sum) {
-  const __m256i even_keys = _mm256_srai_epi16(_mm256_slli_epi16(keys, 8), 8), odd_keys = _mm256_srai_epi16(keys, 8);
-  const __m256i both = _mm256_add_epi32(_mm256_madd_epi16(even_keys, even), _mm256_madd_epi16(odd_keys, odd));
-  return _mm256_add_epi32(sum, both);
-}
-KVANT_INLINE Ints dot_codes(Ints keys, const QueryCodes& query, Ints sum) {
-  int32_t pairs[2];
-  std::memcpy(pairs, &query, sizeof pairs);
-  const __m256i even = _mm256_set1_epi32(pairs[0]), odd = _mm256_set1_epi32(pairs[1]);
-  return {dot_codes(keys.low, even, odd, sum.low), dot_codes(keys.high, even, odd, sum.high)};
-}
-
 struct ByteDots {
   static constexpr bool present = false;
 };

@@ -172,43 +172,31 @@ KVANT_INLINE Vec load_e4m3(const uint8_t* codes) {
   return {_mm512_mul_ps(_mm512_cvtph_ps(_mm256_or_si256(fields, nan)), _mm512_set1_ps(256.0f))};
 }
 
-KVANT_INLINE Vec floats_from(Ints a) { return {_mm512_cvtepi32_ps(a.v)}; }
-
-KVANT_INLINE Ints load_lanes(const uint8_t* from) { return {_mm512_loadu_si512(from)}; }
-// VPDPBUSD: sum += products of unsigned by signed bytes. GCC 12 copies the sum before and after the intrinsic.
-KVANT_INLINE Ints add_dots(Ints unsigned_bytes, Ints signed_bytes, Ints sum) {
-  __asm__("vpdpbusd %2, %1, %0" : "+v"(sum.v) : "v"(unsigned_bytes.v), "vm"(signed_bytes.v));
-  return sum;
-}
-// Keys are stored with 128 added.
-using QueryCodes = uint32_t;
-constexpr int32_t kKeyOffset = 128;
-KVANT_INLINE QueryCodes query_codes(const uint8_t* codes) {
-  QueryCodes four;
-  std::memcpy(&four, codes, sizeof four);
-  return four;
-}
-KVANT_INLINE Ints dot_operand(Ints keys) { return {_mm512_xor_si512(keys.v, _mm512_set1_epi8(-128))}; }
-KVANT_INLINE Ints dot_codes(Ints keys, QueryCodes query, Ints sum) {
-  return add_dots(keys, splat_int(query), sum);
-}
-
-// Values in fixed point. 64 dims of four positions, interleaved, fill four registers: lane 4 * part + e of register c holds
-// the four codes of dim 16 * part + 4 * c + e, because unpacking works inside 128-bit parts.
 struct ByteDots {
   static constexpr bool present = true;
-  static constexpr int kChunk = 64;
+
+  // sum += products of unsigned by signed bytes. GCC 12 copies the sum before and after the intrinsic.
   static KVANT_INLINE Ints dot(Ints unsigned_bytes, Ints signed_bytes, Ints sum) {
-    return add_dots(unsigned_bytes, signed_bytes, sum);
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum.v) : "v"(unsigned_bytes.v), "vm"(signed_bytes.v));
+    return sum;
   }
-  static KVANT_INLINE Ints load_codes(const uint8_t* from, int64_t count) {
-    if (count >= kChunk) return {_mm512_loadu_si512(from)};
-    return {_mm512_maskz_loadu_epi8((uint64_t{1} << count) - 1, from)};
-  }
+  static KVANT_INLINE Vec floats_from(Ints a) { return {_mm512_cvtepi32_ps(a.v)}; }
   static KVANT_INLINE Ints splat_four(const uint8_t* bytes) {
     int pattern;
     std::memcpy(&pattern, bytes, sizeof pattern);
     return {_mm512_set1_epi32(pattern)};
+  }
+  // Keys are the unsigned side: 128 is added to their codes.
+  static constexpr int32_t kKeyOffset = 128;
+  static KVANT_INLINE Ints as_key(Ints codes) { return {_mm512_xor_si512(codes.v, _mm512_set1_epi8(-128))}; }
+
+  // Values: 64 dims of four positions, interleaved, fill four registers. Lane 4 * part + e of register c holds the four codes
+  // of dim 16 * part + 4 * c + e, because unpacking works inside 128-bit parts.
+  static constexpr int kChunk = 64;
+  // `count` codes, zeros behind them.
+  static KVANT_INLINE Ints load_codes(const uint8_t* from, int64_t count) {
+    if (count >= kChunk) return {_mm512_loadu_si512(from)};
+    return {_mm512_maskz_loadu_epi8((uint64_t{1} << count) - 1, from)};
   }
   // Dims 0 .. count - 1 of the positions v, v + stride, ... to [4, 16] lanes; zeros behind count.
   static KVANT_INLINE void interleave(const uint8_t* v, int64_t stride, int64_t count, float* to) {

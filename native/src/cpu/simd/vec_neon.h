@@ -178,27 +178,6 @@ KVANT_INLINE Vec load_e4m3(const uint8_t* codes) {
   return floats_of_halves(halves_of_e4m3(vget_low_u8(bytes)), halves_of_e4m3(vget_high_u8(bytes))) * splat(256.0f);
 }
 
-KVANT_INLINE Vec floats_from(Ints a) { KVANT_EACH(Vec, vcvtq_f32_s32(vreinterpretq_s32_u32(a.v[i]))); }
-
-KVANT_INLINE Ints load_lanes(const uint8_t* from) {
-  KVANT_EACH(Ints, vreinterpretq_u32_u8(vld1q_u8(from + 16 * i)));
-}
-using QueryCodes = uint32_t;
-constexpr int32_t kKeyOffset = 0;
-KVANT_INLINE QueryCodes query_codes(const uint8_t* codes) {
-  QueryCodes four;
-  std::memcpy(&four, codes, sizeof four);
-  return four;
-}
-KVANT_INLINE Ints dot_operand(Ints keys) { return keys; }
-KVANT_INLINE uint32x4_t dot_codes(uint32x4_t keys, uint32x4_t query, uint32x4_t sum) {
-  return vreinterpretq_u32_s32(
-      vdotq_s32(vreinterpretq_s32_u32(sum), vreinterpretq_s8_u32(keys), vreinterpretq_s8_u32(query)));
-}
-KVANT_INLINE Ints dot_codes(Ints keys, QueryCodes query, Ints sum) {
-  KVANT_EACH(Ints, dot_codes(keys.v[i], vdupq_n_u32(query), sum.v[i]));
-}
-
 struct ByteDots {
   static constexpr bool present = false;
 };

@@ -7,8 +7,6 @@
 //   row_sums(a)  lane t is the sum of a[t] over the tree s8[j] = s[j] + s[j + 8], then 4, 2, 1
 //   row_maxima(rows, n)  lane t is the largest of rows[t], [n, 16]; other lanes mean nothing
 //   load_<format>  sixteen codes to floats, exactly, specials included
-//   load_lanes(a)  sixteen lanes of four bytes
-//   dot_codes(k, q, s)  s plus, in each lane, the sum of four products of signed bytes, exactly
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -146,36 +144,8 @@ KVANT_INLINE Vec load_e4m3(const uint8_t* codes) {
   KVANT_EACH(Vec, rescaled((codes[i] & 0x7fu) << 20, 0x1p120f, codes[i] >> 7, (codes[i] & 0x7f) == 0x7f));
 }
 
-KVANT_INLINE Vec floats_from(Ints a) { KVANT_EACH(Vec, static_cast<float>(static_cast<int32_t>(a.lane[i]))); }
-
-// INT8 dot products. A lane of keys holds four codes of one position, stored as dot_operand leaves them; QueryCodes are four
-// codes of a query. A tier whose instruction wants unsigned keys adds kKeyOffset to each code; the sum then starts at
-// -kKeyOffset times the sum of the query's codes.
-KVANT_INLINE Ints load_lanes(const uint8_t* from) {
-  Ints result;
-  std::memcpy(&result, from, sizeof result);
-  return result;
-}
-using QueryCodes = uint32_t;
-constexpr int32_t kKeyOffset = 0;
-KVANT_INLINE QueryCodes query_codes(const uint8_t* codes) {
-  QueryCodes four;
-  std::memcpy(&four, codes, sizeof four);
-  return four;
-}
-KVANT_INLINE Ints dot_operand(Ints keys) { return keys; }
-KVANT_INLINE uint32_t dot_four(uint32_t a, uint32_t b) {
-  int32_t sum = 0;
-  for (int shift = 0; shift < 32; shift += 8) {
-    sum += static_cast<int8_t>(a >> shift & 0xff) * static_cast<int8_t>(b >> shift & 0xff);
-  }
-  return static_cast<uint32_t>(sum);
-}
-KVANT_INLINE Ints dot_codes(Ints keys, QueryCodes query, Ints sum) {
-  KVANT_EACH(Ints, sum.lane[i] + dot_four(keys.lane[i], query));
-}
-
-// Whether products of unsigned by signed bytes come in one instruction, so that values are summed in fixed point.
+// Whether products of unsigned by signed bytes come in one instruction. A tier that has it keeps the codes of INT8 pages
+// integers; see attention_fixed_point.inc.h for what else ByteDots then declares.
 struct ByteDots {
   static constexpr bool present = false;
 };
