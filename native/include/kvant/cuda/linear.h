@@ -9,6 +9,27 @@
 
 namespace kvant::cuda {
 
+// How prepared activations are held and multiplied.
+enum class Operand { fp32, bf16, fp16, int8 };
+
+// The form in which a matrix takes its input: rows of `padded_cols` operands, rounded or quantized.
+struct PreparedForm {
+  Format activation = Format::fp32;
+  Operand operand = Operand::fp32;
+  bool codes = false;      // e4m3 is held as one-byte codes, not as fp16 numbers
+  float static_scale = 0;  // int8 and e4m3; 0: AbsMax per token
+  int cols = 0;            // of the source
+  int padded_cols = 0;
+  int group_cols = 0, group_stride = 0;  // columns of a group in the source and as padded
+
+  bool is_scaled() const { return activation == Format::int8 || activation == Format::e4m3; }
+};
+
+struct Prepared {
+  void* values = nullptr;   // [tokens, padded_cols]
+  float* scales = nullptr;  // [tokens]; written for scaled forms only
+};
+
 // A weight matrix on the device: y[t, n] = sum_k x[t, k] * w[n, k] (+ bias[n]) under the scheme of its MatrixSpec, with the
 // meaning that kvant/linear.h gives it. Activations between ops are float32; a matrix rounds or quantizes its input itself.
 class CudaMatrix {
@@ -27,10 +48,22 @@ class CudaMatrix {
 
   // Scratch of `run` for any number of tokens from 1 to max_tokens. 256-byte aligned by the caller, shared by all matrices.
   virtual size_t workspace_bytes(int64_t max_tokens) const = 0;
-  // Enqueues y for `tokens` >= 1 rows: x [tokens, K], y [tokens, N], bias [N] or null, all float32 on the device and
-  // 16-byte aligned at row 0 (not at every row: K and N are arbitrary). Allocates nothing and never waits, so that it can be
-  // captured into a graph; what it launches depends on `tokens` alone.
-  virtual void run(const float* x, int64_t tokens, const float* bias, float* y, void* workspace, Stream stream) const = 0;
+
+  // The two halves of a product. A kernel that computes x may write the prepared form itself instead of float32 rows, to
+  // `prepared_at` of the same workspace and number of tokens (linear/prepare_row.cuh does it).
+  virtual PreparedForm prepared_form(int64_t tokens) const = 0;
+  virtual Prepared prepared_at(int64_t tokens, void* workspace) const = 0;
+  // x: [tokens, K] float32
+  virtual void prepare(const float* x, int64_t tokens, void* workspace, Stream stream) const = 0;
+  // Enqueues y for `tokens` >= 1 rows that lie prepared in the workspace: y [tokens, N], bias [N] or null, float32 on the device
+  // and 16-byte aligned at row 0 (not at every row: K and N are arbitrary). Allocates nothing and never waits, so that it can
+  // be captured into a graph; what it launches depends on `tokens` alone.
+  virtual void multiply(int64_t tokens, const float* bias, float* y, void* workspace, Stream stream) const = 0;
+
+  void run(const float* x, int64_t tokens, const float* bias, float* y, void* workspace, Stream stream) const {
+    prepare(x, tokens, workspace, stream);
+    multiply(tokens, bias, y, workspace, stream);
+  }
 
   const MatrixSpec& spec() const { return spec_; }
 

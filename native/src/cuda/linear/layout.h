@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kvant/cuda/linear.h"
 #include "kvant/linear.h"
 
 namespace kvant::cuda::linear {
@@ -46,9 +47,6 @@ struct Layout {
   }
 };
 
-// How prepared activations are held and multiplied.
-enum class Operand { fp32, bf16, fp16, int8 };
-
 // One product y[t, n] = x_scale[t] * sum_g scale[n, g] * sum_{k in g} x[t, k] * w[n, k] + bias[n].
 struct Call {
   const uint8_t* codes;
@@ -80,9 +78,7 @@ void sum_parts(const Call& call, cudaStream_t stream);
 void load_weights(const Layout& layout, int group_size, int row_offset, int rows, Format dtype, const void* source,
                   uint8_t* codes, float* scales, uint32_t* largest, cudaStream_t stream);
 
-// x rounded or quantized to `activation` and held as `operand`; x_scales is written for int8 and e4m3 only.
-// `codes` keeps e4m3 as one-byte codes instead of as fp16 numbers.
-void prepare_activations(const Layout& layout, Format activation, float static_scale, Operand operand, bool codes,
-                         const float* x, int tokens, void* prepared, float* x_scales, cudaStream_t stream);
+// x [tokens, cols] in the form that a matrix takes.
+void prepare_activations(const PreparedForm& form, const float* x, int tokens, const Prepared& to, cudaStream_t stream);
 
 }  // namespace kvant::cuda::linear

@@ -22,7 +22,6 @@ namespace {
 
 using linear::Call;
 using linear::Layout;
-using linear::Operand;
 
 constexpr int64_t kStreamTokens = 16;
 constexpr int64_t kMaxInt8Columns = (int64_t{1} << 31) / (128 * 127) - 1;  // exact int32 sums, as on the CPU
@@ -157,24 +156,39 @@ class DeviceMatrix final : public CudaMatrix {
 
   size_t workspace_bytes(int64_t max_tokens) const override { return workspace(max_tokens).bytes; }
 
-  void run(const float* x, int64_t tokens, const float* bias, float* y, void* workspace_at, Stream stream) const override {
-    if (tokens < 1 || tokens > kMaxTokens) {
-      throw std::invalid_argument("linear: a call of " + std::to_string(tokens) + " tokens; it takes 1 to " + std::to_string(kMaxTokens));
-    }
-    const Workspace parts = workspace(tokens);
-    uint8_t* base = static_cast<uint8_t*>(workspace_at);
+  PreparedForm prepared_form(int64_t) const override {
+    return {.activation = spec_.activation,
+            .operand = operand_,
+            .codes = false,
+            .static_scale = spec_.activation_scale,
+            .cols = layout_.cols,
+            .padded_cols = layout_.padded_cols,
+            .group_cols = layout_.group_cols,
+            .group_stride = layout_.group_stride};
+  }
+
+  Prepared prepared_at(int64_t tokens, void* workspace_at) const override {
+    uint8_t* const base = static_cast<uint8_t*>(workspace_at);
+    return {base, reinterpret_cast<float*>(base + workspace(tokens).x_scales)};
+  }
+
+  void prepare(const float* x, int64_t tokens, void* workspace_at, Stream stream) const override {
+    check_tokens(tokens);
+    linear::prepare_activations(prepared_form(tokens), x, static_cast<int>(tokens), prepared_at(tokens, workspace_at), stream);
+  }
+
+  void multiply(int64_t tokens, const float* bias, float* y, void* workspace_at, Stream stream) const override {
+    check_tokens(tokens);
+    const Prepared x = prepared_at(tokens, workspace_at);
     const bool scaled = spec_.activation == Format::int8 || spec_.activation == Format::e4m3;
-    float* x_scales = reinterpret_cast<float*>(base + parts.x_scales);
-    linear::prepare_activations(layout_, spec_.activation, spec_.activation_scale, operand_, false, x, static_cast<int>(tokens), base,
-                                x_scales, stream);
     const Call call = {
         .codes = codes_.as<uint8_t>(),
         .scales = bits(spec_.format) <= 8 ? scales_.as<float>() : nullptr,
-        .x = base,
-        .x_scales = scaled ? x_scales : nullptr,
+        .x = x.values,
+        .x_scales = scaled ? x.scales : nullptr,
         .bias = bias,
         .y = y,
-        .parts = reinterpret_cast<float*>(base + parts.parts),
+        .parts = reinterpret_cast<float*>(static_cast<uint8_t*>(workspace_at) + workspace(tokens).parts),
         .rows = layout_.rows,
         .tokens = static_cast<int>(tokens),
         .padded_cols = layout_.padded_cols,
@@ -188,6 +202,11 @@ class DeviceMatrix final : public CudaMatrix {
   }
 
  private:
+  static void check_tokens(int64_t tokens) {
+    if (tokens >= 1 && tokens <= kMaxTokens) return;
+    throw std::invalid_argument("linear: a call of " + std::to_string(tokens) + " tokens; it takes 1 to " + std::to_string(kMaxTokens));
+  }
+
   bool takes_tiles(int64_t tokens) const { return !deterministic_ && product_.tiles != nullptr && tokens > kStreamTokens; }
 
   // tiles.cuh launches the same.

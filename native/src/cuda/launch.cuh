@@ -1,0 +1,54 @@
+#pragma once
+// Programmatic dependent launch: a kernel may start while the one before it in the stream still runs, and do what needs none
+// of its results: set up, and fetch weights. So launch latency and the ramp of a kernel hide behind its predecessor.
+//
+// Every kernel that `launch` starts calls wait_for_inputs() in every thread before it returns, before it reads anything that
+// an earlier kernel wrote and before it writes anything that one may still read. Then the predecessor has ended, and so, by
+// the same rule, have all before it. Kernels started with <<<>>> are ordered as ever.
+#include <cuda_runtime_api.h>
+
+#include <utility>
+
+#include "cuda/check.h"
+#include "kvant/cuda/stream.h"
+
+namespace kvant::cuda {
+
+#ifdef __CUDACC__
+// The results of all earlier kernels are there after this.
+__device__ __forceinline__ void wait_for_inputs() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+// The next kernel may start as soon as every block has come here (or ended). Best called early: what counts is that the blocks
+// of the next one find room.
+__device__ __forceinline__ void let_next_start() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+#endif
+
+// Whether the code that runs on the current device knows the two instructions: not where it was compiled from PTX for 8.0.
+bool launches_overlap();
+
+// kernel<<<grid, block, shared_bytes, stream>>>(arguments...), overlapping with its predecessor where the device can.
+template <class... Parameters, class... Arguments>
+void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, Stream stream,
+            Arguments&&... arguments) {
+  cudaLaunchAttribute overlap{};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = stream;
+  config.attrs = &overlap;
+  config.numAttrs = launches_overlap() ? 1 : 0;
+  check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(std::forward<Arguments>(arguments))...), name);
+}
+
+}  // namespace kvant::cuda
