@@ -40,21 +40,42 @@ Executable::Executable(const Napi::CallbackInfo& call) : Napi::ObjectWrap<Execut
     executor_ = make_executor(read_plan(call[0]), read_options(call[1]));
     answers_ = Answers::New(env, "kvant steps", /*maxQueueSize=*/0, /*initialThreadCount=*/1, this);
     answers_.Unref(env);
-    thread_ = std::make_unique<StepThread>(
-        [executor = executor_.get()](StepJob& job) { executor->run(job.inputs, job.outputs); },
-        // Refused only while the environment goes down, when nobody is left to tell.
-        [answers = answers_](std::unique_ptr<StepJob> job) {
-          if (answers.NonBlockingCall(job.get()) == napi_ok) job.release();
-        });
+    start_threads();
     napi_add_env_cleanup_hook(env, on_environment_exit, this);
   });
+}
+
+void Executable::start_threads() {
+  StepExecutor* const executor = executor_.get();
+  // Refused only while the environment goes down, when nobody is left to tell.
+  const auto answer = [answers = answers_](std::unique_ptr<StepJob> job) {
+    if (answers.NonBlockingCall(job.get()) == napi_ok) job.release();
+  };
+  if (!executor->runs_in_two_parts()) {
+    thread_ = std::make_unique<StepThread>([executor](StepJob& job) { executor->run(job.inputs, job.outputs); }, answer);
+    return;
+  }
+  finisher_ = std::make_unique<StepThread>(
+      [executor](StepJob& job) {
+        if (job.error.empty()) executor->finish(job.outputs);
+      },
+      answer);
+  thread_ = std::make_unique<StepThread>([executor](StepJob& job) { executor->start(job.inputs, job.outputs); },
+                                         [finisher = finisher_.get()](std::unique_ptr<StepJob> job) { finisher->submit(std::move(job)); });
+}
+
+void Executable::finish_threads() {
+  thread_->finish();
+  if (finisher_) finisher_->finish();
+  thread_.reset();
+  finisher_.reset();
 }
 
 // Reached by garbage collection, which a step in flight prevents, or after on_environment_exit.
 Executable::~Executable() {
   if (executor_ == nullptr) return;
   napi_remove_env_cleanup_hook(Env(), on_environment_exit, this);
-  thread_->finish();
+  finish_threads();
   answers_.Release();
 }
 
@@ -62,7 +83,8 @@ Executable::~Executable() {
 void Executable::on_environment_exit(void* data) {
   auto* const self = static_cast<Executable*>(data);
   self->thread_->abandon();
-  self->thread_.reset();
+  // What has been started ends before its memory goes; its answers reach nobody.
+  self->finish_threads();
   self->executor_.reset();
 }
 
@@ -205,8 +227,7 @@ Napi::Value Executable::memory(const Napi::CallbackInfo& call) {
 void Executable::close(const Napi::CallbackInfo& call) {
   if (executor_ == nullptr) return;
   // Answers that are queued by now still reach their callbacks.
-  thread_->finish();
-  thread_.reset();
+  finish_threads();
   executor_.reset();
   spare_jobs_.clear();
   napi_remove_env_cleanup_hook(call.Env(), on_environment_exit, this);

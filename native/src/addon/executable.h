@@ -36,11 +36,14 @@ class Executable : public Napi::ObjectWrap<Executable> {
   // Throws Error when closed; `between_steps` also when a step is in flight.
   StepExecutor& open_executor(const char* method, bool between_steps);
   std::unique_ptr<StepJob> take_job();
+  void start_threads();
+  void finish_threads();
   void settle(Napi::Env env, std::unique_ptr<StepJob> job);
   static void on_environment_exit(void* self);
 
   std::unique_ptr<StepExecutor> executor_;  // null: closed
-  std::unique_ptr<StepThread> thread_;
+  // Steps run on `thread_`; with an executor that works in two parts it starts them, and `finisher_` waits for their ends.
+  std::unique_ptr<StepThread> thread_, finisher_;
   Answers answers_;
   std::deque<Napi::FunctionReference> waiting_;  // `done` of the steps in flight; answers come in order
   std::vector<std::unique_ptr<StepJob>> spare_jobs_;

@@ -10,7 +10,7 @@ namespace {
 BufferSpec read_buffer(const ValueReader& from) {
   const std::string rows = from.string("rows");
   if (rows != "tokens" && rows != "logits") throw invalid(from.path_of("rows") + " must be tokens or logits");
-  return {from.integer("width"), rows == "tokens" ? Rows::tokens : Rows::logits, from.index("slot")};
+  return {from.integer("width"), rows == "tokens" ? Rows::tokens : Rows::logits, from.index("slot"), from.integer("kept") != 0};
 }
 
 WeightSpec::Kind read_kind(const ValueReader& from) {

@@ -14,6 +14,7 @@ class PageTables {
 
   void clear(int32_t slot);
   void set(int32_t slot, int32_t index, int32_t page);
+  int32_t page(int32_t slot, int32_t index) const { return row(slot)[index]; }
   // Whether every position of [begin, end) has a page.
   bool covers(int32_t slot, int64_t begin, int64_t end);
 

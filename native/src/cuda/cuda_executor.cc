@@ -26,15 +26,6 @@ DeviceMemory upload(const void* values, size_t bytes, const std::string& purpose
 
 }  // namespace
 
-DeviceStream::DeviceStream(int device) : device_(device) {
-  enter();
-  check(cudaStreamCreate(&stream_), "creating a stream");
-}
-
-DeviceStream::~DeviceStream() { cudaStreamDestroy(stream_); }
-
-void DeviceStream::enter() const { check(cudaSetDevice(device_), "selecting the device"); }
-
 CudaExecutor::CudaExecutor(Plan plan, const ExecutorOptions& options)
     : plan_(validated(std::move(plan), options.limits)),
       limits_(options.limits),
@@ -45,6 +36,7 @@ CudaExecutor::CudaExecutor(Plan plan, const ExecutorOptions& options)
   for (size_t i = 0; i < plan_.weights.size(); i++) {
     weights_.emplace_back(plan_.weights[i], "weight " + std::to_string(i), matrix_options_);
   }
+  find_takers();
   allocate_buffers();
   allocate_kv();
   fill_ropes();
@@ -54,6 +46,8 @@ CudaExecutor::CudaExecutor(Plan plan, const ExecutorOptions& options)
 }
 
 CudaExecutor::~CudaExecutor() {
+  stream_.enter();
+  cudaStreamSynchronize(stream_.get());
   for (auto& [bucket, graph] : graphs_) {
     if (graph.graph != nullptr) cudaGraphExecDestroy(graph.graph);
   }
@@ -138,7 +132,7 @@ void CudaExecutor::allocate_scratch() {
   step_memory_ = DeviceMemory((3 * tokens + logit_rows + 2 * rows) * sizeof(int32_t), "step inputs");
   auto* const start = step_memory_.as<int32_t>();
   results_ = DeviceMemory(16 + rows * sizeof(RowResult), "step results");
-  host_results_ = PinnedMemory(results_.bytes(), "step results");
+  for (Bank& bank : banks_) bank.results = PinnedMemory(results_.bytes(), "step results");
   scores_ = DeviceMemory(logit_rows * sizeof(float), "scores");
   score_rows_ = DeviceMemory(2 * logit_rows * sizeof(int32_t), "scored rows");
   arrays_.ids = start;
@@ -163,7 +157,7 @@ void CudaExecutor::allocate_row_states() {
   arrays_.last_sampled = states_.last_sampled;
   slot_lists_.resize(rows);
   has_sampled_.resize(rows);
-  if (vocab > 0) sampler_scratch_ = DeviceMemory(sampler_scratch_bytes(plan_.vocab_size), "sampler scratch");
+  if (vocab > 0) sampler_scratch_ = DeviceMemory(sampler_scratch_bytes(plan_.vocab_size, limits_.max_rows), "sampler scratch");
   const std::vector<DeviceSampling> defaults(rows);
   check(cudaMemcpy(samplings_.data(), defaults.data(), samplings_.bytes(), cudaMemcpyHostToDevice), "sampling parameters");
 }
@@ -190,7 +184,9 @@ void CudaExecutor::load_weight(int64_t index, int64_t row_offset, int64_t rows, 
   stream_.enter();
   weights_[static_cast<size_t>(index)].load(row_offset, rows, dtype, source, source_bytes, staging_, stream_.get());
   const bool all = std::all_of(weights_.begin(), weights_.end(), [](const DeviceWeight& weight) { return weight.complete(); });
-  if (all) staging_.release();
+  if (!all) return;
+  check(cudaStreamSynchronize(stream_.get()), "loading weights");
+  staging_.release();
 }
 
 void CudaExecutor::check_complete() const {

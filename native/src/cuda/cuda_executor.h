@@ -1,12 +1,16 @@
 #pragma once
 #include <cuda_runtime_api.h>
 
+#include <deque>
 #include <map>
+#include <mutex>
+#include <semaphore>
 #include <string>
 #include <vector>
 
 #include "cpu/page_tables.h"
 #include "cuda/device_memory.h"
+#include "cuda/device_stream.h"
 #include "cuda/device_weight.h"
 #include "cuda/sampler_kernels.h"
 #include "cuda/step_kernels.h"
@@ -15,25 +19,10 @@
 
 namespace kvant::cuda {
 
-// A device context's stream and events; the device is current while one is made.
-class DeviceStream {
- public:
-  explicit DeviceStream(int device);
-  ~DeviceStream();
-  DeviceStream(const DeviceStream&) = delete;
-  DeviceStream& operator=(const DeviceStream&) = delete;
-  // Makes the device current on the calling thread.
-  void enter() const;
-  Stream get() const { return stream_; }
-
- private:
-  int device_;
-  Stream stream_ = nullptr;
-};
-
-// Runs a plan on a CUDA device. Activations between ops are float32. A step is one upload, the plan, and one download (logits
-// and scores come extra); page tables, sampling state and the token sampled last live on the device. Steps in which every row
-// brings one token and samples run as a graph per bucket of rows.
+// Runs a plan on a CUDA device. Activations between ops are float32, except where an op's result goes straight into the form
+// that the matrix behind it takes. A step is one upload, the plan, and one download (logits and scores come extra); page
+// tables, sampling state and the token sampled last live on the device. Steps in which every row brings one token and samples
+// run as a graph per bucket of rows. `start` queues a step while the one before it runs; the stream keeps their order.
 class CudaExecutor final : public StepExecutor {
  public:
   CudaExecutor(Plan plan, const ExecutorOptions& options);
@@ -43,6 +32,9 @@ class CudaExecutor final : public StepExecutor {
                    size_t source_bytes) override;
   void check_complete() const override;
   void run(const StepInputs& inputs, StepOutputs& outputs) override;
+  bool runs_in_two_parts() const override { return true; }
+  void start(const StepInputs& inputs, StepOutputs& outputs) override;
+  void finish(StepOutputs& outputs) override;
   void write_buffer(int64_t index, const float* values, size_t count) override;
   std::vector<float> read_buffer(int64_t index, int64_t rows) const override;
   std::vector<uint8_t> read_page(int64_t group, int64_t page) const override;
@@ -67,6 +59,16 @@ class CudaExecutor final : public StepExecutor {
   struct Graph {
     cudaGraphExec_t graph = nullptr;  // null until a step of the bucket has run once, which loads its kernels
   };
+  // What a started step needs of the host until it has ended.
+  struct Bank {
+    PinnedMemory packet, results;
+    DeviceEvent started, ended;
+  };
+  struct StartedStep {
+    Bank* bank;
+    size_t rows;
+    std::vector<int64_t> sampled;  // the step's row of each sampled row
+  };
   // The sizes that launches are made for; padded for graphs.
   struct Launch {
     int64_t tokens = 0, logit_rows = 0, sampled_rows = 0;
@@ -78,6 +80,7 @@ class CudaExecutor final : public StepExecutor {
   void fill_ropes();
   void allocate_scratch();
   void allocate_row_states();
+  void find_takers();
   const BufferSpec& buffer_spec(int64_t index) const;
   float* buffer(int64_t index) const;
   RopeTables rope_tables(int index) const;
@@ -90,22 +93,27 @@ class CudaExecutor final : public StepExecutor {
   void copy_pages(const StepInputs& inputs);
   bool is_decode(const StepInputs& inputs) const;
   int64_t bucket_of(int64_t rows) const;
-  Launch pack(const StepInputs& inputs);
+  Launch pack(const StepInputs& inputs, Bank& bank);
   void run_plan(const Launch& launch);
   void run_graph(const Launch& launch);
-  void download(const StepInputs& inputs, StepOutputs& outputs);
+  void queue(const StepInputs& inputs, StepOutputs& outputs, Bank& bank);
+  void download(StepOutputs& outputs, Bank& bank);
+  StartedStep take_oldest();
 
   // cuda_executor_ops.cc
-  void run_op(const EmbedOp& op, const Launch& launch);
-  void run_op(const RmsNormOp& op, const Launch& launch);
-  void run_op(const LinearOp& op, const Launch& launch);
-  void run_op(const AddOp& op, const Launch& launch);
-  void run_op(const RopeOp& op, const Launch& launch);
-  void run_op(const KvWriteOp& op, const Launch& launch);
-  void run_op(const QkvStoreOp& op, const Launch& launch);
-  void run_op(const AttentionOp& op, const Launch& launch);
-  void run_op(const SiluMulOp& op, const Launch& launch);
-  void run_op(const GatherRowsOp& op, const Launch& launch);
+  void run_op(const EmbedOp& op, size_t index, const Launch& launch);
+  void run_op(const RmsNormOp& op, size_t index, const Launch& launch);
+  void run_op(const LinearOp& op, size_t index, const Launch& launch);
+  void run_op(const AddOp& op, size_t index, const Launch& launch);
+  void run_op(const RopeOp& op, size_t index, const Launch& launch);
+  void run_op(const KvWriteOp& op, size_t index, const Launch& launch);
+  void run_op(const QkvStoreOp& op, size_t index, const Launch& launch);
+  void run_op(const AttentionOp& op, size_t index, const Launch& launch);
+  void run_op(const SiluMulOp& op, size_t index, const Launch& launch);
+  void run_op(const GatherRowsOp& op, size_t index, const Launch& launch);
+  // The matrix that takes the result of op `index` in its own form, or null.
+  const CudaMatrix* taker_of(size_t index) const;
+  bool arrives_prepared(size_t index) const { return index > 0 && takers_[index - 1] != kAbsent; }
   int64_t row_count(int buffer_index, const Launch& launch) const;
   StepTokens tokens_of(const Launch& launch) const;
 
@@ -122,6 +130,7 @@ class CudaExecutor final : public StepExecutor {
   DeviceMemory workspace_;  // of one linear op
   DeviceMemory attention_scratch_, sampler_scratch_;
   int split_tokens_;
+  std::vector<int> takers_;  // [ops] the weight whose matrix takes the op's result in its own form, or kAbsent
 
   // Row states; the host keeps what it must know to refuse a step.
   DeviceMemory samplings_, in_prompt_, output_counts_, output_lengths_, last_sampled_;
@@ -132,13 +141,19 @@ class CudaExecutor final : public StepExecutor {
   // The step in progress.
   DeviceMemory group_tables_, step_memory_, results_, scores_, score_rows_;
   StepArrays arrays_;
-  PinnedMemory host_packet_, host_results_;
   DeviceMemory packet_;
   StepPacket layout_;
   std::vector<int64_t> sampled_outputs_;  // the step's row of each sampled row
   std::vector<int64_t> kept_;             // logit rows that go to the host
   std::vector<int32_t> scored_;           // logit rows, then their targets
   std::map<int64_t, Graph> graphs_;       // by bucket
+
+  // Started steps, oldest first; `start` and `finish` run on threads of their own.
+  Bank banks_[kMostStarted];
+  std::counting_semaphore<kMostStarted> free_banks_{kMostStarted};
+  int next_bank_ = 0;
+  std::mutex started_mutex_;
+  std::deque<StartedStep> started_;
 };
 
 }  // namespace kvant::cuda

@@ -11,43 +11,49 @@ StepTokens CudaExecutor::tokens_of(const Launch& launch) const {
   return {launch.tokens, arrays_.ids, arrays_.positions, arrays_.slots};
 }
 
-void CudaExecutor::run_op(const EmbedOp& op, const Launch& launch) {
+void CudaExecutor::run_op(const EmbedOp& op, size_t, const Launch& launch) {
   const DeviceWeight& table = weights_[static_cast<size_t>(op.table)];
   embed(tokens_of(launch), table.table(), table.table_format(), buffer_spec(op.out).width, buffer(op.out), stream_.get());
 }
 
-void CudaExecutor::run_op(const RmsNormOp& op, const Launch& launch) {
+void CudaExecutor::run_op(const RmsNormOp& op, size_t index, const Launch& launch) {
   const int64_t count = row_count(op.x, launch);
   if (count == 0) return;
   const float* const residual = op.residual == kAbsent ? nullptr : buffer(op.residual);
+  const float* const weight = weights_[static_cast<size_t>(op.weight)].vector();
+  if (const CudaMatrix* const taker = taker_of(index)) {
+    return rms_norm_prepared(buffer(op.x), residual, weight, count, op.epsilon, taker->prepared_form(count),
+                             taker->prepared_at(count, workspace_.data()), stream_.get());
+  }
   const int64_t norm_width = plan_.weights[static_cast<size_t>(op.weight)].cols;
-  rms_norm(buffer(op.x), residual, weights_[static_cast<size_t>(op.weight)].vector(), count, buffer_spec(op.x).width, norm_width,
+  rms_norm(buffer(op.x), residual, weight, count, buffer_spec(op.x).width, norm_width,
            op.epsilon, buffer(op.out), stream_.get());
 }
 
-void CudaExecutor::run_op(const LinearOp& op, const Launch& launch) {
+void CudaExecutor::run_op(const LinearOp& op, size_t index, const Launch& launch) {
   const int64_t count = row_count(op.x, launch);
   if (count == 0) return;
   const CudaMatrix& matrix = weights_[static_cast<size_t>(op.weight)].matrix();
-  matrix.run(buffer(op.x), count, optional_vector(op.bias), buffer(op.out), workspace_.data(), stream_.get());
+  if (!arrives_prepared(index)) matrix.prepare(buffer(op.x), count, workspace_.data(), stream_.get());
+  matrix.multiply(count, optional_vector(op.bias), buffer(op.out), workspace_.data(), stream_.get());
 }
 
-void CudaExecutor::run_op(const AddOp& op, const Launch& launch) {
+void CudaExecutor::run_op(const AddOp& op, size_t, const Launch& launch) {
   const int64_t values = row_count(op.x, launch) * buffer_spec(op.x).width;
   if (values > 0) add(buffer(op.x), buffer(op.y), buffer(op.out), values, stream_.get());
 }
 
-void CudaExecutor::run_op(const RopeOp& op, const Launch& launch) {
+void CudaExecutor::run_op(const RopeOp& op, size_t, const Launch& launch) {
   rope(buffer(op.x), rope_tables(op.rope), tokens_of(launch), buffer_spec(op.x).width, op.head_dim, buffer(op.out),
        stream_.get());
 }
 
-void CudaExecutor::run_op(const KvWriteOp& op, const Launch& launch) {
+void CudaExecutor::run_op(const KvWriteOp& op, size_t, const Launch& launch) {
   kv_write(buffer(op.k), buffer(op.v), tokens_of(launch), kv_groups_[static_cast<size_t>(op.group)].view, op.layer,
            arrays_.saturations, stream_.get());
 }
 
-void CudaExecutor::run_op(const QkvStoreOp& op, const Launch& launch) {
+void CudaExecutor::run_op(const QkvStoreOp& op, size_t, const Launch& launch) {
   const QkvStoreArgs args{.qkv = buffer(op.qkv),
                           .q_out = buffer(op.out),
                           .heads = op.heads,
@@ -59,20 +65,24 @@ void CudaExecutor::run_op(const QkvStoreOp& op, const Launch& launch) {
   qkv_store(args, tokens_of(launch), kv_groups_[static_cast<size_t>(op.group)].view, arrays_.saturations, stream_.get());
 }
 
-void CudaExecutor::run_op(const AttentionOp& op, const Launch& launch) {
+void CudaExecutor::run_op(const AttentionOp& op, size_t, const Launch& launch) {
   const AttentionArgs args{.q = buffer(op.q), .out = buffer(op.out), .heads = op.heads, .scale = op.scale, .layer = op.layer};
   attention(args, tokens_of(launch), kv_groups_[static_cast<size_t>(op.group)].view, split_tokens_, attention_scratch_.data(),
             stream_.get());
 }
 
-void CudaExecutor::run_op(const SiluMulOp& op, const Launch& launch) {
+void CudaExecutor::run_op(const SiluMulOp& op, size_t index, const Launch& launch) {
   const int64_t count = row_count(op.out, launch);
   if (count == 0) return;
   const float* const up = op.up == kAbsent ? nullptr : buffer(op.up);
+  if (const CudaMatrix* const taker = taker_of(index)) {
+    return silu_mul_prepared(buffer(op.gate), up, count, taker->prepared_form(count), taker->prepared_at(count, workspace_.data()),
+                             stream_.get());
+  }
   silu_mul(buffer(op.gate), up, buffer(op.out), count, buffer_spec(op.out).width, stream_.get());
 }
 
-void CudaExecutor::run_op(const GatherRowsOp& op, const Launch& launch) {
+void CudaExecutor::run_op(const GatherRowsOp& op, size_t, const Launch& launch) {
   if (launch.logit_rows == 0) return;
   gather_rows(buffer(op.x), arrays_.logit_tokens, buffer(op.out), launch.logit_rows, buffer_spec(op.x).width, stream_.get());
 }

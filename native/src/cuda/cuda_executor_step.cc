@@ -1,10 +1,10 @@
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <limits>
 
 #include "cuda/check.h"
 #include "cuda/cuda_executor.h"
+#include "cuda/test_fault.h"
 
 namespace kvant::cuda {
 namespace {
@@ -22,16 +22,36 @@ void replace_list(DeviceMemory& memory, const std::vector<T>& values, const char
 }  // namespace
 
 void CudaExecutor::run(const StepInputs& inputs, StepOutputs& outputs) {
-  const auto start = std::chrono::steady_clock::now();
+  start(inputs, outputs);
+  finish(outputs);
+}
+
+void CudaExecutor::start(const StepInputs& inputs, StepOutputs& outputs) {
   stream_.enter();
+  free_banks_.acquire();
+  try {
+    queue(inputs, outputs, banks_[next_bank_]);
+  } catch (...) {
+    free_banks_.release();
+    throw;
+  }
+  const std::lock_guard lock(started_mutex_);
+  started_.push_back({&banks_[next_bank_], inputs.row_slots.size(), sampled_outputs_});
+  next_bank_ = (next_bank_ + 1) % kMostStarted;
+}
+
+void CudaExecutor::queue(const StepInputs& inputs, StepOutputs& outputs, Bank& bank) {
+  if (test_fault("alloc-step")) throw Error("OUT_OF_MEMORY", "a test ordered that a step finds no memory");
   apply_updates(inputs);
   check_pages(inputs);
-  const Launch launch = pack(inputs);
-  check(cudaMemcpyAsync(packet_.data(), host_packet_.as<int32_t>(), static_cast<size_t>(layout_.size()) * sizeof(int32_t),
+  const Launch launch = pack(inputs, bank);
+  bank.started.record(stream_.get());
+  check(cudaMemcpyAsync(packet_.data(), bank.packet.as<int32_t>(), static_cast<size_t>(layout_.size()) * sizeof(int32_t),
                         cudaMemcpyHostToDevice, stream_.get()),
         "uploading a step");
   place_step(layout_, packet_.as<int32_t>(), arrays_, stream_.get());
   copy_pages(inputs);
+  if (test_fault("sticky")) write_nowhere(stream_.get());
   if (launch.tokens > 0) {
     if (is_decode(inputs)) {
       run_graph(launch);
@@ -39,8 +59,45 @@ void CudaExecutor::run(const StepInputs& inputs, StepOutputs& outputs) {
       run_plan(launch);
     }
   }
-  download(inputs, outputs);
-  outputs.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  download(outputs, bank);
+  bank.ended.record(stream_.get());
+  for (int64_t row : sampled_outputs_) has_sampled_[static_cast<size_t>(inputs.row_slots[static_cast<size_t>(row)])] = true;
+}
+
+CudaExecutor::StartedStep CudaExecutor::take_oldest() {
+  const std::lock_guard lock(started_mutex_);
+  StartedStep step = std::move(started_.front());
+  started_.pop_front();
+  return step;
+}
+
+void CudaExecutor::finish(StepOutputs& outputs) {
+  stream_.enter();
+  const StartedStep step = take_oldest();
+  // The bank is free again whatever happens.
+  struct Release {
+    std::counting_semaphore<kMostStarted>& banks;
+    ~Release() { banks.release(); }
+  } release{free_banks_};
+  step.bank->ended.wait("running a step");
+  if (test_fault("download")) throw Error("NATIVE_FAILED", "a test ordered that a step's results are lost");
+  outputs.seconds = step.bank->ended.seconds_since(step.bank->started);
+
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  outputs.sampled_ids.assign(step.rows, -1);
+  outputs.sampled_logprobs.assign(step.rows, nan);
+  outputs.top_ids.assign(step.rows * kMaxTopLogprobs, -1);
+  outputs.top_logprobs.assign(step.rows * kMaxTopLogprobs, nan);
+  outputs.saturations = static_cast<int64_t>(*step.bank->results.as<unsigned long long>());
+  const auto* const results = reinterpret_cast<const RowResult*>(step.bank->results.as<uint8_t>() + 16);
+  for (size_t i = 0; i < step.sampled.size(); i++) {
+    const auto row = static_cast<size_t>(step.sampled[i]);
+    const auto first_top = static_cast<std::ptrdiff_t>(row * kMaxTopLogprobs);
+    outputs.sampled_ids[row] = results[i].id;
+    outputs.sampled_logprobs[row] = results[i].logprob;
+    std::copy_n(results[i].top_ids, kMaxTopLogprobs, outputs.top_ids.begin() + first_top);
+    std::copy_n(results[i].top_logprobs, kMaxTopLogprobs, outputs.top_logprobs.begin() + first_top);
+  }
 }
 
 void CudaExecutor::apply_updates(const StepInputs& inputs) {
@@ -147,7 +204,7 @@ int64_t CudaExecutor::bucket_of(int64_t rows) const {
 }
 
 // Writes the packet and lists what becomes of each logit row.
-CudaExecutor::Launch CudaExecutor::pack(const StepInputs& inputs) {
+CudaExecutor::Launch CudaExecutor::pack(const StepInputs& inputs, Bank& bank) {
   sampled_outputs_.clear();
   kept_.clear();
   scored_.clear();
@@ -181,11 +238,9 @@ CudaExecutor::Launch CudaExecutor::pack(const StepInputs& inputs) {
   layout_ = {static_cast<int32_t>(padded), static_cast<int32_t>(logit_tokens.size()), static_cast<int32_t>(sampled.size() / 2),
              static_cast<int32_t>(inputs.page_appends.size() / 4)};
   const size_t bytes = static_cast<size_t>(layout_.size()) * sizeof(int32_t);
-  if (host_packet_.bytes() < bytes) {
-    host_packet_ = PinnedMemory(2 * bytes, "step inputs");
-    packet_ = DeviceMemory(2 * bytes, "step inputs");
-  }
-  int32_t* const packet = host_packet_.as<int32_t>();
+  if (bank.packet.bytes() < bytes) bank.packet = PinnedMemory(2 * bytes, "step inputs");
+  if (packet_.bytes() < bytes) packet_ = DeviceMemory(2 * bytes, "step inputs");
+  int32_t* const packet = bank.packet.as<int32_t>();
   for (size_t row = 0; row < inputs.row_slots.size(); row++) {
     for (int32_t token = inputs.row_starts[row]; token < inputs.row_starts[row + 1]; token++) {
       packet[layout_.ids() + token] = inputs.token_ids[static_cast<size_t>(token)];
@@ -200,13 +255,18 @@ CudaExecutor::Launch CudaExecutor::pack(const StepInputs& inputs) {
   }
   std::copy(logit_tokens.begin(), logit_tokens.end(), packet + layout_.logit_tokens());
   std::copy(sampled.begin(), sampled.end(), packet + layout_.sampled());
-  std::copy(inputs.page_appends.begin(), inputs.page_appends.end(), packet + layout_.page_appends());
+  int32_t* append = packet + layout_.page_appends();
+  for (size_t i = 0; i < inputs.page_appends.size(); i += 4, append += 4) {
+    std::copy_n(inputs.page_appends.begin() + static_cast<std::ptrdiff_t>(i), 3, append);
+    // What the entry is after all appends: the device enters them in no order.
+    append[3] = kv_groups_[static_cast<size_t>(append[1])].host_tables.page(append[0], append[2]);
+  }
   return {padded, layout_.logit_rows, layout_.sampled_rows};
 }
 
 void CudaExecutor::run_plan(const Launch& launch) {
-  for (const Op& op : plan_.ops) {
-    std::visit([&](const auto& typed) { run_op(typed, launch); }, op);
+  for (size_t i = 0; i < plan_.ops.size(); i++) {
+    std::visit([&](const auto& typed) { run_op(typed, i, launch); }, plan_.ops[i]);
   }
   if (launch.sampled_rows == 0) return;
   auto* const results = reinterpret_cast<RowResult*>(results_.as<uint8_t>() + 16);
@@ -220,6 +280,7 @@ void CudaExecutor::run_graph(const Launch& launch) {
   if (is_new) return run_plan(launch);
   cudaGraphExec_t& executable = entry->second.graph;
   if (executable == nullptr) {
+    if (test_fault("alloc-capture")) throw Error("OUT_OF_MEMORY", "a test ordered that a graph finds no memory");
     cudaGraph_t graph = nullptr;
     check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeThreadLocal), "beginning a graph");
     try {
@@ -237,15 +298,10 @@ void CudaExecutor::run_graph(const Launch& launch) {
   check(cudaGraphLaunch(executable, stream_.get()), "launching a graph");
 }
 
-void CudaExecutor::download(const StepInputs& inputs, StepOutputs& outputs) {
-  const float nan = std::numeric_limits<float>::quiet_NaN();
-  const size_t rows = inputs.row_slots.size(), samples = sampled_outputs_.size();
+void CudaExecutor::download(StepOutputs& outputs, Bank& bank) {
+  const size_t samples = sampled_outputs_.size();
   const auto vocab = static_cast<size_t>(plan_.vocab_size);
   const Stream stream = stream_.get();
-  outputs.sampled_ids.assign(rows, -1);
-  outputs.sampled_logprobs.assign(rows, nan);
-  outputs.top_ids.assign(rows * kMaxTopLogprobs, -1);
-  outputs.top_logprobs.assign(rows * kMaxTopLogprobs, nan);
   outputs.logits.allocate(kept_.size() * vocab);
   outputs.scores.allocate(scored_.size() / 2);
   for (size_t begin = 0; begin < kept_.size();) {  // runs of neighbouring rows in one copy
@@ -266,22 +322,8 @@ void CudaExecutor::download(const StepInputs& inputs, StepOutputs& outputs) {
     check(cudaMemcpyAsync(outputs.scores.values.get(), scores_.data(), count * sizeof(float), cudaMemcpyDeviceToHost, stream),
           "downloading scores");
   }
-  check(cudaMemcpyAsync(host_results_.as<uint8_t>(), results_.data(), 16 + samples * sizeof(RowResult), cudaMemcpyDeviceToHost,
-                        stream),
+  check(cudaMemcpyAsync(bank.results.as<uint8_t>(), results_.data(), 16 + samples * sizeof(RowResult), cudaMemcpyDeviceToHost, stream),
         "downloading a step");
-  check(cudaStreamSynchronize(stream), "running a step");
-
-  outputs.saturations = static_cast<int64_t>(*host_results_.as<unsigned long long>());
-  const auto* const results = reinterpret_cast<const RowResult*>(host_results_.as<uint8_t>() + 16);
-  for (size_t i = 0; i < samples; i++) {
-    const auto row = static_cast<size_t>(sampled_outputs_[i]);
-    outputs.sampled_ids[row] = results[i].id;
-    outputs.sampled_logprobs[row] = results[i].logprob;
-    std::copy_n(results[i].top_ids, kMaxTopLogprobs, outputs.top_ids.begin() + static_cast<std::ptrdiff_t>(row * kMaxTopLogprobs));
-    std::copy_n(results[i].top_logprobs, kMaxTopLogprobs,
-                outputs.top_logprobs.begin() + static_cast<std::ptrdiff_t>(row * kMaxTopLogprobs));
-    has_sampled_[static_cast<size_t>(inputs.row_slots[row])] = true;
-  }
 }
 
 }  // namespace kvant::cuda

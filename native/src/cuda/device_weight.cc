@@ -1,13 +1,18 @@
 #include "cuda/device_weight.h"
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 
 #include "cpu/linear/float_codes.h"
 #include "cuda/check.h"
+#include "cuda/test_fault.h"
 
 namespace kvant::cuda {
 namespace {
+
+// Large enough that copies run at the bus's speed, small enough to cost nothing.
+constexpr size_t kStagingBytes = size_t{16} << 20;
 
 float read_value(const uint8_t* source, int64_t index, Format dtype) {
   if (dtype == Format::fp32) {
@@ -31,13 +36,38 @@ void write_value(uint8_t* target, int64_t index, Format format, float value) {
 
 }  // namespace
 
-const void* LoadStaging::upload(const uint8_t* source, size_t bytes, Stream stream) {
-  if (memory_.bytes() < bytes) {
-    memory_ = {};
-    memory_ = DeviceMemory(bytes, "a weight on its way to its packed form");
+void LoadStaging::copy(void* target, const uint8_t* source, size_t bytes, Stream stream) {
+  for (size_t done = 0; done < bytes;) {
+    Buffer& buffer = buffers_[next_];
+    next_ = 1 - next_;
+    if (buffer.memory.bytes() == 0) buffer.memory = PinnedMemory(kStagingBytes, "weights on their way to the device");
+    if (buffer.copied) {
+      buffer.copied->wait("copying a weight to the device");
+    } else {
+      buffer.copied.emplace();
+    }
+    const size_t part = std::min(bytes - done, kStagingBytes);
+    std::memcpy(buffer.memory.as<uint8_t>(), source + done, part);
+    check(cudaMemcpyAsync(static_cast<uint8_t*>(target) + done, buffer.memory.as<uint8_t>(), part, cudaMemcpyHostToDevice, stream),
+          "copying a weight to the device");
+    buffer.copied->record(stream);
+    done += part;
   }
-  check(cudaMemcpyAsync(memory_.data(), source, bytes, cudaMemcpyHostToDevice, stream), "copying a weight to the device");
-  return memory_.data();
+}
+
+const void* LoadStaging::upload(const uint8_t* source, size_t bytes, Stream stream) {
+  if (on_device_.bytes() < bytes) {
+    check(cudaStreamSynchronize(stream), "loading weights");
+    on_device_ = {};
+    on_device_ = DeviceMemory(bytes, "a weight on its way to its packed form");
+  }
+  copy(on_device_.data(), source, bytes, stream);
+  return on_device_.data();
+}
+
+void LoadStaging::release() {
+  on_device_ = {};
+  for (Buffer& buffer : buffers_) buffer.memory = {};
 }
 
 DeviceWeight::DeviceWeight(const WeightSpec& spec, const std::string& name, const CudaMatrixOptions& options)
@@ -73,17 +103,18 @@ void DeviceWeight::load(int64_t row_offset, int64_t rows, Format dtype, const ui
   for (int64_t row = row_offset; row < row_offset + rows; row++) {
     if (loaded_[static_cast<size_t>(row)]) throw Error("TENSOR_SHAPE", name_ + ": row " + std::to_string(row) + " arrived twice");
   }
+  if (test_fault("alloc-load")) throw Error("OUT_OF_MEMORY", name_ + ": a test ordered that its " + std::to_string(wanted) + " bytes find no memory");
   if (matrix_) {
     matrix_->load_rows(row_offset, rows, dtype, staging.upload(source, source_bytes, stream), stream);
   } else {
-    copy_rows(row_offset, rows, dtype, source);
+    copy_rows(row_offset, rows, dtype, source, staging, stream);
   }
-  check(cudaStreamSynchronize(stream), "loading " + name_);
   for (int64_t row = row_offset; row < row_offset + rows; row++) loaded_[static_cast<size_t>(row)] = true;
   missing_rows_ -= rows;
 }
 
-void DeviceWeight::copy_rows(int64_t row_offset, int64_t rows, Format dtype, const uint8_t* source) {
+void DeviceWeight::copy_rows(int64_t row_offset, int64_t rows, Format dtype, const uint8_t* source, LoadStaging& staging,
+                             Stream stream) {
   const int64_t row_bytes = spec_.cols * bits(spec_.format) / 8;
   std::vector<uint8_t> converted;
   if (dtype != spec_.format) {
@@ -91,9 +122,7 @@ void DeviceWeight::copy_rows(int64_t row_offset, int64_t rows, Format dtype, con
     for (int64_t i = 0; i < rows * spec_.cols; i++) write_value(converted.data(), i, spec_.format, read_value(source, i, dtype));
     source = converted.data();
   }
-  check(cudaMemcpy(values_.as<uint8_t>() + row_offset * row_bytes, source, static_cast<size_t>(rows * row_bytes),
-                   cudaMemcpyHostToDevice),
-        "copying " + name_ + " to the device");
+  staging.copy(values_.as<uint8_t>() + row_offset * row_bytes, source, static_cast<size_t>(rows * row_bytes), stream);
 }
 
 }  // namespace kvant::cuda

@@ -1,11 +1,10 @@
 // Ops whose tokens are independent and whose operands are float32 rows. All are memory bound.
 //   embed     out[t] = table[ids[t]]                                     reads T * width codes
 //   add       out = x + y                                                12 bytes and 1 operation per value
-//   silu_mul  out = gate / (1 + exp(-gate)) * up                         12 bytes and ~20 operations per value
 //   rope      (out[i], out[i + h]) = rotation of (x[i], x[i + h]) by the position's angle i, h = head_dim / 2
 //   gather    out[i] = x[rows[i]]
-#include "cuda/check.h"
 #include "cuda/codes.cuh"
+#include "cuda/launch.cuh"
 #include "cuda/op_kernels.h"
 #include "cuda/rotate.cuh"
 
@@ -20,26 +19,23 @@ __device__ int64_t global_thread() { return static_cast<int64_t>(blockIdx.x) * b
 
 template <Format format>
 __global__ void embed_kernel(StepTokens tokens, const typename Codes<format>::Code* table, int64_t width, float* out) {
+  wait_for_inputs();
+  let_next_start();
   const int64_t i = global_thread();
   if (i >= tokens.count * width) return;
   out[i] = Codes<format>::decode(table[tokens.ids[i / width] * width + i % width]);
 }
 
 __global__ void add_kernel(const float* x, const float* y, float* out, int64_t values) {
+  wait_for_inputs();
+  let_next_start();
   const int64_t i = global_thread();
   if (i < values) out[i] = x[i] + y[i];
 }
 
-__global__ void silu_mul_kernel(const float* gate, const float* up, float* out, int64_t count, int64_t width) {
-  const int64_t i = global_thread();
-  if (i >= count * width) return;
-  const bool joined = up == nullptr;
-  const int64_t at = joined ? i / width * 2 * width + i % width : i;
-  const float x = gate[at], y = joined ? gate[at + width] : up[i];
-  out[i] = x / (1.0f + expf(-x)) * y;
-}
-
 __global__ void rope_kernel(const float* x, RopeTables tables, StepTokens tokens, int64_t width, int head_dim, float* out) {
+  wait_for_inputs();
+  let_next_start();
   const int64_t i = global_thread(), half = head_dim / 2;
   if (i >= tokens.count * (width / 2)) return;
   const int64_t t = i / (width / 2), pair = i % (width / 2);
@@ -50,6 +46,8 @@ __global__ void rope_kernel(const float* x, RopeTables tables, StepTokens tokens
 }
 
 __global__ void gather_kernel(const float* x, const int32_t* rows, float* out, int64_t count, int64_t width) {
+  wait_for_inputs();
+  let_next_start();
   const int64_t i = global_thread();
   if (i >= count * width) return;
   const int32_t row = rows[i / width];
@@ -61,31 +59,22 @@ __global__ void gather_kernel(const float* x, const int32_t* rows, float* out, i
 void embed(const StepTokens& tokens, const void* table, Format dtype, int64_t width, float* out, Stream stream) {
   with_format(dtype, [&](auto tag) {
     using Code = typename Codes<decltype(tag)::format>::Code;
-    embed_kernel<decltype(tag)::format>
-        <<<blocks_for(tokens.count * width), kThreads, 0, stream>>>(tokens, static_cast<const Code*>(table), width, out);
+    launch("embed", embed_kernel<decltype(tag)::format>, blocks_for(tokens.count * width), kThreads, 0, stream, tokens,
+           static_cast<const Code*>(table), width, out);
   });
-  check_launch("embed");
 }
 
 void add(const float* x, const float* y, float* out, int64_t values, Stream stream) {
-  add_kernel<<<blocks_for(values), kThreads, 0, stream>>>(x, y, out, values);
-  check_launch("add");
-}
-
-void silu_mul(const float* gate, const float* up, float* out, int64_t count, int64_t width, Stream stream) {
-  silu_mul_kernel<<<blocks_for(count * width), kThreads, 0, stream>>>(gate, up, out, count, width);
-  check_launch("silu_mul");
+  launch("add", add_kernel, blocks_for(values), kThreads, 0, stream, x, y, out, values);
 }
 
 void rope(const float* x, const RopeTables& tables, const StepTokens& tokens, int64_t width, int head_dim, float* out,
           Stream stream) {
-  rope_kernel<<<blocks_for(tokens.count * (width / 2)), kThreads, 0, stream>>>(x, tables, tokens, width, head_dim, out);
-  check_launch("rope");
+  launch("rope", rope_kernel, blocks_for(tokens.count * (width / 2)), kThreads, 0, stream, x, tables, tokens, width, head_dim, out);
 }
 
 void gather_rows(const float* x, const int32_t* rows, float* out, int64_t count, int64_t width, Stream stream) {
-  gather_kernel<<<blocks_for(count * width), kThreads, 0, stream>>>(x, rows, out, count, width);
-  check_launch("gather_rows");
+  launch("gather_rows", gather_kernel, blocks_for(count * width), kThreads, 0, stream, x, rows, out, count, width);
 }
 
 }  // namespace kvant::cuda

@@ -6,8 +6,8 @@
 // qkv_store first applies the q/k norm and RoPE. Memory bound: reads 4 bytes and writes one code per value.
 #include <cfloat>
 
-#include "cuda/check.h"
 #include "cuda/codes.cuh"
+#include "cuda/launch.cuh"
 #include "cuda/op_kernels.h"
 #include "cuda/reduce.cuh"
 #include "cuda/rotate.cuh"
@@ -55,6 +55,8 @@ __device__ void store_head(const float* x, bool is_key, int head, int64_t t, con
 template <Format format>
 __global__ void kv_write_kernel(const float* k, const float* v, StepTokens tokens, KvPages pages, int layer,
                                 unsigned long long* saturations) {
+  wait_for_inputs();
+  let_next_start();
   const int64_t item = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
   const int64_t t = item / (2 * pages.kv_heads);
   if (t >= tokens.count || tokens.slots[t] < 0) return;
@@ -96,6 +98,8 @@ __device__ void prepare_head(const float* x, const float* norm, const QkvStoreAr
 template <Format format>
 __global__ void qkv_store_kernel(QkvStoreArgs args, StepTokens tokens, KvPages pages, unsigned long long* saturations) {
   extern __shared__ float keys[];
+  wait_for_inputs();
+  let_next_start();
   const int head_dim = pages.head_dim, warp = threadIdx.x / 32, all_heads = args.heads + 2 * pages.kv_heads;
   const int64_t item = static_cast<int64_t>(blockIdx.x) * kWarps + warp;
   const int64_t t = item / all_heads;
@@ -121,10 +125,9 @@ unsigned blocks_for(int64_t items) { return static_cast<unsigned>((items + kWarp
 void kv_write(const float* k, const float* v, const StepTokens& tokens, const KvPages& pages, int layer,
               unsigned long long* saturations, Stream stream) {
   with_format(pages.format, [&](auto tag) {
-    kv_write_kernel<decltype(tag)::format><<<blocks_for(tokens.count * 2 * pages.kv_heads), kWarps * 32, 0, stream>>>(
-        k, v, tokens, pages, layer, saturations);
+    launch("kv_write", kv_write_kernel<decltype(tag)::format>, blocks_for(tokens.count * 2 * pages.kv_heads), kWarps * 32, 0, stream, k,
+           v, tokens, pages, layer, saturations);
   });
-  check_launch("kv_write");
 }
 
 void qkv_store(const QkvStoreArgs& args, const StepTokens& tokens, const KvPages& pages, unsigned long long* saturations,
@@ -132,9 +135,9 @@ void qkv_store(const QkvStoreArgs& args, const StepTokens& tokens, const KvPages
   const int64_t items = tokens.count * (args.heads + 2 * pages.kv_heads);
   const size_t shared = static_cast<size_t>(kWarps * pages.head_dim) * sizeof(float);
   with_format(pages.format, [&](auto tag) {
-    qkv_store_kernel<decltype(tag)::format><<<blocks_for(items), kWarps * 32, shared, stream>>>(args, tokens, pages, saturations);
+    launch("qkv_store", qkv_store_kernel<decltype(tag)::format>, blocks_for(items), kWarps * 32, shared, stream, args, tokens, pages,
+           saturations);
   });
-  check_launch("qkv_store");
 }
 
 }  // namespace kvant::cuda

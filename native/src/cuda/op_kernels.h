@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 
+#include "kvant/cuda/linear.h"
 #include "kvant/cuda/stream.h"
 #include "kvant/format.h"
 #include "kvant/ops.h"
@@ -15,6 +16,11 @@ void embed(const StepTokens& tokens, const void* table, Format dtype, int64_t wi
 // residual non-null: x += residual (stored) first.
 void rms_norm(float* x, const float* residual, const float* weight, int64_t count, int64_t width, int64_t norm_width,
               float epsilon, float* out, Stream stream);
+// The same over whole rows, the result in the form that a matrix takes. A block keeps the row in shared memory: every device
+// since 8.0 has room for this many.
+constexpr int64_t kMaxPreparedColumns = 24 * 1024;
+void rms_norm_prepared(float* x, const float* residual, const float* weight, int64_t count, float epsilon, const PreparedForm& form,
+                       const Prepared& to, Stream stream);
 void add(const float* x, const float* y, float* out, int64_t values, Stream stream);
 void rope(const float* x, const RopeTables& tables, const StepTokens& tokens, int64_t width, int head_dim, float* out,
           Stream stream);
@@ -25,6 +31,7 @@ void qkv_store(const QkvStoreArgs& args, const StepTokens& tokens, const KvPages
                Stream stream);
 // up null: gate is [count, 2 * width], gate then up.
 void silu_mul(const float* gate, const float* up, float* out, int64_t count, int64_t width, Stream stream);
+void silu_mul_prepared(const float* gate, const float* up, int64_t count, const PreparedForm& form, const Prepared& to, Stream stream);
 // out[i] = x[rows[i]]; rows below 0 are skipped
 void gather_rows(const float* x, const int32_t* rows, float* out, int64_t count, int64_t width, Stream stream);
 

@@ -2,10 +2,12 @@
 
 namespace kvant::cuda {
 
-// Reductions in one fixed order: a butterfly inside the warp, then over the warps in turn. Every thread gets the result.
-// Blocks hold whole warps; `shared` is [warps] and free for reuse after the call.
+// Reductions in one fixed order: a butterfly inside the warp, then one over the warps' results. Every thread gets the result.
+// Blocks hold whole warps; `shared` is [warps] and free for reuse after the call. Joins are commutative to the bit, so all
+// lanes agree.
 template <typename Value, typename Join>
 __device__ Value warp_reduce(Value value, Join join) {
+#pragma unroll
   for (int offset = 16; offset > 0; offset /= 2) value = join(value, __shfl_xor_sync(0xffffffffu, value, offset));
   return value;
 }
@@ -13,22 +15,33 @@ __device__ Value warp_reduce(Value value, Join join) {
 template <typename Value, typename Join>
 __device__ Value block_reduce(Value value, Value* shared, Join join) {
   value = warp_reduce(value, join);
-  const int warps = blockDim.x / 32;
-  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = value;
+  const int warps = blockDim.x / 32, lane = threadIdx.x % 32;
+  if (warps == 1) return value;
+  if (lane == 0) shared[threadIdx.x / 32] = value;
   __syncthreads();
-  value = shared[0];
-  for (int warp = 1; warp < warps; warp++) value = join(value, shared[warp]);
+  // Lanes past the last warp hold what changes nothing.
+  value = lane < warps ? shared[lane] : Join::template identity<Value>();
+  value = warp_reduce(value, join);
   __syncthreads();
   return value;
 }
 
 struct Sum {
   template <typename Value>
+  static __device__ Value identity() {
+    return Value(0);
+  }
+  template <typename Value>
   __device__ Value operator()(Value a, Value b) const {
     return a + b;
   }
 };
+// Of values that are not negative.
 struct Most {
+  template <typename Value>
+  static __device__ Value identity() {
+    return Value(0);
+  }
   template <typename Value>
   __device__ Value operator()(Value a, Value b) const {
     return a < b ? b : a;

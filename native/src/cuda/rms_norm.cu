@@ -1,39 +1,97 @@
 // out = x / sqrt(mean(x^2) + epsilon) * weight over each run of norm_width values; with a residual first x += residual.
-// One block per run. Memory bound: 8 bytes per value, 16 with a residual.
+// One block per run. Memory bound: 8 bytes per value, 16 with a residual; in the form of a product 4 (12) and its operand.
 // Squares are summed in double, whose rate is half that of float32 here, so no long sum loses digits.
-#include "cuda/check.h"
+#include "cuda/launch.cuh"
 #include "cuda/op_kernels.h"
-#include "cuda/reduce.cuh"
+#include "cuda/rows.cuh"
 
 namespace kvant::cuda {
 namespace {
 
-__global__ void rms_norm_kernel(float* x, const float* residual, const float* weight, int64_t norm_width, float epsilon,
-                                float* out) {
-  __shared__ double partial[32];
-  const int64_t start = blockIdx.x * norm_width;
+// Adds the residual and leaves x in `row`; returns 1 / sqrt(mean(x^2) + epsilon).
+__device__ float normalize_row(float* x, const float* residual, int width, float epsilon, float* row, double* shared) {
   double squares = 0;
-  for (int64_t i = threadIdx.x; i < norm_width; i += blockDim.x) {
-    float value = x[start + i];
+  over_columns(width, [&]<int kColumns>(int i) {
+    float values[kColumns];
+    load_columns(x + i, values);
     if (residual != nullptr) {
-      value += residual[start + i];
-      x[start + i] = value;
+      float more[kColumns];
+      load_columns(residual + i, more);
+#pragma unroll
+      for (int j = 0; j < kColumns; j++) values[j] += more[j];
+      store_columns(x + i, values);
     }
-    squares += static_cast<double>(value) * value;
-  }
-  const double total = block_reduce(squares, partial, Sum());
-  const float inverse = static_cast<float>(1.0 / sqrt(total / static_cast<double>(norm_width) + static_cast<double>(epsilon)));
-  for (int64_t i = threadIdx.x; i < norm_width; i += blockDim.x) out[start + i] = x[start + i] * inverse * weight[i];
+#pragma unroll
+    for (int j = 0; j < kColumns; j++) squares += static_cast<double>(values[j]) * values[j];
+    if (row != nullptr) store_columns(row + i, values);
+  });
+  const double total = block_reduce(squares, shared, Sum());
+  return static_cast<float>(1.0 / sqrt(total / width + static_cast<double>(epsilon)));
+}
+
+__global__ void __launch_bounds__(1024) rms_norm_kernel(float* all_x, const float* all_residual, const float* weight, int norm_width,
+                                                        float epsilon, float* out) {
+  __shared__ double partial[32];
+  wait_for_inputs();
+  let_next_start();
+  const int64_t start = static_cast<int64_t>(blockIdx.x) * norm_width;
+  float* const x = all_x + start;
+  const float inverse = normalize_row(x, all_residual == nullptr ? nullptr : all_residual + start, norm_width, epsilon, nullptr, partial);
+  over_columns(norm_width, [&]<int kColumns>(int i) {
+    float values[kColumns], factors[kColumns];
+    load_columns(x + i, values);
+    load_columns(weight + i, factors);
+#pragma unroll
+    for (int j = 0; j < kColumns; j++) values[j] = values[j] * inverse * factors[j];
+    store_columns(out + start + i, values);
+  });
+}
+
+// Dynamic shared memory: the row.
+template <class Form>
+__global__ void __launch_bounds__(1024) rms_norm_prepared_kernel(float* all_x, const float* all_residual, const float* weight, int width,
+                                                                 float epsilon, PreparedForm form, Prepared to) {
+  extern __shared__ __align__(16) float row[];
+  __shared__ double partial[32];
+  __shared__ float largest[32];
+  wait_for_inputs();
+  let_next_start();
+  const int64_t start = static_cast<int64_t>(blockIdx.x) * width;
+  const float inverse =
+      normalize_row(all_x + start, all_residual == nullptr ? nullptr : all_residual + start, width, epsilon, row, partial);
+  float most = 0;
+  over_columns(width, [&]<int kColumns>(int i) {
+    float values[kColumns], factors[kColumns];
+    load_columns(row + i, values);
+    load_columns(weight + i, factors);
+#pragma unroll
+    for (int j = 0; j < kColumns; j++) {
+      values[j] = values[j] * inverse * factors[j];
+      most = fmaxf(most, fabsf(values[j]));
+    }
+    store_columns(row + i, values);
+  });
+  write_prepared<Form>(form, blockIdx.x, row, most, largest, to);
 }
 
 }  // namespace
 
 void rms_norm(float* x, const float* residual, const float* weight, int64_t count, int64_t width, int64_t norm_width,
               float epsilon, float* out, Stream stream) {
-  const int threads = norm_width >= 4096 ? 512 : norm_width >= 1024 ? 256 : norm_width >= 128 ? 128 : 32;
   const auto runs = static_cast<unsigned>(count * (width / norm_width));
-  rms_norm_kernel<<<runs, threads, 0, stream>>>(x, residual, weight, norm_width, epsilon, out);
-  check_launch("rms_norm");
+  launch("rms_norm", rms_norm_kernel, runs, row_threads(norm_width), 0, stream, x, residual, weight, static_cast<int>(norm_width),
+         epsilon, out);
+}
+
+void rms_norm_prepared(float* x, const float* residual, const float* weight, int64_t count, float epsilon, const PreparedForm& form,
+                       const Prepared& to, Stream stream) {
+  linear::with_form(form, [&](auto tag) {
+    const auto kernel = rms_norm_prepared_kernel<decltype(tag)>;
+    const size_t shared = static_cast<size_t>(form.cols) * sizeof(float);
+    allow_shared(kernel, shared);
+    launch("rms_norm", kernel, static_cast<unsigned>(count), row_threads(form.cols), shared, stream, x, residual, weight, form.cols,
+           epsilon, form, to);
+  });
 }
 
 }  // namespace kvant::cuda

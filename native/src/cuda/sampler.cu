@@ -4,7 +4,7 @@
 #include <cfloat>
 #include <cmath>
 
-#include "cuda/check.h"
+#include "cuda/launch.cuh"
 #include "cuda/reduce.cuh"
 #include "cuda/sampler_kernels.h"
 
@@ -12,6 +12,7 @@ namespace kvant::cuda {
 namespace {
 
 constexpr int kThreads = 512;
+constexpr int kGreedyParts = 16;
 using Weight = unsigned long long;
 
 // Working memory of a block: values after step 4, and weights in fixed point.
@@ -44,6 +45,7 @@ struct Best {
   double value;
   int32_t id;
 };
+__device__ Best no_best() { return {-INFINITY, INT32_MAX}; }
 struct BestOf {
   __device__ Best operator()(Best a, Best b) const { return b.value > a.value || (b.value == a.value && b.id < a.id) ? b : a; }
 };
@@ -56,10 +58,10 @@ __device__ Best warp_best(Best best) {
 }
 __device__ Best block_best(Best best, Best* shared) {
   best = warp_best(best);
-  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = best;
+  const int lane = threadIdx.x % 32;
+  if (lane == 0) shared[threadIdx.x / 32] = best;
   __syncthreads();
-  best = shared[0];
-  for (int warp = 1; warp < kThreads / 32; warp++) best = BestOf()(best, shared[warp]);
+  best = warp_best(lane < kThreads / 32 ? shared[lane] : no_best());
   __syncthreads();
   return best;
 }
@@ -77,7 +79,7 @@ struct BlockMemory {
 // The largest of value(id) over the vocabulary; id 0 when all are NaN or -infinity.
 template <typename ValueAt>
 __device__ Best largest(int64_t vocab, const ValueAt& value_at, BlockMemory& memory) {
-  Best best = {-INFINITY, INT32_MAX};
+  Best best = no_best();
   for (int64_t id = threadIdx.x; id < vocab; id += kThreads) {
     const double value = value_at(id);
     if (value > best.value) best = {value, static_cast<int32_t>(id)};
@@ -234,7 +236,7 @@ __device__ void report_logprobs(const float* logits, int64_t vocab, int top_logp
   Best previous = {INFINITY, -1};
   const int64_t count = min(static_cast<int64_t>(min(top_logprobs, kMaxTopLogprobs)), vocab);
   for (int rank = 0; rank < count; rank++) {
-    Best best = {-INFINITY, INT32_MAX};
+    Best best = no_best();
     for (int64_t id = threadIdx.x; id < vocab; id += kThreads) {
       const double value = isnan(logits[id]) ? -INFINITY : static_cast<double>(logits[id]);
       const bool later = value < previous.value || (value == previous.value && id > previous.id);
@@ -248,10 +250,40 @@ __device__ void report_logprobs(const float* logits, int64_t vocab, int top_logp
   }
 }
 
+__device__ bool changes_logits(const DeviceSampling& sampling, int32_t output_length) {
+  return sampling.repetition != 1 || sampling.frequency != 0 || sampling.presence != 0 || sampling.bias_count > 0 ||
+         (sampling.suppressed_count > 0 && output_length < sampling.min_tokens);
+}
+
+// Greedy rows without changes to their logits: the best of every kGreedyParts-th part of the vocabulary, so that one row has many
+// blocks. bests: [rows, kGreedyParts]
+__global__ void __launch_bounds__(kThreads) greedy_kernel(const float* all_logits, int64_t vocab, const SampledRow* rows,
+                                                          RowStates states, Best* bests) {
+  __shared__ BlockMemory memory;
+  wait_for_inputs();
+  let_next_start();
+  const SampledRow row = rows[blockIdx.x];
+  if (row.slot < 0) return;
+  const DeviceSampling& sampling = states.samplings[row.slot];
+  if (sampling.temperature != 0 || changes_logits(sampling, states.output_lengths[row.slot])) return;
+  const float* const logits = all_logits + row.logit_row * vocab;
+  const int64_t begin = vocab * blockIdx.y / kGreedyParts, end = vocab * (blockIdx.y + 1) / kGreedyParts;
+  Best best = no_best();
+#pragma unroll 8
+  for (int64_t id = begin + threadIdx.x; id < end; id += kThreads) {
+    const double value = logits[id];
+    if (value > best.value) best = {value, static_cast<int32_t>(id)};
+  }
+  best = block_best(best, memory.bests);
+  if (threadIdx.x == 0) bests[blockIdx.x * kGreedyParts + blockIdx.y] = best;
+}
+
 __global__ void __launch_bounds__(kThreads) sample_kernel(const float* all_logits, int64_t vocab, const SampledRow* rows,
                                                           int64_t count, RowStates states, uint8_t* scratch,
-                                                          RowResult* results) {
+                                                          const Best* bests, RowResult* results) {
   __shared__ BlockMemory memory;
+  wait_for_inputs();
+  let_next_start();
   auto* const values = reinterpret_cast<double*>(scratch) + blockIdx.x * vocab;
   auto* const weights = reinterpret_cast<Weight*>(scratch) + (gridDim.x + blockIdx.x) * vocab;
   const Candidates all = {values, weights, vocab};
@@ -262,12 +294,12 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(const float* all_logit
     const DeviceSampling& sampling = states.samplings[slot];
     const int32_t output_length = states.output_lengths[slot];
     RowResult& result = results[row];
-    const bool changes = sampling.repetition != 1 || sampling.frequency != 0 || sampling.presence != 0 ||
-                         sampling.bias_count > 0 ||
-                         (sampling.suppressed_count > 0 && output_length < sampling.min_tokens);
+    const bool changes = changes_logits(sampling, output_length);
     int32_t id;
     if (sampling.temperature == 0 && !changes) {
-      id = largest(vocab, [&](int64_t i) { return static_cast<double>(logits[i]); }, memory).id;
+      Best best = no_best();
+      for (int part = 0; part < kGreedyParts; part++) best = BestOf()(best, bests[row * kGreedyParts + part]);
+      id = best.id == INT32_MAX ? 0 : best.id;
     } else {
       adjust_logits(logits, sampling, states.in_prompt + slot * vocab, states.output_counts + slot * vocab, output_length, all);
       const Best top = largest(vocab, [&](int64_t i) { return all.values[i]; }, memory);
@@ -295,6 +327,7 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(const float* all_logit
 __global__ void __launch_bounds__(kThreads) score_kernel(const float* all_logits, int64_t vocab, const int32_t* rows,
                                                          const int32_t* targets, float* scores) {
   __shared__ BlockMemory memory;
+  wait_for_inputs();
   const float* const logits = all_logits + rows[blockIdx.x] * vocab;
   const double normalizer = log_sum(logits, vocab, memory);
   if (threadIdx.x == 0) scores[blockIdx.x] = static_cast<float>(logits[targets[blockIdx.x]] - normalizer);
@@ -302,6 +335,7 @@ __global__ void __launch_bounds__(kThreads) score_kernel(const float* all_logits
 
 __global__ void history_kernel(RowStates states, int64_t slot, int64_t vocab, const int32_t* prompt_ids, int64_t prompt_count,
                                const int32_t* output_ids, int64_t output_count) {
+  wait_for_inputs();
   const int64_t first = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   for (int64_t i = first; i < prompt_count; i += gridDim.x * blockDim.x) states.in_prompt[slot * vocab + prompt_ids[i]] = 1;
   for (int64_t i = first; i < output_count; i += gridDim.x * blockDim.x) {
@@ -311,27 +345,30 @@ __global__ void history_kernel(RowStates states, int64_t slot, int64_t vocab, co
 
 }  // namespace
 
-size_t sampler_scratch_bytes(int64_t vocab) { return static_cast<size_t>(kSamplerBlocks * vocab) * 16; }
+size_t sampler_scratch_bytes(int64_t vocab, int64_t max_rows) {
+  return static_cast<size_t>(kSamplerBlocks * vocab) * 16 + static_cast<size_t>(max_rows * kGreedyParts) * sizeof(Best);
+}
 
 void sample_rows(const float* logits, int64_t vocab, const SampledRow* rows, int64_t count, const RowStates& states,
                  void* scratch, RowResult* results, Stream stream) {
+  auto* const candidates = static_cast<uint8_t*>(scratch);
+  auto* const bests = reinterpret_cast<Best*>(candidates + kSamplerBlocks * vocab * 16);
+  launch("sample_rows: greedy", greedy_kernel, dim3(static_cast<unsigned>(count), kGreedyParts), kThreads, 0, stream, logits, vocab, rows,
+         states, bests);
   const auto blocks = static_cast<unsigned>(std::min<int64_t>(count, kSamplerBlocks));
-  sample_kernel<<<blocks, kThreads, 0, stream>>>(logits, vocab, rows, count, states, static_cast<uint8_t*>(scratch), results);
-  check_launch("sample_rows");
+  launch("sample_rows", sample_kernel, blocks, kThreads, 0, stream, logits, vocab, rows, count, states, candidates, bests, results);
 }
 
 void score_rows(const float* logits, int64_t vocab, const int32_t* rows, const int32_t* targets, int64_t count, float* scores,
                 Stream stream) {
-  score_kernel<<<static_cast<unsigned>(count), kThreads, 0, stream>>>(logits, vocab, rows, targets, scores);
-  check_launch("score_rows");
+  launch("score_rows", score_kernel, static_cast<unsigned>(count), kThreads, 0, stream, logits, vocab, rows, targets, scores);
 }
 
 void add_history(const RowStates& states, int32_t slot, int64_t vocab, const int32_t* prompt_ids, int64_t prompt_count,
                  const int32_t* output_ids, int64_t output_count, Stream stream) {
   if (prompt_count + output_count == 0) return;
   const auto blocks = static_cast<unsigned>(std::min<int64_t>((std::max(prompt_count, output_count) + 255) / 256, 256));
-  history_kernel<<<blocks, 256, 0, stream>>>(states, slot, vocab, prompt_ids, prompt_count, output_ids, output_count);
-  check_launch("add_history");
+  launch("add_history", history_kernel, blocks, 256, 0, stream, states, slot, vocab, prompt_ids, prompt_count, output_ids, output_count);
 }
 
 }  // namespace kvant::cuda

@@ -40,7 +40,7 @@ struct SampledRow {
 
 // Blocks of one launch, each with scratch of vocab doubles and vocab 64-bit weights.
 constexpr int kSamplerBlocks = 64;
-size_t sampler_scratch_bytes(int64_t vocab);
+size_t sampler_scratch_bytes(int64_t vocab, int64_t max_rows);
 
 // Draws a token for rows [count] from logits [logit rows, vocab], remembers it in the row states and writes results [count].
 // The rule is that of kvant/sampler.h; its running sums are taken over weights in fixed point, which makes them exact and

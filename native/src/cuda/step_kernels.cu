@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "cuda/check.h"
+#include "cuda/launch.cuh"
 #include "cuda/step_kernels.h"
 
 namespace kvant::cuda {
@@ -8,6 +8,8 @@ namespace {
 
 __global__ void place_kernel(StepPacket layout, const int32_t* packet, int64_t slots_at, int64_t logits_at, int64_t sampled_at,
                              StepArrays arrays) {
+  wait_for_inputs();
+  let_next_start();
   const int32_t i = static_cast<int32_t>(blockIdx.x * blockDim.x + threadIdx.x);
   if (i == 0) *arrays.saturations = 0;
   if (i < layout.tokens) {
@@ -20,25 +22,33 @@ __global__ void place_kernel(StepPacket layout, const int32_t* packet, int64_t s
   if (i < layout.sampled_rows) arrays.sampled[i] = {packet[sampled_at + 2 * i], packet[sampled_at + 2 * i + 1]};
 }
 
-// In order and by one thread: an entry may be set twice, and the later one counts.
+// A thread per entry. The host has dropped what a later entry of the same place replaces.
 __global__ void append_kernel(const int32_t* appends, int32_t count, const GroupTable* groups) {
-  for (int32_t i = 0; i < count; i++) {
-    const int32_t* const entry = appends + 4 * i;  // row slot, group, index, page
-    const GroupTable group = groups[entry[1]];
-    group.pages[entry[0] * group.stride + entry[2]] = entry[3];
-  }
+  wait_for_inputs();
+  let_next_start();
+  const int32_t i = static_cast<int32_t>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i >= count) return;
+  const int32_t* const entry = appends + 4 * i;  // row slot, group, index, page
+  const GroupTable group = groups[entry[1]];
+  group.pages[entry[0] * group.stride + entry[2]] = entry[3];
 }
+
+__global__ void write_nowhere_kernel(volatile int* nowhere) { *nowhere = 1; }
 
 }  // namespace
 
 void place_step(const StepPacket& layout, const int32_t* packet, const StepArrays& arrays, Stream stream) {
   const int32_t most = std::max({layout.tokens, layout.logit_rows, layout.sampled_rows, 1});
-  place_kernel<<<static_cast<unsigned>((most + 255) / 256), 256, 0, stream>>>(
-      layout, packet, layout.slots(), layout.logit_tokens(), layout.sampled(), arrays);
-  check_launch("place_step");
+  launch("place_step", place_kernel, static_cast<unsigned>((most + 255) / 256), 256, 0, stream, layout, packet, layout.slots(),
+         layout.logit_tokens(), layout.sampled(), arrays);
   if (layout.appends == 0) return;
-  append_kernel<<<1, 1, 0, stream>>>(packet + layout.page_appends(), layout.appends, arrays.groups);
-  check_launch("append_pages");
+  launch("append_pages", append_kernel, static_cast<unsigned>((layout.appends + 255) / 256), 256, 0, stream,
+         packet + layout.page_appends(), layout.appends, arrays.groups);
+}
+
+void write_nowhere(Stream stream) {
+  write_nowhere_kernel<<<1, 1, 0, stream>>>(nullptr);
+  check_launch("write_nowhere");
 }
 
 }  // namespace kvant::cuda

@@ -39,4 +39,7 @@ struct StepArrays {
 // and clears the saturation counter. packet: [layout.size()] on the device.
 void place_step(const StepPacket& layout, const int32_t* packet, const StepArrays& arrays, Stream stream);
 
+// For tests: a kernel that faults, which loses the device context.
+void write_nowhere(Stream stream);
+
 }  // namespace kvant::cuda

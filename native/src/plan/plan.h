@@ -14,11 +14,12 @@ constexpr int kAbsent = -1;
 
 enum class Rows { tokens, logits };
 
-// An activation buffer: float32 [rows, width]. Buffers with one slot share memory.
+// An activation buffer: float32 [rows, width]. Buffers with one slot share memory. `kept`: read from outside after a step.
 struct BufferSpec {
   int64_t width = 0;
   Rows rows = Rows::tokens;
   int slot = 0;
+  bool kept = false;
 };
 
 struct WeightSpec {

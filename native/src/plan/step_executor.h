@@ -37,6 +37,14 @@ class StepExecutor {
   // reads or writes, or no token to repeat; row updates and page appends are in force then, nothing else is.
   virtual void run(const StepInputs& inputs, StepOutputs& outputs) = 0;
 
+  // Executors that queue work for a device run a step in two parts, so that one step is prepared while another runs: `start`
+  // returns when the step is queued (and waits while kMostStarted others are), `finish` when the oldest started step has ended.
+  // Each has a thread of its own; a step whose `start` threw is not finished.
+  static constexpr int kMostStarted = 2;
+  virtual bool runs_in_two_parts() const { return false; }
+  virtual void start(const StepInputs&, StepOutputs&) {}
+  virtual void finish(StepOutputs&) {}
+
   // [count] floats to the first rows of a buffer.
   virtual void write_buffer(int64_t index, const float* values, size_t count) = 0;
   // The first `rows` rows of a buffer.

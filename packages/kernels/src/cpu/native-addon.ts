@@ -11,6 +11,8 @@ export interface NativeBuffer {
   readonly rows: "tokens" | "logits";
   /** Buffers with the same slot share memory; the lowering guarantees that their lifetimes do not overlap. */
   readonly slot: number;
+  /** 1: read from outside after a step, so its values must be written. */
+  readonly kept: number;
 }
 
 export interface NativeWeight {

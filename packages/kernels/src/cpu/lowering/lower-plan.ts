@@ -54,13 +54,19 @@ export function lowerPlan(plan: Plan, options: Pick<CompileOptions, "pageTokens"
   const ops = ordered.map((op) => mapBuffers(op, (index) => compact.get(index)!));
   const buffers = kept.map((index) => graph.buffers[index]!);
   const bufferOf = new Map(pinned.map((id) => [id, compact.get(graph.resolve(id))!]));
-  const slots = assignSlots(buffers, ops, new Set(bufferOf.values()));
+  const outliving = new Set(bufferOf.values());
+  const slots = assignSlots(buffers, ops, outliving);
 
   return {
     native: {
       vocabSize: plan.vocabSize,
       contextLength: plan.contextLength,
-      buffers: buffers.map(({ width, rows }, index) => ({ width, rows, slot: slots[index]! })),
+      buffers: buffers.map(({ width, rows }, index) => ({
+        width,
+        rows,
+        slot: slots[index]!,
+        kept: outliving.has(index) ? 1 : 0,
+      })),
       weights: graph.weights.map(({ native }) => native),
       ropes: plan.ropes,
       kvGroups: plan.kvGroups.map((group, index) =>
