@@ -9,6 +9,7 @@ export {
   type BackendFactory,
   type ConformanceCheck,
   type ConformanceSummary,
+  checksFor,
   conformanceChecks,
   runConformance,
 } from "./conformance-check.ts";
