@@ -38,6 +38,8 @@ export interface CaseReport {
   readonly failures: readonly string[];
   /** The largest error met, in the budget's measure. */
   readonly worstError: number;
+  /** The largest allowed. */
+  readonly limit: number;
   readonly variants: readonly string[];
 }
 
@@ -73,7 +75,7 @@ export async function runCase(conformanceCase: ConformanceCase, backend: Backend
     }
   });
   if (conformanceCase.exactPages) failures.push(...differentPages(actual.pages, expected.pages));
-  return { name: conformanceCase.name, failures, worstError, variants: actual.variants };
+  return { name: conformanceCase.name, failures, worstError, limit, variants: actual.variants };
 }
 
 /** A float32 weight as a source. */

@@ -1,3 +1,4 @@
+export { conformanceCases } from "./cases/index.ts";
 export {
   type CaseReport,
   type CaseSetup,
