@@ -32,6 +32,13 @@ test("the addon tells its tier, and its CUDA device or why there is none", () =>
       code: "BACKEND_UNAVAILABLE",
       message: new RegExp(info.cudaAbsent.replace(/[^\w ]/g, ".")),
     });
+    for (const call of [
+      () => addon.cudaMemory("cuda"),
+      () => addon.probeDeviceRead("cuda", 2 ** 20, 1),
+      () => addon.probeDeviceMatmul("cuda", "fp16", 1),
+    ]) {
+      assert.throws(call, { code: "BACKEND_UNAVAILABLE" });
+    }
   }
 });
 

@@ -1,62 +1,110 @@
-// Runs the conformance suite and the golden models on a CUDA device, without a test runner: a GPU host needs only Node, this
-// file bundled, the addon and the golden models.
+// Runs the conformance suite and the golden models on a CUDA device in both of its modes, without a test runner: a GPU host
+// needs only Node, this file bundled, the addon and the golden models.
 //   --device cuda:N       default cuda
+//   --mode MODE           deterministic or default; both when absent
 //   --only TEXT           only checks whose name holds TEXT
 //   --golden FOLDER       the golden models; default packages/models/test/golden-models
+//   --worst               also the largest error of each op and mode, and of which case
 // Prints one line per failure and a summary as the last line; the exit code is 0 only when all passed.
 import { readdirSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { conformanceChecks } from "../../packages/kernels/src/conformance/index.ts";
+import { batchFailures } from "../../packages/engine/src/testing/batch-check.ts";
+import { checksFor, conformanceCases, runCase } from "../../packages/kernels/src/conformance/index.ts";
 import { createBackend, cudaAbsence } from "../../packages/kernels/src/index.ts";
-import { goldenFailures } from "../../packages/models/test/golden-check.ts";
+import { goldenBf16Failures, goldenFailures } from "../../packages/models/test/golden-check.ts";
 
 const { values } = parseArgs({
   options: {
     device: { type: "string", default: "cuda" },
+    mode: { type: "string" },
     only: { type: "string", default: "" },
     golden: { type: "string", default: "packages/models/test/golden-models" },
+    worst: { type: "boolean", default: false },
   },
 });
+const { device, only, golden } = values;
+const modes = [
+  { name: "deterministic", deterministic: true },
+  { name: "default", deterministic: false },
+].filter(({ name }) => values.mode === undefined || values.mode === name);
 
-const absence = cudaAbsence();
+const counts = new Map<string, { passed: number; failed: number }>();
+const started = performance.now();
+
+const absence = device.startsWith("cuda") ? cudaAbsence() : undefined;
 if (absence !== undefined) {
   console.log(`SKIPPED: the GPU tests: cuda is absent: ${absence}`);
 } else {
-  process.exitCode = (await runAll()) === 0 ? 0 : 1;
+  console.log(`device ${device}: ${createBackend(device).info.tier}`);
+  for (const mode of modes) await runMode(mode);
+  summarize();
 }
 
-/** Returns the number of failed checks. */
-async function runAll(): Promise<number> {
-  const { device, only } = values;
-  console.log(`device ${device}: ${createBackend(device).info.tier}`);
-  const passed = new Map<string, number>();
-  const failed = new Map<string, number>();
-  const report = (group: string, name: string, sentences: readonly string[]) => {
-    const counts = sentences.length === 0 ? passed : failed;
-    counts.set(group, (counts.get(group) ?? 0) + 1);
-    if (sentences.length > 0) console.log(`FAILED ${name}: ${sentences.slice(0, 2).join("; ").slice(0, 300)}`);
-  };
-  for (const check of conformanceChecks) {
-    const name = `${check.group}: ${check.name}`;
-    if (!name.includes(only)) continue;
-    const create = (options = {}) => createBackend(device, { deterministic: true, ...options });
-    report(check.group, name, await check.run(create).catch((error: unknown) => [String(error)]));
+async function runMode({ name, deterministic }: (typeof modes)[number]): Promise<void> {
+  const { arithmetic } = createBackend(device, { deterministic }).info;
+  const create = (options = {}) => createBackend(device, { deterministic, ...options });
+  for (const check of checksFor(arithmetic)) {
+    await report(name, check.group, check.name, () => check.run(create));
   }
-  for (const name of readdirSync(values.golden).sort()) {
-    if (!`golden ${name}`.includes(only)) continue;
-    for (const deterministic of [true, false]) {
-      const backend = createBackend(device, { deterministic });
-      const sentences = await goldenFailures(resolve(values.golden, name), backend).catch((error: unknown) => [
-        String(error),
-      ]);
-      report("golden models", `golden ${name}${deterministic ? ", deterministic" : ""}`, sentences);
+  for (const model of readdirSync(golden).sort()) {
+    const folder = resolve(golden, model);
+    await report(name, "golden models", `${model} in fp32`, () => goldenFailures(folder, create()));
+    await report(name, "golden models", `${model} in bf16`, () => goldenBf16Failures(folder, create()));
+  }
+  if (arithmetic === "exact") {
+    for (const [weights, kvFormat] of [
+      ["fp32", "fp32"],
+      ["bf16", "bf16"],
+      ["int8-channel", "int8"],
+      ["e4m3-channel", "e4m3"],
+      ["int4-g32", "int8"],
+    ] as const) {
+      const options = { model: resolve(golden, "llama"), device, deterministic, weights, kvFormat };
+      await report(name, "a batch of 64", `equals each alone, ${weights} weights, ${kvFormat} KV`, () =>
+        batchFailures(options),
+      );
     }
   }
-  const groups = [...new Set([...passed.keys(), ...failed.keys()])];
-  for (const group of groups)
-    console.log(`${group}: ${passed.get(group) ?? 0} passed, ${failed.get(group) ?? 0} failed`);
-  const total = [...failed.values()].reduce((sum, count) => sum + count, 0);
-  console.log(`${[...passed.values()].reduce((sum, count) => sum + count, 0)} passed, ${total} failed`);
-  return total;
+  if (values.worst) await printWorst(name, create);
+}
+
+async function report(mode: string, group: string, name: string, run: () => Promise<readonly string[]>): Promise<void> {
+  const title = `${mode}: ${group}: ${name}`;
+  if (!title.includes(only)) return;
+  const sentences = await run().catch((error: unknown) => [String(error)]);
+  const key = `${mode}: ${group}`;
+  const count = counts.get(key) ?? { passed: 0, failed: 0 };
+  count[sentences.length === 0 ? "passed" : "failed"]++;
+  counts.set(key, count);
+  if (sentences.length > 0) console.log(`FAILED ${title}: ${sentences.slice(0, 2).join("; ").slice(0, 300)}`);
+}
+
+/** What budgets are tuned by: the largest error per op, and where it was met. */
+async function printWorst(mode: string, create: () => ReturnType<typeof createBackend>): Promise<void> {
+  for (const { op, cases } of conformanceCases) {
+    const worst = new Map<string, { error: number; name: string; limit: number }>();
+    for (const each of cases) {
+      if (!`${mode}: ${op}: ${each.name}`.includes(only)) continue;
+      const { worstError, limit } = await runCase(each, create()).catch(() => ({ worstError: Infinity, limit: 0 }));
+      // `attention int8, scales ...` and `linear int8-g32 x bf16 ...` are budgeted by format.
+      const kind = / x (\S+)/.exec(each.name)?.[1] ?? /^\S+ (\w+)/.exec(each.name)?.[1] ?? "";
+      if (worstError >= (worst.get(kind)?.error ?? -1)) worst.set(kind, { error: worstError, name: each.name, limit });
+    }
+    for (const [kind, { error, name, limit }] of worst) {
+      console.log(`worst ${mode}: ${op} ${kind}: ${error.toExponential(2)} of ${limit}: ${name}`);
+    }
+  }
+}
+
+function summarize(): void {
+  let [passed, failed] = [0, 0];
+  for (const [key, count] of counts) {
+    console.log(`${key}: ${count.passed} passed, ${count.failed} failed`);
+    passed += count.passed;
+    failed += count.failed;
+  }
+  const seconds = ((performance.now() - started) / 1000).toFixed(0);
+  console.log(`${passed} passed, ${failed} failed in ${seconds} s`);
+  process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
 }

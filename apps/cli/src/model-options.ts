@@ -11,6 +11,7 @@ export interface ModelFlags {
   readonly device?: string;
   readonly backend?: string;
   readonly threads?: number;
+  readonly deterministic?: boolean;
   readonly load?: "checkpoint" | "dummy";
   readonly contextLength?: number;
 }
@@ -91,7 +92,8 @@ export function addModelFlags(command: Command): Command {
     .option("--head-format <format>", "format of the output head; default: at least 8 bits")
     .option("--activations <format>", "fp32, bf16, fp16 or int8 (per token); default: what the weight format implies")
     .option("--kv-format <format>", "fp32, bf16, fp16, e4m3, e5m2 or int8")
-    .option("--device <device>", "cpu or cuda")
+    .option("--device <device>", "cpu, cuda or cuda:N")
+    .option("--deterministic", "on cuda, only kernels whose results do not depend on the batch; the CPU's never do")
     .addOption(new Option("--backend <backend>", "run on the plain TypeScript reference").choices(["reference"]))
     .option("--threads <count>", "compute threads; default: the machine's cores", positiveInteger)
     .addOption(
@@ -138,6 +140,7 @@ export function engineOptions(model: string | undefined, flags: ModelFlags & Siz
     ...pick("kvFormat", flags.kvFormat),
     ...pick("device", device),
     ...pick("threads", flags.threads),
+    ...pick("deterministic", flags.deterministic),
     ...pick("contextLength", flags.contextLength),
     ...pick("kvMemoryBytes", flags.kvMemory),
     ...pick("kvPages", flags.kvPages),

@@ -49,6 +49,12 @@ export function modelLines(model: ModelInfo): string {
     `${model.name}: ${model.architecture}, context ${model.contextLength}, vocabulary ${model.vocabSize}`,
     tensorTable(model.tensorClasses),
     `KV cache: ${model.kvFormat}, ${model.pageCount} pages of ${model.pageTokens} tokens, ${megabytes(kv)} (scales ${megabytes(model.kvBytes.scales)})`,
-    `runs on ${model.backend} ${model.tier}, ${model.threads} threads; loaded in ${model.loadSeconds.toFixed(2)} s`,
+    `runs on ${model.backend} ${model.tier}, ${model.device === "cuda" ? arithmetic(model) : `${model.threads} threads`}; loaded in ${model.loadSeconds.toFixed(2)} s`,
   ].join("\n");
+}
+
+function arithmetic({ deterministic }: ModelInfo): string {
+  return deterministic
+    ? "deterministic"
+    : "tensor cores may round, results may depend on the batch (see --deterministic)";
 }

@@ -18,7 +18,7 @@ namespace kvant {
 namespace {
 
 // Counts the changes of the surface in packages/kernels/src/cpu/native-addon.ts.
-constexpr int kAbi = 4;
+constexpr int kAbi = 5;
 
 std::string compiler_name() {
 #if defined(__clang__)
@@ -52,18 +52,15 @@ Napi::Value create_executable(const Napi::CallbackInfo& call) {
   return call.Env().GetInstanceData<Instance>()->executable.New({call[0], call[1]});
 }
 
-// What the CUDA device of that name is called.
-Napi::Value cuda_device(const Napi::CallbackInfo& call) {
-  const Napi::Env env = call.Env();
-  return with_js_errors(env, [&]() -> Napi::Value {
-    return Napi::String::New(env, cuda_device_name(call[0].IsString() ? call[0].As<Napi::String>().Utf8Value() : ""));
-  });
-}
-
 int64_t count_argument(const Napi::Value& value, const char* name) {
   const int64_t count = to_integer(value, name);
   check_range(name, count, 0, INT64_MAX);
   return count;
+}
+
+std::string text_argument(const Napi::Value& value, const char* name) {
+  if (!value.IsString()) throw invalid(std::string(name) + " must be a string");
+  return value.As<Napi::String>().Utf8Value();
 }
 
 Napi::Value array_of(Napi::Env env, const std::vector<double>& numbers) {
@@ -81,17 +78,47 @@ Napi::Value read_probe(const Napi::CallbackInfo& call) {
   });
 }
 
-std::string text_argument(const Napi::Value& value, const char* name) {
-  if (!value.IsString()) throw invalid(std::string(name) + " must be a string");
-  return value.As<Napi::String>().Utf8Value();
-}
-
 Napi::Value compute_probe(const Napi::CallbackInfo& call) {
   const Napi::Env env = call.Env();
   return with_js_errors(env, [&]() -> Napi::Value {
     const std::string kind = text_argument(call[0], "kind"), tier = text_argument(call[1], "tier");
     const int64_t threads = count_argument(call[2], "threads"), repeats = count_argument(call[3], "repeats");
     return array_of(env, probe_compute(kind, choose_tier(tier), threads, repeats));
+  });
+}
+
+// What the CUDA device of that name is called.
+Napi::Value cuda_device(const Napi::CallbackInfo& call) {
+  const Napi::Env env = call.Env();
+  return with_js_errors(env, [&]() -> Napi::Value {
+    return Napi::String::New(env, cuda_device_name(text_argument(call[0], "device")));
+  });
+}
+
+Napi::Value device_memory(const Napi::CallbackInfo& call) {
+  const Napi::Env env = call.Env();
+  return with_js_errors(env, [&]() -> Napi::Value {
+    const DeviceMemoryState state = cuda_memory(text_argument(call[0], "device"));
+    Napi::Object result = Napi::Object::New(env);
+    result.Set("free", static_cast<double>(state.free));
+    result.Set("total", static_cast<double>(state.total));
+    return result;
+  });
+}
+
+Napi::Value device_read_probe(const Napi::CallbackInfo& call) {
+  const Napi::Env env = call.Env();
+  return with_js_errors(env, [&]() -> Napi::Value {
+    const int64_t bytes = count_argument(call[1], "bytes"), repeats = count_argument(call[2], "repeats");
+    return array_of(env, probe_device_read(text_argument(call[0], "device"), static_cast<size_t>(bytes), repeats));
+  });
+}
+
+Napi::Value device_matmul_probe(const Napi::CallbackInfo& call) {
+  const Napi::Env env = call.Env();
+  return with_js_errors(env, [&]() -> Napi::Value {
+    const std::string device = text_argument(call[0], "device"), kind = text_argument(call[1], "kind");
+    return array_of(env, probe_device_matmul(device, kind, count_argument(call[2], "repeats")));
   });
 }
 
@@ -103,6 +130,9 @@ Napi::Object load(Napi::Env env, Napi::Object exports) {
   exports.Set("info", Napi::Function::New(env, info, "info"));
   exports.Set("createExecutable", Napi::Function::New(env, create_executable, "createExecutable"));
   exports.Set("cudaDevice", Napi::Function::New(env, cuda_device, "cudaDevice"));
+  exports.Set("cudaMemory", Napi::Function::New(env, device_memory, "cudaMemory"));
+  exports.Set("probeDeviceRead", Napi::Function::New(env, device_read_probe, "probeDeviceRead"));
+  exports.Set("probeDeviceMatmul", Napi::Function::New(env, device_matmul_probe, "probeDeviceMatmul"));
   exports.Set("probeRead", Napi::Function::New(env, read_probe, "probeRead"));
   exports.Set("probeCompute", Napi::Function::New(env, compute_probe, "probeCompute"));
   return exports;

@@ -69,6 +69,13 @@ std::string cuda_device_name(const std::string& device) {
   return std::string(properties.name) + ", sm_" + std::to_string(properties.major) + std::to_string(properties.minor);
 }
 
+DeviceMemoryState cuda_memory(const std::string& device) {
+  cuda::check(cudaSetDevice(cuda::device_index(device)), "selecting the device");
+  DeviceMemoryState state;
+  cuda::check(cudaMemGetInfo(&state.free, &state.total), "reading the device's free memory");
+  return state;
+}
+
 std::unique_ptr<StepExecutor> make_cuda_executor(Plan plan, const ExecutorOptions& options) {
   return std::make_unique<cuda::CudaExecutor>(std::move(plan), options);
 }

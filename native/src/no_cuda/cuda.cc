@@ -3,13 +3,22 @@
 #include "plan/error.h"
 
 namespace kvant {
+namespace {
+
+[[noreturn]] void refuse() { throw Error("BACKEND_UNAVAILABLE", cuda_absent()); }
+
+}  // namespace
 
 const char* cuda_absent() { return "built without CUDA: this addon holds the CPU kernels only"; }
 
-std::string cuda_device_name(const std::string&) { throw Error("BACKEND_UNAVAILABLE", cuda_absent()); }
+std::string cuda_device_name(const std::string&) { refuse(); }
 
-std::unique_ptr<StepExecutor> make_cuda_executor(Plan, const ExecutorOptions&) {
-  throw Error("BACKEND_UNAVAILABLE", cuda_absent());
-}
+DeviceMemoryState cuda_memory(const std::string&) { refuse(); }
+
+std::vector<double> probe_device_read(const std::string&, size_t, int64_t) { refuse(); }
+
+std::vector<double> probe_device_matmul(const std::string&, const std::string&, int64_t) { refuse(); }
+
+std::unique_ptr<StepExecutor> make_cuda_executor(Plan, const ExecutorOptions&) { refuse(); }
 
 }  // namespace kvant

@@ -14,11 +14,16 @@ export interface EngineOptions {
   readonly activations?: string;
   /** KV format name; default `bf16`. */
   readonly kvFormat?: string;
-  /** `cpu` (default) or `reference`. */
+  /** `cpu` (default), `cuda`, `cuda:N` or `reference`. */
   readonly device?: string;
+  /** On `cuda` only kernels that give a sequence the same bits in every batch; slower. Other devices always do. */
+  readonly deterministic?: boolean;
   /** Compute threads; default: the machine's cores. */
   readonly threads?: number;
-  /** Bytes for KV pages. Default: room for 16 whole contexts, at most a quarter of the machine's memory. */
+  /**
+   * Bytes for KV pages. Default: room for 16 whole contexts, at most a quarter of the machine's memory; on `cuda` nine tenths
+   * of what is free beside weights and activations, at most a whole context per sequence.
+   */
   readonly kvMemoryBytes?: number;
   /** Pages instead of bytes, per layer group, the reserved one included. */
   readonly kvPages?: number;
@@ -26,7 +31,7 @@ export interface EngineOptions {
   readonly pageTokens?: number;
   /** Sequences that run at once; default and most: the limit `concurrentSequences`. */
   readonly maxSequences?: number;
-  /** Tokens in one step; default 256. */
+  /** Tokens in one step; default 256, on `cuda` 2048. */
   readonly maxStepTokens?: number;
   /** Serve a shorter context than the model's. */
   readonly contextLength?: number;

@@ -129,6 +129,8 @@ export interface ModelInfo {
   readonly backend: string;
   readonly tier: string;
   readonly threads: number;
+  /** Whether a sequence's tokens never depend on what else runs; only a GPU's faster kernels give that up. */
+  readonly deterministic: boolean;
   readonly hasTokenizer: boolean;
   readonly hasChatTemplate: boolean;
   readonly tensorClasses: readonly TensorClassReport[];

@@ -27,7 +27,9 @@ import type { EngineOptions, LoadProgress } from "./engine-options.ts";
 import { type PageBudget, pageBudget } from "./page-budget.ts";
 
 export const defaultPageTokens = 16;
+/** Enough for matrix products to run near their limit, little enough that a prompt does not hold up the streams beside it. */
 const defaultMaxStepTokens = 256;
+const defaultDeviceStepTokens = 2048;
 
 /** A model made ready on a backend, and what the engine needs to know of it. */
 export interface LoadedModel {
@@ -147,21 +149,15 @@ async function makeReady(
   sizes: LoadSizes,
 ): Promise<LoadedModel> {
   const { config, checkpoint } = source;
-  const backend = createBackend(
-    options.device ?? "cpu",
-    options.threads === undefined ? {} : { threads: options.threads },
-  );
-  const { pageTokens = defaultPageTokens, maxStepTokens = defaultMaxStepTokens } = options;
+  const { device = "cpu", threads, deterministic } = options;
+  const backend = createBackend(device, { threads, deterministic });
+  const { pageTokens = defaultPageTokens, maxStepTokens = stepTokens(device) } = options;
   const maxRows = rowCount(options.maxSequences);
   const { contextLength } = plan;
-  const budget = pageBudget(plan.kvGroups, { ...options, pageTokens, maxRows, contextLength });
-  const executable = backend.compile(plan, {
-    pageTokens,
-    pageCounts: budget.pageCounts,
-    maxRows,
-    maxTokens: maxStepTokens,
-    maxLogitRows: sizes.maxLogitRows ?? maxRows,
-  });
+  const limits = { pageTokens, maxRows, maxTokens: maxStepTokens, maxLogitRows: sizes.maxLogitRows ?? maxRows };
+  const deviceMemory = backend.deviceMemory?.(plan, limits);
+  const budget = pageBudget(plan.kvGroups, { ...options, pageTokens, maxRows, contextLength, deviceMemory });
+  const executable = backend.compile(plan, { ...limits, pageCounts: budget.pageCounts });
   try {
     if (checkpoint === undefined) loadRandomWeights(plan, executable, 1);
     else
@@ -193,6 +189,11 @@ async function makeReady(
   };
 }
 
+/** Tokens in one step by default. */
+export function stepTokens(device: string): number {
+  return device.startsWith("cuda") ? defaultDeviceStepTokens : defaultMaxStepTokens;
+}
+
 function rowCount(asked = limit("concurrentSequences")): number {
   if (Number.isInteger(asked) && asked >= 1 && asked <= limit("concurrentSequences")) return asked;
   const sentence = `maxSequences is ${asked}; it must be an integer from 1 to ${limit("concurrentSequences")}`;
@@ -222,6 +223,7 @@ function describe(
     backend: info.name,
     tier: info.tier,
     threads: info.threads,
+    deterministic: info.arithmetic === "exact",
     hasTokenizer: tokenizer !== undefined,
     hasChatTemplate: tokenizer?.chatTemplate !== undefined,
     tensorClasses: tensorClasses(plan),

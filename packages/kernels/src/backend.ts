@@ -6,6 +6,11 @@ export interface BackendInfo {
   /** Instruction tier or device, e.g. `avx512vnni`. */
   readonly tier: string;
   readonly threads: number;
+  /**
+   * `exact`: sums are of float32 in one fixed order, so the bits of a sequence do not depend on its batch. `tensor-cores`: an
+   * op may round its operands to 16 bit, and the batch may choose the order of its sums.
+   */
+  readonly arithmetic: "exact" | "tensor-cores";
 }
 
 export interface CompileOptions {
@@ -35,8 +40,20 @@ export interface MemoryReport {
   readonly activationBytes: number;
 }
 
+/** What a device with memory of its own has, and what a plan takes of it beside its KV pages; in bytes. */
+export interface DeviceMemory {
+  readonly freeBytes: number;
+  readonly totalBytes: number;
+  readonly weightBytes: number;
+  readonly activationBytes: number;
+  /** Kept free for what is not known before the plan is compiled: workspaces of kernels, row states, graphs. */
+  readonly reserveBytes: number;
+}
+
 export interface Backend {
   readonly info: BackendInfo;
+  /** Absent where plans run in the machine's own memory. */
+  readonly deviceMemory?: (plan: Plan, options: Omit<CompileOptions, "pageCounts">) => DeviceMemory;
   /** Throws OP_UNSUPPORTED naming the op, or OUT_OF_MEMORY with the bytes asked for. */
   compile(plan: Plan, options: CompileOptions): Executable;
 }

@@ -2,6 +2,7 @@ export type {
   Backend,
   BackendInfo,
   CompileOptions,
+  DeviceMemory,
   Executable,
   MemoryReport,
   WeightSource,

@@ -14,6 +14,7 @@ export function modelInfoMessage(name: string, info: ModelInfo): GetModelInfoRes
     backend: info.backend,
     tier: info.tier,
     threads: info.threads,
+    deterministic: info.deterministic,
     hasTokenizer: info.hasTokenizer,
     hasChatTemplate: info.hasChatTemplate,
     tensorClasses: info.tensorClasses.map((row) => ({

@@ -195,6 +195,7 @@ function fakeModel(options: FakeEngineOptions): ModelInfo {
     backend: "fake",
     tier: "scalar",
     threads: 1,
+    deterministic: true,
     hasTokenizer: options.hasTokenizer ?? true,
     hasChatTemplate: options.hasChatTemplate ?? true,
     tensorClasses: [

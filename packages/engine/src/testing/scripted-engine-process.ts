@@ -34,6 +34,7 @@ const model: ModelInfo = {
   backend: "reference",
   tier: "scalar",
   threads: 1,
+  deterministic: true,
   hasTokenizer: false,
   hasChatTemplate: false,
   tensorClasses: [],

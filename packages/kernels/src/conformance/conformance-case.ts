@@ -24,6 +24,8 @@ export interface ConformanceCase {
   /** What is computed, of which formats and shapes. */
   readonly name: string;
   readonly budget: ErrorBudget;
+  /** In its place where the backend's arithmetic is `tensor-cores`. */
+  readonly tensorCoreBudget?: ErrorBudget | undefined;
   /** Whether all pages must equal the reference's, byte for byte: inputs reach them without rounding. */
   readonly exactPages: boolean;
   readonly setup: () => CaseSetup;
@@ -36,6 +38,8 @@ export interface CaseReport {
   readonly failures: readonly string[];
   /** The largest error met, in the budget's measure. */
   readonly worstError: number;
+  /** The largest allowed. */
+  readonly limit: number;
   readonly variants: readonly string[];
 }
 
@@ -51,15 +55,15 @@ export async function runCase(conformanceCase: ConformanceCase, backend: Backend
   const setup = conformanceCase.setup();
   const expected = await execute(setup, createReferenceBackend());
   const actual = await execute(setup, backend);
+  const { budget, tensorCoreBudget } = conformanceCase;
+  const { limit, reason } = backend.info.arithmetic === "exact" ? budget : (tensorCoreBudget ?? budget);
   const failures: string[] = [];
   let worstError = 0;
   const compare = (what: string, a: Float32Array, e: Float32Array) => {
     const error = largestError(a, e);
     worstError = Math.max(worstError, error);
-    if (error <= conformanceCase.budget.limit) return;
-    failures.push(
-      `${what}: error ${error.toExponential(2)} exceeds ${conformanceCase.budget.limit} (${conformanceCase.budget.reason})`,
-    );
+    if (error <= limit) return;
+    failures.push(`${what}: error ${error.toExponential(2)} exceeds ${limit} (${reason})`);
   };
   for (const [name, values] of expected.buffers) compare(`buffer ${name}`, actual.buffers.get(name)!, values);
   expected.steps.forEach((step, index) => {
@@ -71,7 +75,7 @@ export async function runCase(conformanceCase: ConformanceCase, backend: Backend
     }
   });
   if (conformanceCase.exactPages) failures.push(...differentPages(actual.pages, expected.pages));
-  return { name: conformanceCase.name, failures, worstError, variants: actual.variants };
+  return { name: conformanceCase.name, failures, worstError, limit, variants: actual.variants };
 }
 
 /** A float32 weight as a source. */

@@ -53,6 +53,31 @@ export const attentionBudgets: Readonly<Record<KvFormatName, ErrorBudget>> = {
   },
 };
 
+/**
+ * What tensor cores may add where a backend's arithmetic is not exact. Formats that are absent keep the budgets above: fp32
+ * never becomes TF32, and integer products stay exact.
+ */
+export const tensorCoreBudgets: {
+  readonly linear: Partial<Readonly<Record<ActivationFormatName, ErrorBudget>>>;
+  readonly attention: Partial<Readonly<Record<KvFormatName, ErrorBudget>>>;
+} = {
+  linear: {
+    bf16: { limit: 1e-5, reason: "products of 16-bit operands are exact; tensor cores truncate their float32 sums" },
+    fp16: { limit: 1e-5, reason: "as bf16" },
+    e4m3: {
+      limit: 1e-3,
+      reason: "FP8 tensor cores keep 13 fraction bits of a sum of 32 products; those sums are added in float32",
+    },
+  },
+  attention: {
+    bf16: { limit: 8e-3, reason: "chunks round queries and softmax weights to bf16, 2^-9 each, over float32 sums" },
+    fp16: { limit: 2e-3, reason: "chunks round queries and softmax weights to fp16, a few times 2^-11" },
+    e4m3: { limit: 2e-3, reason: "as fp16, which holds every code exactly" },
+    e5m2: { limit: 2e-3, reason: "as fp16, which holds every code exactly" },
+    int8: { limit: 2e-3, reason: "as fp16 for softmax weights; queries have the reference's INT8 codes" },
+  },
+};
+
 /** Two decoder layers: what the ops of a layer may add up to, by the coarsest rounding on the way. */
 export const decoderBudgets = {
   float: { limit: 1e-5, reason: "some twenty ops of up to 1e-6 each, with fp32 activations and KV" },

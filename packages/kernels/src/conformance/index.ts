@@ -1,3 +1,4 @@
+export { conformanceCases } from "./cases/index.ts";
 export {
   type CaseReport,
   type CaseSetup,
@@ -9,6 +10,7 @@ export {
   type BackendFactory,
   type ConformanceCheck,
   type ConformanceSummary,
+  checksFor,
   conformanceChecks,
   runConformance,
 } from "./conformance-check.ts";

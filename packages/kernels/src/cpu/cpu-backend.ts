@@ -41,7 +41,7 @@ function cpuBackend(addon: NativeAddon, options: CpuBackendOptions): Backend {
     throw new KvantError("INVALID_ARGUMENT", `threads is a positive integer, not ${threads}`, { field: "threads" });
   }
   return {
-    info: { name: "cpu", tier, threads },
+    info: { name: "cpu", tier, threads, arithmetic: "exact" },
     compile: (plan: Plan, compileOptions: CompileOptions) =>
       new CpuExecutable(addon, plan, compileOptions, { device: "cpu", threads, tier, deterministic: 0 }),
   };

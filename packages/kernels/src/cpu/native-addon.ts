@@ -2,7 +2,7 @@
  * The whole surface of the native addon. Plain data crosses it: numbers, strings, typed arrays. `native/src/addon` is the
  * other side; the two change together and `abi` counts the changes.
  */
-export const NATIVE_ABI = 4;
+export const NATIVE_ABI = 5;
 
 export type NativeDtype = "fp32" | "bf16" | "fp16";
 
@@ -189,6 +189,8 @@ export interface NativeAddon {
   info(): NativeInfo;
   /** What a device `cuda` or `cuda:N` is called; throws BACKEND_UNAVAILABLE with the reason. */
   cudaDevice(device: string): string;
+  /** Bytes of a CUDA device, once this process has its context there; throws as `cudaDevice`. */
+  cudaMemory(device: string): { free: number; total: number };
   createExecutable(plan: NativePlan, options: NativeOptions): NativeExecutable;
   /** Sequential read bandwidth in bytes per second: `bytes` of touched memory, all threads, several prefetched streams. */
   probeRead(bytes: number, threads: number, repeats: number): number[];
@@ -197,4 +199,11 @@ export interface NativeAddon {
    * product of 8-bit integers. A multiply-add is two operations. `tier`: empty for the one in force.
    */
   probeCompute(kind: "float32" | "int8", tier: string, threads: number, repeats: number): number[];
+  /** Read bandwidth of a CUDA device in bytes per second, one figure per repeat; throws as `cudaDevice`. */
+  probeDeviceRead(device: string, bytes: number, repeats: number): number[];
+  /**
+   * Peak of a CUDA device's multipliers in operations per second on random operands; a multiply-add is two. `fp32` without
+   * tensor cores. A device without E4M3 multipliers is probed with fp16 for `e4m3`, which is what its kernels decode to.
+   */
+  probeDeviceMatmul(device: string, kind: "fp32" | "fp16" | "bf16" | "int8" | "e4m3", repeats: number): number[];
 }

@@ -5,6 +5,7 @@ import { CpuExecutable } from "../cpu/cpu-executable.ts";
 import { loadAddon } from "../cpu/load-addon.ts";
 import { callNative } from "../cpu/native-error.ts";
 import type { Plan } from "../plan.ts";
+import { planDeviceMemory } from "./device-memory.ts";
 
 export interface CudaBackendOptions {
   /** `cuda` (the first device) or `cuda:N`. */
@@ -27,7 +28,13 @@ export function createCudaBackend(options: CudaBackendOptions = {}): Backend {
   const tier = callNative(() => addon.cudaDevice(device));
   const target = { device, threads: 1, tier: "", deterministic: deterministic ? 1 : 0 };
   return {
-    info: { name: "cuda", tier, threads: 1 },
+    info: { name: "cuda", tier, threads: 1, arithmetic: deterministic ? "exact" : "tensor-cores" },
+    deviceMemory: (plan, compileOptions) =>
+      planDeviceMemory(
+        plan,
+        compileOptions,
+        callNative(() => addon.cudaMemory(device)),
+      ),
     compile: (plan: Plan, compileOptions: CompileOptions) => new CpuExecutable(addon, plan, compileOptions, target),
   };
 }

@@ -8,7 +8,7 @@ import { ReferenceExecutable } from "./reference-executable.ts";
  */
 export function createReferenceBackend(): Backend {
   return {
-    info: { name: "reference", tier: "typescript", threads: 1 },
+    info: { name: "reference", tier: "typescript", threads: 1, arithmetic: "exact" },
     compile: (plan: Plan, options: CompileOptions): Executable => new ReferenceExecutable(plan, options),
   };
 }

@@ -18,6 +18,7 @@ const kvantReport = Type.Object(
     backend: Type.String(),
     tier: Type.String(),
     threads: Type.Integer(),
+    deterministic: Type.Boolean({ description: "Whether a request's tokens never depend on what else runs." }),
     has_tokenizer: Type.Boolean(),
     has_chat_template: Type.Boolean(),
     tensor_classes: Type.Array(
@@ -110,6 +111,7 @@ function reportBody(info: ModelInfo) {
     backend: info.backend,
     tier: info.tier,
     threads: info.threads,
+    deterministic: info.deterministic,
     has_tokenizer: info.hasTokenizer,
     has_chat_template: info.hasChatTemplate,
     tensor_classes: info.tensorClasses.map((row) => ({

@@ -1,7 +1,7 @@
 import { formats, type KvFormatName, kvFormatNames } from "@kvant/formats";
 import type { KvScales } from "../../plan.ts";
 import type { ConformanceCase } from "../conformance-case.ts";
-import { attentionBudgets } from "../error-budgets.ts";
+import { attentionBudgets, tensorCoreBudgets } from "../error-budgets.ts";
 import { caseOptions, casePlan } from "./case-plan.ts";
 import { kvScales } from "./kv-write.ts";
 
@@ -40,6 +40,7 @@ function attentionCase(format: KvFormatName, kind: KvScales["kind"], shape: Atte
       `attention ${format}, scales ${kind}, ${heads} over ${kvHeads} heads of ${headDim}, pages of ${pageTokens}` +
       (window === undefined ? "" : `, window ${window}`),
     budget: attentionBudgets[format],
+    tensorCoreBudget: tensorCoreBudgets.attention[format],
     exactPages: true,
     setup() {
       const plan = casePlan(headDim * 7 + heads);

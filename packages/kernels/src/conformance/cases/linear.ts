@@ -1,7 +1,7 @@
 import { parseWeightFormat } from "@kvant/formats";
 import type { ActivationScheme } from "../../plan.ts";
 import type { ConformanceCase } from "../conformance-case.ts";
-import { linearBudgets } from "../error-budgets.ts";
+import { linearBudgets, tensorCoreBudgets } from "../error-budgets.ts";
 import { casePlan, oneStep } from "./case-plan.ts";
 
 /** Weight formats with kernels, each with the activations it meets. */
@@ -25,7 +25,7 @@ export const linearSchemes: readonly (readonly [
   ...["e5m2-channel", "e5m2-g32"].map((name) => [name, ["bf16"]] as const),
 ];
 
-/** [tokens, in, out]: single tokens, ragged tiles, groups that do not divide the row, widths below a vector. */
+/** [tokens, in, out]: single tokens, ragged tiles, groups that do not divide the row, widths below a vector, a prefill. */
 const shapes = [
   [1, 64, 48],
   [1, 172, 105],
@@ -34,6 +34,7 @@ const shapes = [
   [17, 256, 16],
   [2, 8, 5],
   [5, 7, 3],
+  [70, 256, 144],
 ] as const;
 
 /** Every scheme by every shape; dynamic INT8 activations, and static ones that clip. */
@@ -60,6 +61,7 @@ function linearCase(
   return {
     name: `linear ${weights} x ${activation.format}${scale} [${tokens}, ${cols}] -> ${rows}${hasBias ? " with bias" : ""}`,
     budget: linearBudgets[activation.format],
+    tensorCoreBudget: tensorCoreBudgets.linear[activation.format],
     exactPages: false,
     setup() {
       const plan = casePlan(tokens * 1000 + cols + rows);

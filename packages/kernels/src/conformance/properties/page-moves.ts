@@ -28,6 +28,7 @@ function check(
 ): ConformanceCheck {
   return {
     group: "page moves",
+    needsExact: true,
     name,
     run: async (create: BackendFactory) => {
       const setup = tinyDecoder(kind, 41);

@@ -23,6 +23,7 @@ export interface GetModelInfoResponse {
   'weightBytes'?: ({[key: string]: number | string | Long});
   'activationBytes'?: (number | string | Long);
   'loadSeconds'?: (number | string);
+  'deterministic'?: (boolean);
 }
 
 export interface GetModelInfoResponse__Output {
@@ -44,4 +45,5 @@ export interface GetModelInfoResponse__Output {
   'weightBytes': ({[key: string]: number});
   'activationBytes': (number);
   'loadSeconds': (number);
+  'deterministic': (boolean);
 }
