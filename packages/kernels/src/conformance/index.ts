@@ -1,3 +1,4 @@
+export type { AbsentKernels } from "./absent-kernels.ts";
 export {
   type CaseReport,
   type CaseSetup,
