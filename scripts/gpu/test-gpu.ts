@@ -45,6 +45,11 @@ async function runMode({ name, deterministic }: (typeof modes)[number]): Promise
   const { arithmetic } = createBackend(device, { deterministic }).info;
   const create = (options = {}) => createBackend(device, { deterministic, ...options });
   for (const check of checksFor(arithmetic)) {
+    const absence = check.absentOn?.cuda;
+    if (absence !== undefined) {
+      console.log(`SKIPPED ${check.group}: ${check.name}: ${absence}`);
+      continue;
+    }
     await report(name, check.group, check.name, () => check.run(create));
   }
   for (const model of readdirSync(golden).sort()) {

@@ -8,7 +8,9 @@ const stride = 23;
 
 const { tier } = createCpuBackend().info;
 if (tier !== process.env.KVANT_CPU_TIER) throw new Error(`the tier is ${tier}, not ${process.env.KVANT_CPU_TIER}`);
-const sample = conformanceChecks.filter((_, index) => index % stride === 0);
+const sample = conformanceChecks
+  .filter(({ absentOn }) => absentOn?.cpu === undefined)
+  .filter((_, index) => index % stride === 0);
 let failed = 0;
 for (const check of sample) {
   const sentences = await check.run(createCpuBackend).catch((error: unknown) => [String(error)]);

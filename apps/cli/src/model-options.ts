@@ -90,7 +90,10 @@ export function addModelFlags(command: Command): Command {
   return command
     .option("--weights <format>", "weight format, e.g. bf16, int8-channel, int4-g32, e4m3-channel, fp4-g32")
     .option("--head-format <format>", "format of the output head; default: at least 8 bits")
-    .option("--activations <format>", "fp32, bf16, fp16 or int8 (per token); default: what the weight format implies")
+    .option(
+      "--activations <format>",
+      "fp32, bf16, fp16, int8 or, on cuda, e4m3; default: what the weight format implies",
+    )
     .option("--kv-format <format>", "fp32, bf16, fp16, e4m3, e5m2 or int8")
     .option("--device <device>", "cpu, cuda or cuda:N")
     .option("--deterministic", "on cuda, only kernels whose results do not depend on the batch; the CPU's never do")

@@ -17,9 +17,9 @@ struct MatrixSpec {
   Format format = Format::fp32;
   // Values per scale along a row; 0: none (float formats); -1: one scale per row; -2: one per load_rows call (per tensor).
   int group_size = 0;
-  // fp32; bf16 and fp16 round x to that format first; int8 quantizes each token's x.
+  // fp32; bf16 and fp16 round x to that format first; int8 and (on CUDA alone) e4m3 quantize each token's x.
   Format activation = Format::fp32;
-  // int8 only. 0: dynamic (AbsMax per token); else static.
+  // int8 and e4m3 only. 0: dynamic (AbsMax per token); else static.
   float activation_scale = 0;
   Scales scales = Scales::fp32;
 };

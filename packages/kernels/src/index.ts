@@ -11,7 +11,7 @@ export { availableBackends, type BackendOptions, type BackendPresence, createBac
 export { type CpuBackendOptions, createCpuBackend, nativeInfo } from "./cpu/cpu-backend.ts";
 export { loadAddon } from "./cpu/load-addon.ts";
 export { describeLowered } from "./cpu/lowering/describe-lowered.ts";
-export { type LoweredPlan, lowerPlan } from "./cpu/lowering/lower-plan.ts";
+export { type LoweredPlan, type LoweringOptions, lowerPlan } from "./cpu/lowering/lower-plan.ts";
 export type { NativeAddon, NativeInfo } from "./cpu/native-addon.ts";
 export { type CudaBackendOptions, createCudaBackend, cudaAbsence } from "./cuda/cuda-backend.ts";
 export { buffersRead, bufferWritten, pinnedBuffers, weightsRead } from "./op-operands.ts";

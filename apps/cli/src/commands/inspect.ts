@@ -1,6 +1,6 @@
 import { groupPageBytes, type PlannedModel, planModel, tensorClasses } from "@kvant/engine";
 import { weightFormatName } from "@kvant/formats";
-import { describeLowered, describePlan, lowerPlan, type Plan, planCost } from "@kvant/kernels";
+import { describeLowered, describePlan, type LoweringOptions, lowerPlan, type Plan, planCost } from "@kvant/kernels";
 import { engineOptions, type ModelFlags } from "../model-options.ts";
 import { megabytes, printRow, tensorTable } from "../print.ts";
 
@@ -40,7 +40,10 @@ function report(name: string, { source, scheme, plan }: PlannedModel, flags: Ins
     kvBytesPerToken: kvBytesPerToken(plan),
     tensorClasses: tensorClasses(plan),
     ...(flags.plan
-      ? { plan: planCost(plan, { tokens: flags.tokens, contexts: [flags.context] }), lowered: lowered(plan) }
+      ? {
+          plan: planCost(plan, { tokens: flags.tokens, contexts: [flags.context] }),
+          lowered: lowered(plan, backendOf(flags)),
+        }
       : {}),
   };
 }
@@ -58,6 +61,7 @@ function lines(name: string, { source, plan, scheme }: PlannedModel, flags: Insp
   if (!flags.plan) return result;
   const cost = { tokens: flags.tokens, contexts: [flags.context] };
   const total = planCost(plan, cost);
+  const backend = backendOf(flags);
   return [
     ...result,
     "",
@@ -65,11 +69,16 @@ function lines(name: string, { source, plan, scheme }: PlannedModel, flags: Insp
     ...describePlan(plan, cost),
     `total: ${megabytes(total.weightBytes)} of weights, ${megabytes(total.kvBytes)} of KV, ${megabytes(total.activationBytes)} of activations, ${(total.operations / 1e6).toFixed(2)} million operations`,
     "",
-    "lowered for the CPU backend:",
-    ...lowered(plan),
+    `lowered for the ${backend === "cpu" ? "CPU" : "CUDA"} backend:`,
+    ...lowered(plan, backend),
   ];
 }
 
-function lowered(plan: Plan): readonly string[] {
-  return describeLowered(lowerPlan(plan, { pageTokens, pageCounts: plan.kvGroups.map(() => 2) }));
+/** The backend that would run the plan; the reference has no lowered form, so the CPU's stands in. */
+function backendOf(flags: InspectFlags): LoweringOptions["backend"] {
+  return flags.device?.startsWith("cuda") === true ? "cuda" : "cpu";
+}
+
+function lowered(plan: Plan, backend: LoweringOptions["backend"]): readonly string[] {
+  return describeLowered(lowerPlan(plan, { pageTokens, pageCounts: plan.kvGroups.map(() => 2), backend }));
 }

@@ -158,6 +158,7 @@ std::unique_ptr<Matrix> make_matrix(const MatrixSpec& spec, Tier tier) {
                                 std::to_string(spec.group_size) +
                                 (scaled ? "; it must be -1, -2 or positive" : "; it must be 0"));
   }
+  if (spec.activation == Format::e4m3) throw std::invalid_argument("linear: no kernel for " + scheme_name(spec) + " on cpu");
   if (!(spec.activation_scale >= 0) || spec.activation_scale > max_value(Format::fp32) ||
       (spec.activation_scale > 0 && spec.activation != Format::int8)) {
     throw std::invalid_argument("linear: " + scheme_name(spec) + " with activation scale " +

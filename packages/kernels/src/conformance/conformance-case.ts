@@ -2,6 +2,7 @@ import type { Backend, CompileOptions, Executable, WeightSource } from "../backe
 import type { BufferId, Plan, WeightId } from "../plan.ts";
 import { createReferenceBackend } from "../reference/reference-backend.ts";
 import type { StepOutputs } from "../step.ts";
+import type { AbsentKernels } from "./absent-kernels.ts";
 import type { ErrorBudget } from "./error-budgets.ts";
 import { type DriverRow, StepDriver } from "./step-driver.ts";
 
@@ -28,6 +29,7 @@ export interface ConformanceCase {
   readonly tensorCoreBudget?: ErrorBudget | undefined;
   /** Whether all pages must equal the reference's, byte for byte: inputs reach them without rounding. */
   readonly exactPages: boolean;
+  readonly absentOn?: AbsentKernels | undefined;
   readonly setup: () => CaseSetup;
 }
 

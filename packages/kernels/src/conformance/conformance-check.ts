@@ -1,5 +1,6 @@
 import type { Backend, BackendInfo } from "../backend.ts";
 import type { BackendOptions } from "../backends.ts";
+import type { AbsentKernels } from "./absent-kernels.ts";
 import { conformanceCases } from "./cases/index.ts";
 import { runCase } from "./conformance-case.ts";
 import { batchChecks } from "./properties/batch-invariance.ts";
@@ -18,6 +19,7 @@ export interface ConformanceCheck {
   readonly name: string;
   /** Holds only where the backend's arithmetic is exact. */
   readonly needsExact?: true;
+  readonly absentOn?: AbsentKernels | undefined;
   /** Returns sentences about what is wrong; none when the backend conforms. */
   run(create: BackendFactory): Promise<readonly string[]>;
 }
@@ -28,6 +30,7 @@ export const conformanceChecks: readonly ConformanceCheck[] = [
     cases.map((each) => ({
       group: op,
       name: each.name,
+      absentOn: each.absentOn,
       run: async (create: BackendFactory) => (await runCase(each, create())).failures,
     })),
   ),
@@ -46,6 +49,8 @@ export function checksFor(arithmetic: BackendInfo["arithmetic"]): readonly Confo
 
 export interface ConformanceSummary {
   readonly passed: number;
+  /** Checks that the backend has no kernel for. */
+  readonly skipped: readonly { readonly check: string; readonly reason: string }[];
   readonly failures: readonly { readonly check: string; readonly sentences: readonly string[] }[];
 }
 
@@ -55,13 +60,20 @@ export async function runConformance(
   report: (check: string, sentences: readonly string[]) => void = () => undefined,
 ): Promise<ConformanceSummary> {
   let passed = 0;
+  const { name: backend } = create().info;
+  const skipped: { check: string; reason: string }[] = [];
   const failures: { check: string; sentences: readonly string[] }[] = [];
   for (const check of checksFor(create().info.arithmetic)) {
     const name = `${check.group}: ${check.name}`;
+    const reason = check.absentOn?.[backend];
+    if (reason !== undefined) {
+      skipped.push({ check: name, reason });
+      continue;
+    }
     const sentences = await check.run(create).catch((error: unknown) => [String(error)]);
     report(name, sentences);
     if (sentences.length === 0) passed += 1;
     else failures.push({ check: name, sentences });
   }
-  return { passed, failures };
+  return { passed, skipped, failures };
 }

@@ -1,3 +1,4 @@
+export type { AbsentKernels } from "./absent-kernels.ts";
 export { conformanceCases } from "./cases/index.ts";
 export {
   type CaseReport,

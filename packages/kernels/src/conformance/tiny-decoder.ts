@@ -60,6 +60,19 @@ export const tinyDecoders: readonly TinyDecoder[] = [
   { name: "int4-g64 x fp32, fp32 KV", weights: "int4-g64", activation: { format: "fp32" }, kv: "fp32" },
   { name: "e4m3-channel x bf16, e5m2 KV", weights: "e4m3-channel", activation: { format: "bf16" }, kv: "e5m2" },
   {
+    name: "e4m3-channel x e4m3",
+    weights: "e4m3-channel",
+    activation: { format: "e4m3", scale: "token" },
+    kv: "e4m3",
+    bias: true,
+  },
+  {
+    name: "e4m3-tensor x static e4m3",
+    weights: "e4m3-tensor",
+    activation: { format: "e4m3", scale: 0.01 },
+    kv: "bf16",
+  },
+  {
     name: "fp4-g32 x bf16, static e4m3 KV",
     weights: "fp4-g32",
     activation: { format: "bf16" },

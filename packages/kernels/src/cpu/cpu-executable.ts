@@ -32,7 +32,9 @@ export class CpuExecutable implements Executable {
     this.plan = plan;
     this.#options = options;
     this.#checker = new StepChecker(plan, options);
-    this.#lowered = lowerPlan(plan, options);
+    const { pageTokens, pageCounts } = options;
+    const backend = target.device === "cpu" ? "cpu" : "cuda";
+    this.#lowered = lowerPlan(plan, { pageTokens, pageCounts, backend });
     const read = plan.weights.filter(({ id }) => this.#lowered.weightOf.has(id));
     this.#missingRows = new Map(read.map(({ id, rows }) => [id, rows]));
     const { maxRows, maxTokens, maxLogitRows } = options;

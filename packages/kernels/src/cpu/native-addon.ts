@@ -24,7 +24,7 @@ export interface NativeWeight {
   readonly format: string;
   /** Values per scale along a row; 0: no scales (float formats); -1: one per row; -2: one per tensor part. */
   readonly groupSize: number;
-  /** fp32 bf16 fp16 int8 (matrix only). */
+  /** fp32 bf16 fp16 int8, e4m3 on CUDA (matrix only). */
   readonly activation: string;
   /** 0: dynamic, one scale per token. */
   readonly activationScale: number;

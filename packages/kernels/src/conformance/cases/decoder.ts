@@ -1,3 +1,4 @@
+import { absentKernels } from "../absent-kernels.ts";
 import type { ConformanceCase } from "../conformance-case.ts";
 import { decoderBudgets } from "../error-budgets.ts";
 import { Random } from "../random.ts";
@@ -12,6 +13,7 @@ function decoderCase(kind: TinyDecoder): ConformanceCase {
     name: `decoder ${kind.name}`,
     budget: isFloat ? decoderBudgets.float : decoderBudgets.rounding,
     exactPages: false,
+    absentOn: absentKernels(kind.activation),
     setup() {
       const random = new Random(11);
       const { plan, options, weights, taps } = tinyDecoder(kind, 11);

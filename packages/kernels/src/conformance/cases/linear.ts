@@ -1,5 +1,6 @@
 import { parseWeightFormat } from "@kvant/formats";
 import type { ActivationScheme } from "../../plan.ts";
+import { absentKernels } from "../absent-kernels.ts";
 import type { ConformanceCase } from "../conformance-case.ts";
 import { linearBudgets, tensorCoreBudgets } from "../error-budgets.ts";
 import { casePlan, oneStep } from "./case-plan.ts";
@@ -20,9 +21,9 @@ export const linearSchemes: readonly (readonly [
   ),
   ...["mxfp4", "nvfp4"].map((name) => [name, ["fp32", "bf16"]] as const),
   ...["e4m3", "fp4"].flatMap((format) =>
-    ["tensor", "channel", "g32", "g128"].map((suffix) => [`${format}-${suffix}`, ["fp32", "bf16"]] as const),
+    ["tensor", "channel", "g32", "g128"].map((suffix) => [`${format}-${suffix}`, ["fp32", "bf16", "e4m3"]] as const),
   ),
-  ...["e5m2-channel", "e5m2-g32"].map((name) => [name, ["bf16"]] as const),
+  ...["e5m2-channel", "e5m2-g32"].map((name) => [name, ["bf16", "e4m3"]] as const),
 ];
 
 /** [tokens, in, out]: single tokens, ragged tiles, groups that do not divide the row, widths below a vector, a prefill. */
@@ -37,7 +38,7 @@ const shapes = [
   [70, 256, 144],
 ] as const;
 
-/** Every scheme by every shape; dynamic INT8 activations, and static ones that clip. */
+/** Every scheme by every shape; dynamic 8-bit activations, and static ones that clip. */
 export const linearCases: readonly ConformanceCase[] = linearSchemes.flatMap(([weights, activations]) =>
   activations.flatMap((format) =>
     shapes.flatMap((shape, index) => {
@@ -63,6 +64,7 @@ function linearCase(
     budget: linearBudgets[activation.format],
     tensorCoreBudget: tensorCoreBudgets.linear[activation.format],
     exactPages: false,
+    absentOn: absentKernels(activation),
     setup() {
       const plan = casePlan(tokens * 1000 + cols + rows);
       const { builder, random } = plan;

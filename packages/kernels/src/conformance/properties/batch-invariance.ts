@@ -1,3 +1,4 @@
+import { absentKernels } from "../absent-kernels.ts";
 import { prepare } from "../conformance-case.ts";
 import type { BackendFactory, ConformanceCheck } from "../conformance-check.ts";
 import { Random } from "../random.ts";
@@ -41,6 +42,7 @@ export const batchChecks: readonly ConformanceCheck[] = tinyDecoders.map((kind) 
   group: "batch invariance",
   needsExact: true,
   name: `${kind.name}: batches, chunks, page order and threads leave the bits of a lone run`,
+  absentOn: absentKernels(kind.activation),
   run: async (create: BackendFactory) => {
     const expected = await logitsOf(kind, alone, create);
     const failures: string[] = [];

@@ -1,5 +1,6 @@
 import type { Backend, Executable } from "../../backend.ts";
 import { loadsByRows } from "../../weight-values.ts";
+import { absentKernels } from "../absent-kernels.ts";
 import { floatSource, prepare } from "../conformance-case.ts";
 import type { BackendFactory, ConformanceCheck } from "../conformance-check.ts";
 import { StepDriver } from "../step-driver.ts";
@@ -14,6 +15,7 @@ const chunkRows = 19;
 export const weightRowChecks: readonly ConformanceCheck[] = tinyDecoders.map((kind) => ({
   group: "weight rows",
   name: `${kind.name}: weights in pieces of ${chunkRows} rows leave the bits of whole ones`,
+  absentOn: absentKernels(kind.activation),
   run: async (create: BackendFactory) => {
     const backend = create();
     const setup = tinyDecoder(kind, seed);

@@ -1,6 +1,5 @@
 import type { BufferId, Op } from "../../plan.ts";
 import type { FusionGraph, Placed } from "./fusion-graph.ts";
-import { canShareMatrix } from "./native-weight.ts";
 
 type Linear = Placed<Extract<Op, { op: "linear" }>>;
 type Norm = Placed<Extract<Op, { op: "rmsNorm" }>>;
@@ -77,7 +76,7 @@ export function haveOneInput(graph: FusionGraph, linears: readonly Linear[]): bo
       linears.findIndex((each) => each.index === index) === at &&
       op.x === first!.op.x &&
       graph.isReadOnce(op.weight) &&
-      canShareMatrix(graph.weight(first!.op.weight), graph.weight(op.weight)) &&
+      graph.canShareMatrix(first!.op.weight, op.weight) &&
       (op.bias === undefined) === (first!.op.bias === undefined) &&
       (op.bias === undefined || graph.isReadOnce(op.bias)),
   );

@@ -1,7 +1,7 @@
 import { buffersRead, bufferWritten, pinnedBuffers, weightsRead } from "../../op-operands.ts";
 import type { BufferId, Op, Plan, PlanWeight, WeightId } from "../../plan.ts";
 import type { NativeOp, NativeWeight } from "../native-addon.ts";
-import { nativeWeight } from "./native-weight.ts";
+import { canShareMatrix, type NativeBackend, nativeWeight } from "./native-weight.ts";
 
 /** A buffer of the lowered plan: one of the plan's, or one that a fused op brought in. */
 export interface LoweredBuffer {
@@ -28,6 +28,7 @@ export interface Placed<O extends Op = Op> {
  */
 export class FusionGraph {
   readonly plan: Plan;
+  readonly backend: NativeBackend;
   readonly buffers: LoweredBuffer[];
   readonly weights: LoweredWeight[] = [];
   readonly #pinned: ReadonlySet<BufferId>;
@@ -39,8 +40,9 @@ export class FusionGraph {
   readonly #aliases = new Map<BufferId, BufferId>();
   readonly #plainWeights = new Map<WeightId, number>();
 
-  constructor(plan: Plan) {
+  constructor(plan: Plan, backend: NativeBackend) {
     this.plan = plan;
+    this.backend = backend;
     this.buffers = plan.buffers.map(({ name, width, rows }) => ({ name, width, rows }));
     this.#pinned = pinnedBuffers(plan);
     plan.ops.forEach((op, index) => {
@@ -91,6 +93,11 @@ export class FusionGraph {
     return this.#weightReaders.get(id) === 1;
   }
 
+  /** True when two matrices can be parts of one. */
+  canShareMatrix(a: WeightId, b: WeightId): boolean {
+    return canShareMatrix(this.weight(a), this.weight(b), this.backend);
+  }
+
   addBuffer(buffer: LoweredBuffer): number {
     return this.buffers.push(buffer) - 1;
   }
@@ -99,7 +106,7 @@ export class FusionGraph {
   plainWeight(id: WeightId): number {
     const known = this.#plainWeights.get(id);
     if (known !== undefined) return known;
-    const index = this.weights.push({ native: nativeWeight(this.weight(id)), parts: [id] }) - 1;
+    const index = this.weights.push({ native: nativeWeight(this.weight(id), this.backend), parts: [id] }) - 1;
     this.#plainWeights.set(id, index);
     return index;
   }
@@ -107,14 +114,14 @@ export class FusionGraph {
   /** Matrices as one, rows below each other. */
   fuseMatrices(parts: readonly WeightId[]): number {
     const rows = parts.reduce((sum, id) => sum + this.weight(id).rows, 0);
-    return this.weights.push({ native: { ...nativeWeight(this.weight(parts[0]!)), rows }, parts }) - 1;
+    return this.weights.push({ native: { ...nativeWeight(this.weight(parts[0]!), this.backend), rows }, parts }) - 1;
   }
 
   /** Vectors as one, end to end; -1 for none. */
   fuseVectors(parts: readonly WeightId[]): number {
     if (parts.length === 0) return -1;
     const cols = parts.reduce((sum, id) => sum + this.weight(id).cols, 0);
-    return this.weights.push({ native: { ...nativeWeight(this.weight(parts[0]!)), cols }, parts }) - 1;
+    return this.weights.push({ native: { ...nativeWeight(this.weight(parts[0]!), this.backend), cols }, parts }) - 1;
   }
 
   /** Takes ops out of the plan's order; what replaces them is emitted. */

@@ -6,7 +6,7 @@ import { PlanBuilder } from "../../plan-builder.ts";
 import { describeLowered } from "./describe-lowered.ts";
 import { lowerPlan } from "./lower-plan.ts";
 
-const options = { pageTokens: 16, pageCounts: [4] };
+const options = { pageTokens: 16, pageCounts: [4], backend: "cpu" } as const;
 
 function decoder(name: string) {
   return tinyDecoder(tinyDecoders.find((each) => each.name.startsWith(name))!, 1).plan;
@@ -79,7 +79,7 @@ function gateUp(
   const out = builder.siluMul("out", gate, builder.linear("up", x, upWeight));
   builder.output(out);
   spoil(builder, gate, x);
-  return lowerPlan(builder.build(), { pageTokens: 16, pageCounts: [] }).native.ops.map(({ op }) => op);
+  return lowerPlan(builder.build(), { ...options, pageCounts: [] }).native.ops.map(({ op }) => op);
 }
 
 describe("gate and up", () => {
@@ -115,22 +115,35 @@ test("a sum whose first operand is an input or an output stays an op of its own"
     activation: undefined,
   });
   builder.output(builder.rmsNorm("out", builder.add("sum", x, y), norm, 1e-5));
-  const { native } = lowerPlan(builder.build(), { pageTokens: 16, pageCounts: [] });
+  const { native } = lowerPlan(builder.build(), { ...options, pageCounts: [] });
   expect(native.ops.map(({ op }) => op)).toEqual(["add", "rmsNorm"]);
 });
 
-test("schemes without CPU kernels are refused by the name of their weight", () => {
-  const builder = new PlanBuilder({ name: "test", vocabSize: 4, contextLength: 16 });
-  const weight = builder.weight({
-    name: "model.w",
-    class: "linear",
-    rows: 4,
-    cols: 8,
-    format: parseWeightFormat("e4m3"),
-    activation: { format: "e4m3", scale: "token" },
+describe("e4m3 activations", () => {
+  function linear(activation: ActivationScheme) {
+    const builder = new PlanBuilder({ name: "test", vocabSize: 4, contextLength: 16 });
+    const format = parseWeightFormat("e4m3-channel");
+    const weight = builder.weight({ name: "model.w", class: "linear", rows: 4, cols: 8, format, activation });
+    builder.output(builder.linear("out", builder.input("x", 8), weight));
+    return builder.build();
+  }
+
+  test("are refused on the cpu by the name of the weight", () => {
+    const plan = linear({ format: "e4m3", scale: "token" });
+    expect(() => lowerPlan(plan, { ...options, pageCounts: [] })).toThrow(
+      expect.objectContaining({
+        code: "OP_UNSUPPORTED",
+        message: 'linear "model.w": the cpu backend has no kernel for e4m3-channel weights with e4m3 activations',
+      }),
+    );
   });
-  builder.output(builder.linear("out", builder.input("x", 8), weight));
-  expect(() => lowerPlan(builder.build(), { pageTokens: 16, pageCounts: [] })).toThrow(
-    expect.objectContaining({ code: "OP_UNSUPPORTED", message: expect.stringContaining('"model.w"') }),
-  );
+
+  test.each([
+    ["token", 0],
+    [0.25, 0.25],
+  ] as const)("reach cuda with the scale %s as %d", (scale, activationScale) => {
+    const plan = linear({ format: "e4m3", scale });
+    const { native } = lowerPlan(plan, { ...options, pageCounts: [], backend: "cuda" });
+    expect(native.weights[0]).toMatchObject({ format: "e4m3", groupSize: -1, activation: "e4m3", activationScale });
+  });
 });

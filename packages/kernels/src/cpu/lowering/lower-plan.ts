@@ -9,6 +9,7 @@ import { fuseResidualNorm } from "./fuse-residual-norm.ts";
 import { FusionGraph } from "./fusion-graph.ts";
 import { nativeKvGroup } from "./native-kv-group.ts";
 import { mapBuffers, nativeReads, nativeWrite } from "./native-operands.ts";
+import type { NativeBackend } from "./native-weight.ts";
 
 /** Where a plan weight lies in the lowered plan. */
 export interface WeightPlace {
@@ -32,13 +33,17 @@ export interface LoweredPlan {
 /** The patterns, in order. Adding one is a file and an entry here. */
 const patterns: readonly ((graph: FusionGraph) => void)[] = [fuseQkvStore, fuseGateUp, fuseResidualNorm];
 
+export interface LoweringOptions extends Pick<CompileOptions, "pageTokens" | "pageCounts"> {
+  readonly backend: NativeBackend;
+}
+
 /**
  * Turns a valid plan into the addon's ops: fuses the patterns, drops taps (their buffers are kept), and lets buffers share
  * memory by liveness.
- * @throws KvantError OP_UNSUPPORTED for schemes without CPU kernels
+ * @throws KvantError OP_UNSUPPORTED for schemes without kernels on that backend
  */
-export function lowerPlan(plan: Plan, options: Pick<CompileOptions, "pageTokens" | "pageCounts">): LoweredPlan {
-  const graph = new FusionGraph(plan);
+export function lowerPlan(plan: Plan, options: LoweringOptions): LoweredPlan {
+  const graph = new FusionGraph(plan, options.backend);
   for (const pattern of patterns) pattern(graph);
   const ordered = graph.order((op) => lowerOp(op, graph)).map((op) => mapBuffers(op, (index) => graph.resolve(index)));
 

@@ -1,35 +1,39 @@
 import { KvantError } from "@kvant/core";
-import { type WeightFormat, weightFormatName } from "@kvant/formats";
+import { weightFormatName } from "@kvant/formats";
+import type { BackendInfo } from "../../backend.ts";
 import type { ActivationScheme, PlanWeight } from "../../plan.ts";
 import type { NativeWeight } from "../native-addon.ts";
 
+/** The addon's backends; they differ in the schemes that they have kernels for. */
+export type NativeBackend = Exclude<BackendInfo["name"], "reference">;
+
 /**
  * A weight as the addon sees it.
- * @throws KvantError OP_UNSUPPORTED for schemes without CPU kernels
+ * @throws KvantError OP_UNSUPPORTED for schemes without kernels on that backend
  */
-export function nativeWeight(weight: PlanWeight): NativeWeight {
+export function nativeWeight(weight: PlanWeight, backend: NativeBackend): NativeWeight {
   const { rows, cols, format, activation } = weight;
   if (activation === undefined) {
     const kind = weight.class === "embedding" ? "table" : "vector";
     const plain = { groupSize: 0, activation: "fp32", activationScale: 0, scales: "fp32" } as const;
     return { kind, rows, cols, format: format.format, ...plain };
   }
-  if (activation.format === "e4m3") throw unsupported(weight, activation);
+  if (activation.format === "e4m3" && backend === "cpu") throw unsupported(weight, activation, backend);
   return {
     kind: "matrix",
     rows,
     cols,
     format: format.format,
-    groupSize: groupSize(weight, format),
+    groupSize: groupSize(weight, activation, backend),
     activation: activation.format,
-    activationScale: activation.format === "int8" && activation.scale !== "token" ? activation.scale : 0,
+    activationScale: "scale" in activation && activation.scale !== "token" ? activation.scale : 0,
     scales: format.scaleFormat ?? (format.affine ? "affine" : "fp32"),
   };
 }
 
 /** Matrices that can be parts of one fused matrix. */
-export function canShareMatrix(a: PlanWeight, b: PlanWeight): boolean {
-  const [first, second] = [nativeWeight(a), nativeWeight(b)];
+export function canShareMatrix(a: PlanWeight, b: PlanWeight, backend: NativeBackend): boolean {
+  const [first, second] = [nativeWeight(a, backend), nativeWeight(b, backend)];
   return (
     first.cols === second.cols &&
     first.format === second.format &&
@@ -40,14 +44,15 @@ export function canShareMatrix(a: PlanWeight, b: PlanWeight): boolean {
   );
 }
 
-function groupSize(weight: PlanWeight, { granularity, affine }: WeightFormat): number {
+function groupSize(weight: PlanWeight, activation: ActivationScheme, backend: NativeBackend): number {
+  const { granularity, affine } = weight.format;
   if (granularity === undefined) return 0;
   switch (granularity.kind) {
     case "tensor":
-      if (affine) throw unsupported(weight, weight.activation!);
+      if (affine) throw unsupported(weight, activation, backend);
       return -2;
     case "channel":
-      if (granularity.axis === 1) throw unsupported(weight, weight.activation!);
+      if (granularity.axis === 1) throw unsupported(weight, activation, backend);
       return -1;
     case "group":
       return granularity.size;
@@ -56,9 +61,9 @@ function groupSize(weight: PlanWeight, { granularity, affine }: WeightFormat): n
   }
 }
 
-function unsupported(weight: PlanWeight, { format }: ActivationScheme): KvantError {
+function unsupported(weight: PlanWeight, { format }: ActivationScheme, backend: NativeBackend): KvantError {
   return new KvantError(
     "OP_UNSUPPORTED",
-    `linear "${weight.name}": the cpu backend has no kernel for ${weightFormatName(weight.format)} weights with ${format} activations`,
+    `linear "${weight.name}": the ${backend} backend has no kernel for ${weightFormatName(weight.format)} weights with ${format} activations`,
   );
 }

@@ -1,0 +1,55 @@
+// y[t, n] = x_scale[t] * (w_scale[n] * sum[t, n]) + bias[n], in place: sum is int32 or float32 and lies where y does.
+// Reads and writes 4 bytes per value, from the second-level cache where the product has just left it. A block takes 1024 features
+// of kTokens tokens. Rounds as the kernels of `stream` and `tiles` do.
+#include "library_scale.h"
+
+#include <type_traits>
+
+#include "../check.h"
+
+namespace kvant::cuda::linear::library {
+namespace {
+
+constexpr int kThreads = 256, kTokens = 8;
+
+template <class Sum>
+__device__ __forceinline__ float scaled(float held, float w_scale, float x_scale, float bias) {
+  const float sum = std::is_same_v<Sum, int> ? static_cast<float>(__float_as_int(held)) : held;
+  return fmaf(sum * w_scale, x_scale, bias);
+}
+
+template <class Sum>
+__global__ void __launch_bounds__(kThreads) scale_kernel(const Scaling scaling) {
+  const int feature = (blockIdx.x * kThreads + threadIdx.x) * 4;
+  if (feature >= scaling.rows) return;
+  const float4 ones = {1, 1, 1, 1}, zeros = {0, 0, 0, 0};
+  const float4 w = scaling.w_scales ? *reinterpret_cast<const float4*>(scaling.w_scales + feature) : ones;
+  const float4 bias = scaling.bias ? *reinterpret_cast<const float4*>(scaling.bias + feature) : zeros;
+  const int first = blockIdx.y * kTokens;
+  float4 held[kTokens];
+#pragma unroll
+  for (int i = 0; i < kTokens; i++) {
+    if (first + i < scaling.tokens) held[i] = *reinterpret_cast<const float4*>(scaling.y + static_cast<size_t>(first + i) * scaling.rows + feature);
+  }
+#pragma unroll
+  for (int i = 0; i < kTokens; i++) {
+    if (first + i >= scaling.tokens) break;
+    const float x = scaling.x_scales ? scaling.x_scales[first + i] : 1.0f;
+    float4 out;
+    out.x = scaled<Sum>(held[i].x, w.x, x, bias.x);
+    out.y = scaled<Sum>(held[i].y, w.y, x, bias.y);
+    out.z = scaled<Sum>(held[i].z, w.z, x, bias.z);
+    out.w = scaled<Sum>(held[i].w, w.w, x, bias.w);
+    *reinterpret_cast<float4*>(scaling.y + static_cast<size_t>(first + i) * scaling.rows + feature) = out;
+  }
+}
+
+}  // namespace
+
+void scale_sums(const Scaling& scaling, bool integers, cudaStream_t stream) {
+  const dim3 grid(static_cast<unsigned>((scaling.rows / 4 + kThreads - 1) / kThreads), static_cast<unsigned>((scaling.tokens + kTokens - 1) / kTokens));
+  integers ? scale_kernel<int><<<grid, kThreads, 0, stream>>>(scaling) : scale_kernel<float><<<grid, kThreads, 0, stream>>>(scaling);
+  check_launch("linear scales of a library product");
+}
+
+}  // namespace kvant::cuda::linear::library
