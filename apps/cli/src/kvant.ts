@@ -136,6 +136,22 @@ bench
   .action(async (flags) => (await import("./commands/bench-kernels.ts")).benchKernels(flags));
 
 bench
+  .command("serve [args...]")
+  .description("a server of its own under streams over HTTP; arguments after -- go to kvant serve")
+  .option("--shape <name>", "random weights of a named shape, e.g. llama3-8b")
+  .option("--streams <count>", "streams open at once", positiveInteger, 256)
+  .option("--requests <count>", "requests in all; default: one per stream", positiveInteger)
+  .option("--prompt-tokens <count>", "tokens in", positiveInteger, 1000)
+  .option("--output-tokens <count>", "tokens out", positiveInteger, 1000)
+  .option("--limit-seconds <seconds>", "give up after this long", positiveInteger, 600)
+  .option("--json", "print one JSON object")
+  .addHelpText(
+    "after",
+    "\nExample: kvant bench serve --shape llama3-8b -- --device cuda --weights e4m3 --kv-format int8",
+  )
+  .action(async (args, flags) => (await import("./commands/bench-serve.ts")).benchServe(args, flags));
+
+bench
   .command("peers")
   .description(
     "Kvant and node-llama-cpp (from npm, into a throw-away folder) in turn on the same shape, bits and threads",

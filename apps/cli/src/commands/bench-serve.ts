@@ -1,0 +1,54 @@
+import { measureServing, type ServingMeasurement } from "@kvant/bench";
+import { KvantError } from "@kvant/core";
+import { printRow, say, table } from "../print.ts";
+
+export interface BenchServeFlags {
+  readonly shape?: string;
+  readonly streams: number;
+  readonly requests?: number;
+  readonly promptTokens: number;
+  readonly outputTokens: number;
+  readonly limitSeconds: number;
+  readonly json?: boolean;
+}
+
+/** Loads a server of its own with streams. `serveArgs` go to `kvant serve` as they are. */
+export async function benchServe(serveArgs: readonly string[], flags: BenchServeFlags): Promise<void> {
+  const { shape, streams, promptTokens, outputTokens, limitSeconds, requests = streams } = flags;
+  if (requests < streams)
+    throw new KvantError("INVALID_ARGUMENT", `--requests ${requests} is less than --streams ${streams}`);
+  const row = await measureServing({
+    entry: process.argv[1]!,
+    serveArgs: shape === undefined ? serveArgs : [shape, "--load", "dummy", ...serveArgs],
+    streams,
+    requests,
+    promptTokens,
+    outputTokens,
+    limitSeconds,
+    onProgress: say,
+  });
+  if (flags.json) printRow(row);
+  else process.stdout.write(`${measurementTable(row)}\n`);
+  if (row.failures > 0) process.exitCode = 1;
+}
+
+function measurementTable(row: ServingMeasurement): string {
+  const milliseconds = (seconds: number | undefined) => (seconds === undefined ? "-" : (seconds * 1000).toFixed(2));
+  const cells: readonly (readonly [string, string])[] = [
+    ["output tok/s", row.outputTokensPerSecond.toFixed(0)],
+    ["first token p50, p99 ms", [row.firstTokenSeconds.p50, row.firstTokenSeconds.p99].map(milliseconds).join(", ")],
+    ["inter-token p50, p99 ms", [row.interTokenSeconds.p50, row.interTokenSeconds.p99].map(milliseconds).join(", ")],
+    ["failed requests", `${row.failures} of ${row.requests}`],
+    ["steps, mean ms", `${row.steps}, ${milliseconds(row.meanStepSeconds)}`],
+    ["decode steps, mean ms", `${row.decodeSteps}, ${milliseconds(row.meanDecodeStepSeconds)}`],
+    ["server CPU ms per step", milliseconds(row.server?.cpuSecondsPerStep)],
+    ["engine CPU ms per step", milliseconds(row.engine?.cpuSecondsPerStep)],
+    ["CPU % of step, JavaScript threads", row.mainThreadPercentOfStep?.toFixed(1) ?? "-"],
+    ["CPU % of step, all threads", row.cpuPercentOfStep?.toFixed(1) ?? "-"],
+  ];
+  const title =
+    `${row.model}, ${row.tier}, ${row.weights} weights, ${row.kvFormat} KV, ${row.streams} streams, ` +
+    `${row.promptTokens} tokens in, ${row.outputTokens} out, ${row.seconds.toFixed(1)} s`;
+  const failures = row.failureSentences.map((sentence) => `\n  ${sentence}`).join("");
+  return `${title}\n${table(["measure", "value"], cells)}${failures}`;
+}
