@@ -16,6 +16,9 @@ import type { RequestSink } from "./generation.ts";
 import { type LoadedModel, loadEngineModel } from "./load-engine-model.ts";
 import { promptIds } from "./prompt-ids.ts";
 
+/** Resident memory is read this often at most: statistics go out with every step, and the kernel takes up to a millisecond. */
+const residentMilliseconds = 500;
+
 export interface LocalEngineHooks {
   readonly onProgress?: (progress: LoadProgress) => void;
   /** After the events of one step have reached their readers. */
@@ -40,6 +43,7 @@ export class LocalEngine implements Engine {
   readonly #observers = new Set<EngineObserver>();
   #state: EngineState = "ready";
   #closing: Promise<void> | undefined;
+  #resident = { bytes: 0, readAt: Number.NEGATIVE_INFINITY };
 
   constructor(loaded: LoadedModel, options: EngineOptions, hooks: LocalEngineHooks = {}) {
     this.#loaded = loaded;
@@ -130,7 +134,7 @@ export class LocalEngine implements Engine {
   }
 
   stats(): EngineStats {
-    return { ...this.#core.stats(), residentBytes: process.memoryUsage.rss(), restarts: 0 };
+    return { ...this.#core.stats(), residentBytes: this.#residentBytes(), restarts: 0 };
   }
 
   observe(observer: EngineObserver): () => void {
@@ -141,6 +145,14 @@ export class LocalEngine implements Engine {
   async drain(): Promise<void> {
     if (this.#state === "ready") this.#setState("draining");
     await this.#core.whenIdle();
+  }
+
+  #residentBytes(): number {
+    const now = performance.now();
+    if (now - this.#resident.readAt >= residentMilliseconds) {
+      this.#resident = { bytes: process.memoryUsage.rss(), readAt: now };
+    }
+    return this.#resident.bytes;
   }
 
   close(): Promise<void> {

@@ -1,4 +1,5 @@
 import type { ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import type { FastifyReply } from "fastify";
 
 /**
@@ -12,6 +13,8 @@ export class SseStream {
   #open = false;
   #wroteSinceTick = false;
   #draining: Promise<void> | undefined;
+  /** Where chunks are framed here; undefined: the response frames them. */
+  #socket: Socket | undefined;
 
   /** `keepAliveMilliseconds` of silence send a comment, which readers skip and proxies count as life. */
   constructor(reply: FastifyReply, keepAliveMilliseconds: number) {
@@ -30,7 +33,7 @@ export class SseStream {
     if (this.#response.destroyed) return undefined;
     if (!this.#open) this.#start();
     this.#wroteSinceTick = true;
-    return this.#response.write(events) ? undefined : this.#drained();
+    return this.#send(events) ? undefined : this.#drained();
   }
 
   end(): void {
@@ -47,22 +50,35 @@ export class SseStream {
       // nginx would gather the events into pages.
       "x-accel-buffering": "no",
     });
+    this.#response.flushHeaders();
+    // An answer that waits behind another one of its connection has no socket yet; HTTP/1.0 has no chunks.
+    if (this.#response.chunkedEncoding) this.#socket = this.#response.socket ?? undefined;
+  }
+
+  /** A chunk (RFC 9112, section 7.1) in one piece: ServerResponse makes four of it, at twice the cost of all else in a token. */
+  #send(events: string): boolean {
+    if (this.#socket === undefined) return this.#response.write(events);
+    return this.#socket.write(`${Buffer.byteLength(events).toString(16)}\r\n${events}\r\n`);
   }
 
   #tick(): void {
-    if (!this.#wroteSinceTick && !this.#response.writableNeedDrain) this.write(": waiting\n\n");
+    const isFull = this.#socket?.writableNeedDrain ?? this.#response.writableNeedDrain;
+    if (!this.#wroteSinceTick && !isFull) this.write(": waiting\n\n");
     this.#wroteSinceTick = false;
   }
 
   #drained(): Promise<void> {
     // Completions of one request share the socket and so the wait.
     this.#draining ??= new Promise((resolve) => {
+      const source = this.#socket ?? this.#response;
       const settle = () => {
-        this.#response.off("drain", settle).off("close", settle);
+        source.off("drain", settle);
+        this.#response.off("close", settle);
         this.#draining = undefined;
         resolve();
       };
-      this.#response.once("drain", settle).once("close", settle);
+      source.once("drain", settle);
+      this.#response.once("close", settle);
     });
     return this.#draining;
   }

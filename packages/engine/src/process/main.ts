@@ -1,6 +1,7 @@
 import { KvantError } from "@kvant/core";
 import { createEngine, type LocalEngine } from "../local-engine.ts";
 import { type FromEngine, type RequestNews, type StepNews, serializeError, type ToEngine } from "./protocol.ts";
+import { packNews } from "./token-news.ts";
 
 // The engine process: one engine, driven over the IPC channel of its parent. It ends with the channel.
 
@@ -37,7 +38,7 @@ function planFlush(): void {
 function flush(): void {
   isFlushPlanned = false;
   if (engine === undefined) return;
-  send({ type: "news", requests: [...news.values()], steps, stats: engine.stats() });
+  send({ type: "news", ...packNews(news.values()), steps, stats: engine.stats() });
   news.clear();
   steps = [];
 }

@@ -8,6 +8,7 @@ import type {
   SerializedError,
 } from "../engine.ts";
 import type { EngineOptions, LoadProgress } from "../engine-options.ts";
+import type { TokenNews } from "./token-news.ts";
 
 /** From the server process to the engine process. Ids are chosen by the sender and never reused. */
 export type ToEngine =
@@ -39,6 +40,8 @@ export type FromEngine =
   | {
       readonly type: "news";
       readonly requests: readonly RequestNews[];
+      /** Of requests that are not in `requests`. */
+      readonly tokens?: TokenNews;
       readonly steps: readonly StepNews[];
       readonly stats: EngineStats;
     }

@@ -15,6 +15,7 @@ import { EventStream } from "../event-stream.ts";
 import { defaultEntry, listen, startChild, tell } from "./engine-child.ts";
 import { deserializeError, type FromEngine } from "./protocol.ts";
 import { RestartDelay } from "./restart-delay.ts";
+import { tokenEvent } from "./token-news.ts";
 
 export interface EngineProcessHooks {
   readonly onProgress?: (progress: LoadProgress) => void;
@@ -250,8 +251,11 @@ export class RemoteEngine implements Engine {
     }
   }
 
-  #onNews({ requests, steps, stats }: Extract<FromEngine, { type: "news" }>): void {
+  #onNews({ requests, tokens, steps, stats }: Extract<FromEngine, { type: "news" }>): void {
     this.#stats = stats;
+    tokens?.requestIds.forEach((id, row) => {
+      this.#streams.get(id)?.stream.push(tokenEvent(tokens, row));
+    });
     for (const { id, events, outcome } of requests) {
       const stream = this.#streams.get(id)?.stream;
       if (stream === undefined) continue;
