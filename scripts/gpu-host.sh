@@ -1,44 +1,77 @@
 #!/usr/bin/env bash
 # Packs what a GPU host without network needs into one folder, and runs a suite there.
-#   scripts/gpu-host.sh pack FOLDER     here: Node, the addon as built, the bundled suites, the golden models
-#   FOLDER/gpu-host.sh SUITE [ARGS...]  there: test:gpu | bench:engine
+#   scripts/gpu-host.sh pack FOLDER     here: Node, the addon as built, the command line, the suites, the models that they use
+#   FOLDER/gpu-host.sh SUITE [ARGS...]  there, SUITE being one of
+#     test:gpu       conformance and golden models, deterministic and default; --only TEXT, --mode MODE, --worst
+#     test:faults    refused memory, a lost device context and a killed engine behind the real server; --only TEXT
+#     bench:kernels  kvant bench kernels: each kernel beside the device's probes
+#     bench:engine   kvant bench engine: decode and prefill beside the same probes
+#     bench:serve    kvant bench serve: streams over HTTP; flags of kvant serve come after --
+#     kvant          any command of the command line; serve needs --no-grpc there
 # The addon must have been built with nvcc; the host needs an NVIDIA driver and the C++ runtime library, nothing else.
+# KVANT_GPU_WRAPPER names a program that runs Node, such as "compute-sanitizer --tool memcheck". KVANT_PACK_TINY=0 leaves out the
+# built-in model's 16 MB of weights, which no suite needs.
 set -euo pipefail
 
 pack() {
-  local root folder
+  local root folder suite
   root=$(cd "$(dirname "$0")/.." && pwd)
   folder=$1
   mkdir -p "$folder"
+  folder=$(cd "$folder" && pwd)
   cp "$root/native/dist/kvant.node" "$0" "$folder/"
   cp -r "$root/packages/models/test/golden-models" "$folder/"
-  [ -e "$folder/node.xz" ] || xz -T0 -3 -c "$(node -p process.execPath)" > "$folder/node.xz"
-  local suite
-  for suite in test-gpu bench-engine; do
+  [ -e "$folder/node.xz" ] || xz -T0 -6 -c "$(node -p process.execPath)" > "$folder/node.xz"
+  for suite in test-gpu test-faults; do
     "$root/node_modules/.bin/esbuild" "$root/scripts/gpu/$suite.ts" --bundle --platform=node --format=esm \
       --conditions=@kvant/source --log-level=warning --outfile="$folder/$suite.mjs" \
       --banner:js='import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);'
   done
+  pack_kvant "$root" "$folder/kvant"
   du -sh "$folder"
 }
 
+# The command line and the engine process as bundles, beside the packages that find files of their own.
+pack_kvant() {
+  local root=$1 folder=$2 package
+  mkdir -p "$folder/bin" "$folder/node_modules/@kvant"
+  cp "$root/apps/cli/package.json" "$folder/"
+  cp "$root/apps/cli/bin/kvant.js" "$folder/bin/"
+  (cd "$root/apps/cli" && "$root/node_modules/.bin/tsx" bundle.ts "$folder/dist")
+  for package in packages/tiny-model proto; do
+    local target=$folder/node_modules/@kvant/$(basename "$package")
+    mkdir -p "$target"
+    (cd "$root/$package" && cp -r package.json $(ls -d dist model kvant inference 2> /dev/null) "$target/")
+  done
+  [ "${KVANT_PACK_TINY:-1}" = 1 ] || rm -f "$folder"/node_modules/@kvant/tiny-model/model/*.safetensors
+}
+
 run() {
-  local folder suite node
+  local folder suite node kvant
   folder=$(cd "$(dirname "$0")" && pwd)
   suite=$1
   shift
   node=${TMPDIR:-/tmp}/kvant-node
-  [ -x "$node" ] || { xz -dc "$folder/node.xz" > "$node" && chmod +x "$node"; }
+  [ -x "$node" ] || { xz -dc "$folder/node.xz" > "$node.$$" && chmod +x "$node.$$" && mv "$node.$$" "$node"; }
+  kvant=$folder/kvant/bin/kvant.js
   export KVANT_NATIVE="$folder/kvant.node"
   case "$suite" in
-    test:gpu) exec ${KVANT_GPU_WRAPPER:-} "$node" "$folder/test-gpu.mjs" --golden "$folder/golden-models" "$@" ;;
-    bench:engine) exec ${KVANT_GPU_WRAPPER:-} "$node" "$folder/bench-engine.mjs" "$@" ;;
-    *) echo "there is no suite $suite; there are test:gpu and bench:engine" >&2; exit 2 ;;
+    test:gpu) start "$node" "$folder/test-gpu.mjs" --golden "$folder/golden-models" "$@" ;;
+    test:faults) start "$node" "$folder/test-faults.mjs" --kvant "$kvant" --model "$folder/golden-models/llama" "$@" ;;
+    bench:kernels) start "$node" "$kvant" bench kernels --device cuda --json "$@" ;;
+    bench:engine) start "$node" "$kvant" bench engine --device cuda --json "$@" ;;
+    bench:serve) start "$node" "$kvant" bench serve --device cuda --json "$@" ;;
+    kvant) start "$node" "$kvant" "$@" ;;
+    *) echo "there is no suite $suite:" >&2; usage >&2; exit 2 ;;
   esac
 }
 
+start() { exec ${KVANT_GPU_WRAPPER:-} "$@"; }
+
+usage() { sed -n '2,14s/^# //p' "$0"; }
+
 case "${1:-}" in
   pack) pack "${2:?name the folder to pack into}" ;;
-  "") sed -n '2,5s/^# //p' "$0"; exit 2 ;;
+  "") usage; exit 2 ;;
   *) run "$@" ;;
 esac

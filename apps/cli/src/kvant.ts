@@ -139,6 +139,9 @@ bench
   .command("serve [args...]")
   .description("a server of its own under streams over HTTP; arguments after -- go to kvant serve")
   .option("--shape <name>", "random weights of a named shape, e.g. llama3-8b")
+  .option("--device <device>", "handed to kvant serve")
+  .option("--weights <format>", "handed to kvant serve")
+  .option("--kv-format <format>", "handed to kvant serve")
   .option("--streams <count>", "streams open at once", positiveInteger, 256)
   .option("--requests <count>", "requests in all; default: one per stream", positiveInteger)
   .option("--prompt-tokens <count>", "tokens in", positiveInteger, 1000)
@@ -147,7 +150,7 @@ bench
   .option("--json", "print one JSON object")
   .addHelpText(
     "after",
-    "\nExample: kvant bench serve --shape llama3-8b -- --device cuda --weights e4m3 --kv-format int8",
+    "\nExample: kvant bench serve --shape llama3-8b --device cuda --weights e4m3 -- --head-format bf16",
   )
   .action(async (args, flags) => (await import("./commands/bench-serve.ts")).benchServe(args, flags));
 

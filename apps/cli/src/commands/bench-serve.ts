@@ -4,6 +4,9 @@ import { printRow, say, table } from "../print.ts";
 
 export interface BenchServeFlags {
   readonly shape?: string;
+  readonly device?: string;
+  readonly weights?: string;
+  readonly kvFormat?: string;
   readonly streams: number;
   readonly requests?: number;
   readonly promptTokens: number;
@@ -19,7 +22,13 @@ export async function benchServe(serveArgs: readonly string[], flags: BenchServe
     throw new KvantError("INVALID_ARGUMENT", `--requests ${requests} is less than --streams ${streams}`);
   const row = await measureServing({
     entry: process.argv[1]!,
-    serveArgs: shape === undefined ? serveArgs : [shape, "--load", "dummy", ...serveArgs],
+    serveArgs: [
+      ...(shape === undefined ? [] : [shape, "--load", "dummy"]),
+      ...handedOn("--device", flags.device),
+      ...handedOn("--weights", flags.weights),
+      ...handedOn("--kv-format", flags.kvFormat),
+      ...serveArgs,
+    ],
     streams,
     requests,
     promptTokens,
@@ -30,6 +39,10 @@ export async function benchServe(serveArgs: readonly string[], flags: BenchServe
   if (flags.json) printRow(row);
   else process.stdout.write(`${measurementTable(row)}\n`);
   if (row.failures > 0) process.exitCode = 1;
+}
+
+function handedOn(flag: string, value: string | undefined): readonly string[] {
+  return value === undefined ? [] : [flag, value];
 }
 
 function measurementTable(row: ServingMeasurement): string {

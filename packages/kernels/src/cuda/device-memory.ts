@@ -15,7 +15,7 @@ export function planDeviceMemory(
   { free, total }: { readonly free: number; readonly total: number },
 ): DeviceMemory {
   const { maxTokens, maxLogitRows, maxRows } = options;
-  const { native } = lowerPlan(plan, { ...options, pageCounts: plan.kvGroups.map(() => 2) });
+  const { native } = lowerPlan(plan, { ...options, pageCounts: plan.kvGroups.map(() => 2), backend: "cuda" });
   const slots = new Map<number, number>();
   for (const { slot, width, rows } of native.buffers) {
     const bytes = 4 * width * (rows === "tokens" ? maxTokens : maxLogitRows);
