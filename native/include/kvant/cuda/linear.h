@@ -77,6 +77,9 @@ struct CudaMatrixOptions {
   bool deterministic = false;
 };
 
+// Why cuBLASLt, which is opened at run time, serves no products for many tokens; "" where it does. Our own kernels serve then.
+const std::string& cublaslt_absence();
+
 // Allocates the packed form on the current device. Throws std::invalid_argument naming the scheme when there is no such
 // kernel, Error OUT_OF_MEMORY when the device has no room.
 std::unique_ptr<CudaMatrix> make_cuda_matrix(const MatrixSpec& spec, const CudaMatrixOptions& options);
