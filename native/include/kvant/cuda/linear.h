@@ -75,6 +75,8 @@ class CudaMatrix {
 struct CudaMatrixOptions {
   // Batch-invariant: each y[t, n] has the same bits whatever the number of tokens and whichever rows they are.
   bool deterministic = false;
+  // cuBLASLt for many tokens where it is there; without, our own kernels alone.
+  bool library = true;
 };
 
 // Why cuBLASLt, which is opened at run time, serves no products for many tokens; "" where it does. Our own kernels serve then.
