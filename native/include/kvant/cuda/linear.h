@@ -75,7 +75,12 @@ class CudaMatrix {
 struct CudaMatrixOptions {
   // Batch-invariant: each y[t, n] has the same bits whatever the number of tokens and whichever rows they are.
   bool deterministic = false;
+  // cuBLASLt for many tokens where it is there; without, our own kernels alone.
+  bool library = true;
 };
+
+// Why cuBLASLt, which is opened at run time, serves no products for many tokens; "" where it does. Our own kernels serve then.
+const std::string& cublaslt_absence();
 
 // Allocates the packed form on the current device. Throws std::invalid_argument naming the scheme when there is no such
 // kernel, Error OUT_OF_MEMORY when the device has no room.

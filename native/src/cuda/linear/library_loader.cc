@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <vector>
 
+#include "kvant/cuda/linear.h"
+
 namespace kvant::cuda::linear::library {
 namespace {
 
@@ -46,6 +48,11 @@ Loaded load() {
     out.absence = "KVANT_CUBLASLT=0 leaves cuBLASLt out";
     return out;
   }
+  const char* const portable = std::getenv("CUDA_FORCE_PTX_JIT");
+  if (portable != nullptr && portable[0] != '\0' && std::string(portable) != "0") {
+    out.absence = "CUDA_FORCE_PTX_JIT is set, and most kernels of cuBLASLt have no PTX";
+    return out;
+  }
   for (const std::string& place : places()) {
     void* const object = dlopen(place.c_str(), RTLD_NOW | RTLD_LOCAL);  // never closed
     if (object == nullptr) {
@@ -80,6 +87,11 @@ const Loaded& loaded() {
 }  // namespace
 
 const Functions* functions() { return loaded().absence.empty() ? &loaded().functions : nullptr; }
-const std::string& absence() { return loaded().absence; }
 
 }  // namespace kvant::cuda::linear::library
+
+namespace kvant::cuda {
+
+const std::string& cublaslt_absence() { return linear::library::loaded().absence; }
+
+}  // namespace kvant::cuda

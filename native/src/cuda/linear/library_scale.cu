@@ -1,6 +1,6 @@
-// y[t, n] = x_scale[t] * (w_scale[n] * sum[t, n]) + bias[n], in place: sum is int32 or float32 and lies where y does.
-// Reads and writes 4 bytes per value, from the second-level cache where the product has just left it. A block takes 1024 features
-// of kTokens tokens. Rounds as the kernels of `stream` and `tiles` do.
+// y[t, n] = x_scale[t] * (factor * w_scale[n] * sum[t, n]) + bias[n], in place: the sum, int32 or float32, lies where y does.
+// Reads and writes 4 bytes per value, best while the product is still in the second-level cache. A block takes 1024 features of
+// kTokens tokens. Rounds as `stream` does, so that exact sums give the same bits.
 #include "library_scale.h"
 
 #include <type_traits>
@@ -13,9 +13,9 @@ namespace {
 constexpr int kThreads = 256, kTokens = 8;
 
 template <class Sum>
-__device__ __forceinline__ float scaled(float held, float w_scale, float x_scale, float bias) {
+__device__ __forceinline__ float scaled(float held, float factor, float w_scale, float x_scale, float bias) {
   const float sum = std::is_same_v<Sum, int> ? static_cast<float>(__float_as_int(held)) : held;
-  return fmaf(sum * w_scale, x_scale, bias);
+  return fmaf(sum * factor * w_scale, x_scale, bias);
 }
 
 template <class Sum>
@@ -29,18 +29,18 @@ __global__ void __launch_bounds__(kThreads) scale_kernel(const Scaling scaling) 
   float4 held[kTokens];
 #pragma unroll
   for (int i = 0; i < kTokens; i++) {
-    if (first + i < scaling.tokens) held[i] = *reinterpret_cast<const float4*>(scaling.y + static_cast<size_t>(first + i) * scaling.rows + feature);
+    if (first + i < scaling.tokens) held[i] = *reinterpret_cast<const float4*>(scaling.y + static_cast<size_t>(first + i) * scaling.stride + feature);
   }
 #pragma unroll
   for (int i = 0; i < kTokens; i++) {
     if (first + i >= scaling.tokens) break;
     const float x = scaling.x_scales ? scaling.x_scales[first + i] : 1.0f;
     float4 out;
-    out.x = scaled<Sum>(held[i].x, w.x, x, bias.x);
-    out.y = scaled<Sum>(held[i].y, w.y, x, bias.y);
-    out.z = scaled<Sum>(held[i].z, w.z, x, bias.z);
-    out.w = scaled<Sum>(held[i].w, w.w, x, bias.w);
-    *reinterpret_cast<float4*>(scaling.y + static_cast<size_t>(first + i) * scaling.rows + feature) = out;
+    out.x = scaled<Sum>(held[i].x, scaling.factor, w.x, x, bias.x);
+    out.y = scaled<Sum>(held[i].y, scaling.factor, w.y, x, bias.y);
+    out.z = scaled<Sum>(held[i].z, scaling.factor, w.z, x, bias.z);
+    out.w = scaled<Sum>(held[i].w, scaling.factor, w.w, x, bias.w);
+    *reinterpret_cast<float4*>(scaling.y + static_cast<size_t>(first + i) * scaling.stride + feature) = out;
   }
 }
 

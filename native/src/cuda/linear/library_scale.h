@@ -1,17 +1,29 @@
 #pragma once
 #include <cuda_runtime_api.h>
 
+#include <cstddef>
+#include <cstdint>
+
+#include "kvant/format.h"
+
 namespace kvant::cuda::linear::library {
 
-// Null scales are 1, a null bias is 0. All are 16-byte aligned; rows is a multiple of 4.
+// y[t, n] = x_scale[t] * (factor * w_scale[n] * sum[t, n]) + bias[n] in place. Null scales are 1, a null bias is 0. Everything is
+// 16-byte aligned, rows and stride are multiples of 4.
 struct Scaling {
-  float* y;               // [tokens, rows], sums in, numbers out
+  float* y;               // [tokens, stride], of which `rows` are taken
   const float* w_scales;  // [rows]
   const float* x_scales;  // [tokens]
   const float* bias;      // [rows]
-  int rows, tokens;
+  float factor;
+  int rows, stride, tokens;
 };
 
+// The sums are int32, or float32.
 void scale_sums(const Scaling& scaling, bool integers, cudaStream_t stream);
+
+// `count` codes of int8, e4m3 or e5m2, whole rows, to fp16 (half) or bf16 in the order of columns. Returns what the numbers must
+// still be multiplied by.
+float decode_codes(Format format, const uint8_t* codes, size_t count, bool half, void* out, cudaStream_t stream);
 
 }  // namespace kvant::cuda::linear::library

@@ -7,7 +7,8 @@
 //   int8 (tensor cores)           int8                   int8, int4
 //
 // Up to kStreamTokens tokens, and always when deterministic: `stream` (`fp32` for that operand), batch-invariant. More:
-// `tiles`, whose split of the columns follows the number of tokens.
+// `tiles`, whose split of the columns follows the number of tokens. Many: cuBLASLt (library_product.h) where it is there and
+// serves the scheme, also when deterministic if its sums are exact.
 #include <algorithm>
 #include <stdexcept>
 #include <string>
@@ -16,6 +17,7 @@
 #include "../device_memory.h"
 #include "kvant/cuda/linear.h"
 #include "layout.h"
+#include "library_product.h"
 
 namespace kvant::cuda {
 namespace {
@@ -125,6 +127,7 @@ class DeviceMatrix final : public CudaMatrix {
         operand_(operand_of(spec)),
         layout_(spec),
         product_(linear::find_product(spec.format, operand_)),
+        library_(options.library ? linear::library::LibraryProduct::make(layout_, spec.activation, operand_) : nullptr),
         deterministic_(options.deterministic),
         codes_(layout_.code_bytes, weight_name(spec) + " weights"),
         scales_(layout_.scale_bytes + sizeof(uint32_t), weight_name(spec) + " scales") {
@@ -150,16 +153,16 @@ class DeviceMatrix final : public CudaMatrix {
   size_t bytes() const override { return layout_.code_bytes + layout_.scale_bytes; }
 
   std::string variant(int64_t tokens) const override {
-    const char* kernel = operand_ == Operand::fp32 ? "fp32" : takes_tiles(tokens) ? "tiles" : "stream";
+    const char* kernel = takes_library(tokens) ? "cublaslt" : operand_ == Operand::fp32 ? "fp32" : takes_tiles(tokens) ? "tiles" : "stream";
     return "linear_" + weight_name(spec_) + "_" + prefix(spec_.activation) + "_cuda-" + kernel;
   }
 
   size_t workspace_bytes(int64_t max_tokens) const override { return workspace(max_tokens).bytes; }
 
-  PreparedForm prepared_form(int64_t) const override {
+  PreparedForm prepared_form(int64_t tokens) const override {
     return {.activation = spec_.activation,
             .operand = operand_,
-            .codes = false,
+            .codes = takes_library(tokens) && library_->takes_codes(),
             .static_scale = spec_.activation_scale,
             .cols = layout_.cols,
             .padded_cols = layout_.padded_cols,
@@ -198,6 +201,7 @@ class DeviceMatrix final : public CudaMatrix {
         .group_shift = log2_or_minus_one(layout_.group_stride / linear::kUnitColumns),
         .splits = takes_tiles(tokens) ? splits(tokens) : 1,
     };
+    if (takes_library(tokens)) return library_->multiply(call, call.parts, stream);
     (takes_tiles(tokens) ? product_.tiles : product_.stream)(call, layout_.groups > 1, stream);
   }
 
@@ -208,6 +212,10 @@ class DeviceMatrix final : public CudaMatrix {
   }
 
   bool takes_tiles(int64_t tokens) const { return !deterministic_ && product_.tiles != nullptr && tokens > kStreamTokens; }
+
+  bool takes_library(int64_t tokens) const {
+    return library_ != nullptr && tokens >= library_->least_tokens() && (!deterministic_ || library_->exact());
+  }
 
   // tiles.cuh launches the same.
   static int64_t tokens_per_block(int64_t tokens) { return tokens <= 64 ? 64 : 128; }
@@ -227,13 +235,15 @@ class DeviceMatrix final : public CudaMatrix {
     const size_t part_bytes = takes_tiles(tokens)
         ? 2 * static_cast<size_t>(multiprocessors_) * linear::kBlockRows * static_cast<size_t>(tokens_per_block(tokens)) * sizeof(float)
         : 0;
-    out.bytes = out.parts + part_bytes;
+    // Of this number of tokens or of fewer, which `tiles` may serve.
+    out.bytes = out.parts + std::max(part_bytes, takes_library(tokens) ? library_->workspace_bytes() : 0);
     return out;
   }
 
   Operand operand_;
   Layout layout_;
   const linear::Product& product_;
+  std::unique_ptr<linear::library::LibraryProduct> library_;  // null: our own kernels serve
   bool deterministic_;
   int multiprocessors_ = 0;
   DeviceMemory codes_, scales_;

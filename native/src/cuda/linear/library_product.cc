@@ -1,0 +1,87 @@
+#include "library_product.h"
+
+#include <algorithm>
+
+#include "library_call.h"
+#include "library_scale.h"
+
+namespace kvant::cuda::linear::library {
+namespace {
+
+// int32 sums of a part of the tokens stay in the second-level cache until they are scaled.
+constexpr size_t kSumBytes = size_t{32} << 20;
+// So do decoded weights of a slab of rows.
+constexpr size_t kSlabBytes = size_t{32} << 20;
+constexpr int kTokensUnit = 256, kRowsUnit = 1024;
+
+std::optional<Numbers> numbers_of(const Layout& layout, Format activation, Operand operand) {
+  const bool per_row = layout.groups == 1 && bits(layout.format) == 8;
+  if (operand == Operand::int8) return per_row && layout.format == Format::int8 ? std::optional(Numbers::int8) : std::nullopt;
+  if (operand == Operand::fp32 || !(per_row || bits(layout.format) == 16)) return std::nullopt;
+  if (activation == Format::e4m3 && layout.format == Format::e4m3) return Numbers::e4m3;
+  return operand == Operand::bf16 ? Numbers::bf16 : Numbers::fp16;
+}
+
+}  // namespace
+
+std::unique_ptr<LibraryProduct> LibraryProduct::make(const Layout& layout, Format activation, Operand operand) {
+  const std::optional<Numbers> numbers = numbers_of(layout, activation, operand);
+  // Rows of y must stay aligned.
+  if (!numbers || layout.rows % 16 != 0) return nullptr;
+  const bool decodes = bits(layout.format) == 8 && (*numbers == Numbers::bf16 || *numbers == Numbers::fp16);
+  std::unique_ptr<LibraryProduct> product(new LibraryProduct(layout, *numbers, decodes));
+  for (int tokens : {static_cast<int>(product->least_tokens()), 2048}) {
+    if (!can_multiply({*numbers, layout.rows, tokens, layout.padded_cols, layout.rows})) return nullptr;
+  }
+  return product;
+}
+
+LibraryProduct::LibraryProduct(const Layout& layout, Numbers numbers, bool decodes)
+    : layout_(layout), numbers_(numbers), decodes_(decodes), slab_rows_(layout.rows) {
+  const size_t row_bytes = static_cast<size_t>(layout.padded_cols) * 2;
+  if (decodes) slab_rows_ = std::min(layout.rows, std::max(1, static_cast<int>(kSlabBytes / row_bytes / kRowsUnit)) * kRowsUnit);
+}
+
+int64_t LibraryProduct::least_tokens() const { return decodes_ ? 256 : 65; }
+
+size_t LibraryProduct::workspace_bytes() const {
+  return kCallWorkspace + (decodes_ ? static_cast<size_t>(slab_rows_) * layout_.padded_cols * 2 : 0);
+}
+
+void LibraryProduct::multiply(const Call& call, void* workspace, cudaStream_t stream) const {
+  const bool integers = numbers_ == Numbers::int8;
+  const int tokens_at_once = !integers ? call.tokens
+      : std::max(1, static_cast<int>(kSumBytes / sizeof(int) / static_cast<size_t>(call.rows) / kTokensUnit)) * kTokensUnit;
+  const size_t x_row = static_cast<size_t>(call.padded_cols) * (integers || takes_codes() ? 1 : 2);
+  const size_t w_row = static_cast<size_t>(call.padded_cols) * static_cast<size_t>(bits(layout_.format) / 8);
+  void* const decoded = static_cast<uint8_t*>(workspace) + kCallWorkspace;
+  for (int row = 0; row < call.rows; row += slab_rows_) {
+    const int rows = std::min(slab_rows_, call.rows - row);
+    const uint8_t* const codes = call.codes + static_cast<size_t>(row) * w_row;
+    float factor = 1;
+    if (decodes_) factor = decode_codes(layout_.format, codes, static_cast<size_t>(rows) * call.padded_cols, numbers_ == Numbers::fp16, decoded, stream);
+    for (int token = 0; token < call.tokens; token += tokens_at_once) {
+      const int tokens = std::min(tokens_at_once, call.tokens - token);
+      float* const y = call.y + static_cast<size_t>(token) * call.rows + row;
+      const float* const x_scales = call.x_scales == nullptr ? nullptr : call.x_scales + token;
+      const float* const w_scales = call.scales == nullptr ? nullptr : call.scales + row;
+      const void* const x = static_cast<const uint8_t*>(call.x) + static_cast<size_t>(token) * x_row;
+      library::multiply({numbers_, rows, tokens, call.padded_cols, call.rows},
+                        {decodes_ ? decoded : codes, x, w_scales, x_scales, y}, workspace, stream);
+      const bool scaled = takes_codes();  // by the library
+      if (scaled && call.bias == nullptr) continue;
+      if (w_scales == nullptr && call.bias == nullptr) continue;
+      scale_sums({.y = y,
+                  .w_scales = scaled ? nullptr : w_scales,
+                  .x_scales = scaled ? nullptr : x_scales,
+                  .bias = call.bias == nullptr ? nullptr : call.bias + row,
+                  .factor = factor,
+                  .rows = rows,
+                  .stride = call.rows,
+                  .tokens = tokens},
+                 integers, stream);
+    }
+  }
+}
+
+}  // namespace kvant::cuda::linear::library
