@@ -125,7 +125,7 @@ describe("running out of pages", () => {
     expect(show(second)).toEqual(["1@4+1!"]);
     expect(young.phase).toBe("waiting");
     expect(young.outputIds).toEqual([7]);
-    expect(scheduler.preemptionCount).toBe(1);
+    expect(scheduler.preemptions).toEqual({ recompute: 1, swap: 0 });
     settle(scheduler, second);
     scheduler.finish(old);
     kv.checkInvariant();
@@ -177,7 +177,7 @@ describe("forks (n > 1)", () => {
     for (const step of steps) settle(scheduler, step);
     scheduler.finish(parent);
     expect(show(scheduler.next())).toEqual(["2@4+2!"]);
-    expect(scheduler.preemptionCount).toBe(0);
+    expect(scheduler.preemptions).toEqual({ recompute: 0, swap: 0 });
     kv.checkInvariant();
   });
 
