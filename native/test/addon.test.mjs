@@ -117,6 +117,29 @@ test("a copied page continues a sequence as the original does", async () => {
   executable.close();
 });
 
+test("a page that was swapped out and comes back elsewhere continues a sequence as the original does", async () => {
+  const executable = tinyExecutable();
+  await submit(executable, rowStep(0, 0, [1, 2, 3], want.nothing));
+  const bytes = executable.readPage(0, 1);
+  const original = await submit(executable, rowStep(0, 3, [4], want.logits));
+  // Another sequence overwrites the page in the step that takes it out.
+  await submit(executable, {
+    ...rowStep(1, 0, [5, 6, 7], want.nothing),
+    pageAppends: Int32Array.of(1, 0, 0, 1),
+    pageSwaps: Int32Array.of(0, 1, 2, 0),
+    rowUpdates: [rowUpdate(1)],
+  });
+  assert.notDeepEqual(executable.readPage(0, 1), bytes);
+  const resumed = {
+    ...rowStep(0, 3, [4], want.logits),
+    pageAppends: Int32Array.of(0, 0, 0, 8),
+    pageSwaps: Int32Array.of(0, 8, 2, 1),
+    rowUpdates: [rowUpdate(0)],
+  };
+  assert.deepEqual((await submit(executable, resumed)).logits, original.logits);
+  executable.close();
+});
+
 test("steps outside the limits are refused with value and limit", async () => {
   const executable = tinyExecutable();
   const refuse = (step, message) => {
@@ -134,6 +157,10 @@ test("steps outside the limits are refused with value and limit", async () => {
     /page append is 9, must be 0 to 8/,
   );
   refuse({ ...rowStep(0, 0, [1], want.nothing), pageCopies: Int32Array.of(0, 0, 1) }, /page copy is 0, must be 1 to 8/);
+  refuse({ ...emptyStep, pageSwaps: Int32Array.of(0, 0, 0, 0) }, /device page of a page swap is 0, must be 1 to 8/);
+  refuse({ ...emptyStep, pageSwaps: Int32Array.of(0, 1, 3, 0) }, /host page of a page swap is 3, must be 0 to 2/);
+  refuse({ ...emptyStep, pageSwaps: Int32Array.of(0, 1, 0, 2) }, /direction of a page swap is 2, must be 0 to 1/);
+  refuse({ ...emptyStep, pageSwaps: Int32Array.of(0, 1, 0) }, /pageSwaps.length modulo 4 is 3/);
   refuse({ ...emptyStep, rowStarts: new Int32Array(0) }, /rowStarts.length is 0, must be 1/);
   refuse({ ...emptyStep, rowSlots: [0] }, /step.rowSlots must be a Int32Array/);
   refuse({ ...rowStep(0, 0, [1, 2], 0), rowStarts: Int32Array.of(0, -1) }, /last row start is -1, must be 2/);

@@ -10,8 +10,8 @@ const none = new Float32Array(0);
 /** Pages of fp32 K and V: codes of `[1 head, 16 tokens, 8 values]` each. */
 const kvGroup = {
   ...{ layerCount: 1, kvHeads: 1, headDim: 8, window: 0, format: "fp32", pageTokens: 16, pageCount: 9 },
+  ...{ hostPageCount: 3, kStatic: none, vStatic: none },
   ...{ pageBytes: 1024, layerBytes: 1024, kCodes: 0, vCodes: 512, kScales: 1024, vScales: 1024 },
-  ...{ kStatic: none, vStatic: none },
 };
 
 const matrix = { kind: "matrix", format: "fp32", groupSize: 0, activation: "fp32", activationScale: 0, scales: "fp32" };
@@ -83,6 +83,7 @@ export const emptyStep = {
   tokenIds: new Int32Array(0),
   targets: new Int32Array(0),
   pageAppends: new Int32Array(0),
+  pageSwaps: new Int32Array(0),
   pageCopies: new Int32Array(0),
   rowUpdates: [],
 };

@@ -58,11 +58,14 @@ describe("engine options", () => {
   });
 
   test("hold only what was given, and --backend decides over --device", () => {
-    expect(engineOptions("m", { device: "cpu", backend: "reference", kvMemory: 5, threads: 2 })).toEqual({
-      model: "m",
-      device: "reference",
-      kvMemoryBytes: 5,
-      threads: 2,
-    });
+    expect(engineOptions("m", { device: "cpu", backend: "reference", kvMemory: 5, swapMemory: 0, threads: 2 })).toEqual(
+      {
+        model: "m",
+        device: "reference",
+        kvMemoryBytes: 5,
+        swapMemoryBytes: 0,
+        threads: 2,
+      },
+    );
   });
 });

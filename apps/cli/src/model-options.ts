@@ -20,6 +20,7 @@ export interface ModelFlags {
 export interface SizeFlags {
   readonly kvMemory?: number;
   readonly kvPages?: number;
+  readonly swapMemory?: number;
   readonly pageTokens?: number;
   readonly maxSequences?: number;
   readonly maxStepTokens?: number;
@@ -112,6 +113,11 @@ export function addSizeFlags(command: Command): Command {
   return command
     .option("--kv-memory <bytes>", "bytes for KV pages, e.g. 512MiB", byteCount)
     .option("--kv-pages <count>", "pages per layer group instead of bytes", positiveInteger)
+    .option(
+      "--swap-memory <bytes>",
+      "host memory for pages of preempted sequences; default: on cuda 4GiB at most, else 0",
+      byteCount,
+    )
     .addOption(
       new Option("--page-tokens <tokens>", "tokens per page").choices(["16", "32", "64"]).argParser(pageTokens),
     )
@@ -147,6 +153,7 @@ export function engineOptions(model: string | undefined, flags: ModelFlags & Siz
     ...pick("contextLength", flags.contextLength),
     ...pick("kvMemoryBytes", flags.kvMemory),
     ...pick("kvPages", flags.kvPages),
+    ...pick("swapMemoryBytes", flags.swapMemory),
     ...pick("pageTokens", flags.pageTokens),
     ...pick("maxSequences", flags.maxSequences),
     ...pick("maxStepTokens", flags.maxStepTokens),

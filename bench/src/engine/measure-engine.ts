@@ -78,6 +78,7 @@ export async function measureEngine(options: MeasureEngineOptions): Promise<Engi
     maxStepTokens,
     pageTokens,
     kvPages: 1 + batch * Math.ceil(contextLength / pageTokens),
+    swapMemoryBytes: 0, // nothing is preempted
     ...options.engine,
   });
   try {

@@ -79,6 +79,7 @@ export class KernelRun {
         tokenIds: new Int32Array(count * pageTokens),
         targets: new Int32Array(),
         pageAppends: Int32Array.from(slots.flatMap((slot) => [slot, 0, 0, first + slot])),
+        pageSwaps: new Int32Array(),
         pageCopies: new Int32Array(),
         rowUpdates: slots.map(restart),
       });
@@ -103,6 +104,7 @@ export class KernelRun {
       tokenIds: Int32Array.from(random.tokenIds(this.#tokens, this.#plan.vocabSize)),
       targets: new Int32Array(),
       pageAppends: Int32Array.from(appends),
+      pageSwaps: new Int32Array(),
       pageCopies: new Int32Array(),
       rowUpdates,
     };

@@ -59,6 +59,7 @@ KvGroupSpec read_group(const ValueReader& from) {
   group.format = parse_format(from.string("format"), from.path_of("format"));
   group.page_tokens = from.index("pageTokens");
   group.page_count = from.integer("pageCount");
+  group.host_page_count = from.integer("hostPageCount");
   group.page_bytes = from.integer("pageBytes");
   group.layer_bytes = from.integer("layerBytes");
   group.k_codes = from.integer("kCodes");

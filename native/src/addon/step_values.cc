@@ -72,6 +72,7 @@ void read_step(Napi::Value value, StepInputs& inputs) {
   from.read("tokenIds", inputs.token_ids);
   from.read("targets", inputs.targets);
   from.read("pageAppends", inputs.page_appends);
+  from.read("pageSwaps", inputs.page_swaps);
   from.read("pageCopies", inputs.page_copies);
   const std::vector<ValueReader> updates = from.list("rowUpdates");
   inputs.row_updates.resize(updates.size());

@@ -58,6 +58,7 @@ void Executor::allocate_buffers() {
 void Executor::allocate_kv() {
   for (const KvGroupSpec& spec : plan_.kv_groups) {
     PageMemory pages(static_cast<size_t>(spec.page_bytes * spec.page_count), "KV pages");
+    PageMemory host_pages(static_cast<size_t>(spec.page_bytes * spec.host_page_count), "swapped KV pages");
     PageTables tables(limits_.max_rows, plan_.context_length, spec.page_tokens);
     KvPages view;
     view.base = pages.as<uint8_t>();
@@ -77,7 +78,7 @@ void Executor::allocate_kv() {
     view.v_static = spec.v_static.empty() ? nullptr : spec.v_static.data();
     view.tables = tables.data();
     view.table_stride = tables.stride();
-    kv_groups_.push_back({std::move(pages), std::move(tables), view});
+    kv_groups_.push_back({std::move(pages), std::move(host_pages), std::move(tables), view});
   }
 }
 

@@ -41,7 +41,7 @@ class Executor final : public StepExecutor {
     int32_t last_sampled = kFromPreviousStep;
   };
   struct KvGroup {
-    PageMemory pages;
+    PageMemory pages, host_pages;
     PageTables tables;
     KvPages view;
   };
@@ -68,6 +68,7 @@ class Executor final : public StepExecutor {
   // executor_step.cc
   void apply_updates(const StepInputs& inputs);
   void check_pages(const StepInputs& inputs);
+  void swap_pages(const StepInputs& inputs);
   void copy_pages(const StepInputs& inputs);
   void place_tokens(const StepInputs& inputs);
   void assign_logit_rows(const StepInputs& inputs);

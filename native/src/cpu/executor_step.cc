@@ -6,6 +6,7 @@
 
 #include "cpu/executor.h"
 #include "plan/error.h"
+#include "plan/page_swaps.h"
 
 namespace kvant {
 
@@ -13,6 +14,7 @@ void Executor::run(const StepInputs& inputs, StepOutputs& outputs) {
   const auto start = std::chrono::steady_clock::now();
   apply_updates(inputs);
   check_pages(inputs);
+  swap_pages(inputs);
   copy_pages(inputs);
   place_tokens(inputs);
   assign_logit_rows(inputs);
@@ -61,6 +63,17 @@ void Executor::check_pages(const StepInputs& inputs) {
       throw invalid("row slot " + std::to_string(slot) + " has sampled no token that could be repeated");
     }
   }
+}
+
+void Executor::swap_pages(const StepInputs& inputs) {
+  for_each_swap_run(inputs.page_swaps, [&](const PageSwapRun& run) {
+    const KvGroup& group = kv_groups_[static_cast<size_t>(run.group)];
+    const int64_t page_bytes = group.view.page_bytes;
+    uint8_t* const device = group.view.base + run.device_page * page_bytes;
+    uint8_t* const host = group.host_pages.as<uint8_t>() + run.host_page * page_bytes;
+    const bool is_out = run.direction == SwapDirection::out;
+    std::memcpy(is_out ? host : device, is_out ? device : host, static_cast<size_t>(run.count * page_bytes));
+  });
 }
 
 void Executor::copy_pages(const StepInputs& inputs) {

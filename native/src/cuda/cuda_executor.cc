@@ -71,7 +71,8 @@ void CudaExecutor::allocate_kv() {
     statics.insert(statics.end(), spec.v_static.begin(), spec.v_static.end());
     KvGroup group{DeviceMemory(static_cast<size_t>(spec.page_bytes * spec.page_count), "KV pages"),
                   DeviceMemory(static_cast<size_t>(limits_.max_rows * stride) * sizeof(int32_t), "page tables"),
-                  upload(statics.data(), statics.size() * sizeof(float), "KV scales"), std::move(host_tables), KvPages{}};
+                  upload(statics.data(), statics.size() * sizeof(float), "KV scales"),
+                  HostPages(spec.host_page_count, spec.page_bytes), std::move(host_tables), KvPages{}};
     KvPages& view = group.view;
     view.base = group.pages.as<uint8_t>();
     view.page_bytes = spec.page_bytes;

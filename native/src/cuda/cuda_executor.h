@@ -12,6 +12,7 @@
 #include "cuda/device_memory.h"
 #include "cuda/device_stream.h"
 #include "cuda/device_weight.h"
+#include "cuda/host_pages.h"
 #include "cuda/sampler_kernels.h"
 #include "cuda/step_kernels.h"
 #include "kvant/ops.h"
@@ -46,6 +47,7 @@ class CudaExecutor final : public StepExecutor {
  private:
   struct KvGroup {
     DeviceMemory pages, tables, statics;
+    HostPages host_pages;
     PageTables host_tables;  // what the device's tables hold, to check a step before it runs
     KvPages view;
   };
@@ -90,6 +92,7 @@ class CudaExecutor final : public StepExecutor {
   void apply_updates(const StepInputs& inputs);
   void apply_update(const RowUpdate& update);
   void check_pages(const StepInputs& inputs);
+  void swap_pages(const StepInputs& inputs);
   void copy_pages(const StepInputs& inputs);
   bool is_decode(const StepInputs& inputs) const;
   int64_t bucket_of(int64_t rows) const;

@@ -50,6 +50,7 @@ void CudaExecutor::queue(const StepInputs& inputs, StepOutputs& outputs, Bank& b
                         cudaMemcpyHostToDevice, stream_.get()),
         "uploading a step");
   place_step(layout_, packet_.as<int32_t>(), arrays_, stream_.get());
+  swap_pages(inputs);
   copy_pages(inputs);
   if (test_fault("sticky")) write_nowhere(stream_.get());
   if (launch.tokens > 0) {
@@ -175,6 +176,13 @@ void CudaExecutor::check_pages(const StepInputs& inputs) {
       throw invalid("row slot " + std::to_string(slot) + " has sampled no token that could be repeated");
     }
   }
+}
+
+void CudaExecutor::swap_pages(const StepInputs& inputs) {
+  for_each_swap_run(inputs.page_swaps, [&](const PageSwapRun& run) {
+    const KvGroup& group = kv_groups_[static_cast<size_t>(run.group)];
+    group.host_pages.swap(run, group.view.base, stream_.get());
+  });
 }
 
 void CudaExecutor::copy_pages(const StepInputs& inputs) {

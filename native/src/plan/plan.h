@@ -49,6 +49,7 @@ struct KvGroupSpec {
   Format format = Format::fp32;
   int page_tokens = 16;
   int64_t page_count = 0;  // page 0 is reserved: it stands for "no page" in a table
+  int64_t host_page_count = 0;  // pages of host memory that pages can be swapped out to
   int64_t page_bytes = 0, layer_bytes = 0;
   int64_t k_codes = 0, v_codes = 0, k_scales = 0, v_scales = 0;
   std::vector<float> k_static, v_static;  // empty, or [layer_count, kv_heads]

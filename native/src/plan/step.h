@@ -14,6 +14,9 @@ constexpr int32_t kFromPreviousStep = -1;
 // Values of StepInputs::row_wants.
 enum class RowWant : uint8_t { nothing = 0, sample = 1, logits = 2, score = 3 };
 
+// The last number of a page swap.
+enum class SwapDirection : int32_t { out = 0, in = 1 };
+
 // Resets a row slot: its tables become empty, its history is the one given.
 struct RowUpdate {
   int32_t slot = 0;
@@ -30,6 +33,7 @@ struct StepInputs {
   std::vector<int32_t> token_ids;      // [tokens]
   std::vector<int32_t> targets;        // [tokens], or empty when no row wants scores
   std::vector<int32_t> page_appends;   // [appends, 4] row slot, group, index, page
+  std::vector<int32_t> page_swaps;     // [swaps, 4] group, device page, host page, SwapDirection
   std::vector<int32_t> page_copies;    // [copies, 3] group, from, to
   std::vector<RowUpdate> row_updates;
 

@@ -43,7 +43,8 @@ void check_weight(const WeightSpec& weight, const std::string& name) {
 // Codes and scales of K and V lie inside a layer, aligned, and share no byte.
 void check_page_layout(const KvGroupSpec& group, const std::string& name) {
   check_range(name + ".layerBytes", group.layer_bytes, 1, kMaxBytes);
-  check_range(name + ".pageBytes", group.page_bytes, group.layer_bytes * group.layer_count, kMaxBytes / group.page_count);
+  const int64_t most_pages = std::max(group.page_count, group.host_page_count);
+  check_range(name + ".pageBytes", group.page_bytes, group.layer_bytes * group.layer_count, kMaxBytes / most_pages);
   check_equal(name + ".pageBytes modulo 16", group.page_bytes % 16, 0);
   check_equal(name + ".layerBytes modulo 16", group.layer_bytes % 16, 0);
   struct Part {
@@ -83,6 +84,7 @@ void check_group(const KvGroupSpec& group, const std::string& name) {
     throw invalid(name + ".pageTokens is " + std::to_string(group.page_tokens) + ", must be 16, 32 or 64");
   }
   check_range(name + ".pageCount", group.page_count, 2, kMaxPages);
+  check_range(name + ".hostPageCount", group.host_page_count, 0, kMaxPages);
   if (bits(group.format) == 4) throw invalid(name + ".format: pages hold fp32, bf16, fp16, e4m3, e5m2 or int8");
   if (!group.k_static.empty() || !group.v_static.empty()) {
     if (bits(group.format) != 8) throw invalid(name + ": only 8-bit formats have static scales");

@@ -56,6 +56,15 @@ void check_pages(const StepInputs& inputs, const Plan& plan, const PlanLimits& l
     check_range("a page table index", appends[i + 2], 0, (plan.context_length + group.page_tokens - 1) / group.page_tokens - 1);
     check_range("the page of a page append", appends[i + 3], 0, group.page_count - 1);
   }
+  const auto& swaps = inputs.page_swaps;
+  check_equal("pageSwaps.length modulo 4", static_cast<int64_t>(swaps.size() % 4), 0);
+  for (size_t i = 0; i < swaps.size(); i += 4) {
+    const KvGroupSpec& group = group_of(plan, swaps[i]);
+    check_range("the device page of a page swap", swaps[i + 1], 1, group.page_count - 1);
+    if (group.host_page_count == 0) throw invalid("a page swap in KV group " + std::to_string(swaps[i]) + ", which has no host pages");
+    check_range("the host page of a page swap", swaps[i + 2], 0, group.host_page_count - 1);
+    check_range("the direction of a page swap", swaps[i + 3], 0, static_cast<int64_t>(SwapDirection::in));
+  }
   const auto& copies = inputs.page_copies;
   check_equal("pageCopies.length modulo 3", static_cast<int64_t>(copies.size() % 3), 0);
   for (size_t i = 0; i < copies.size(); i += 3) {

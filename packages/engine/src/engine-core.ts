@@ -17,6 +17,8 @@ export interface EngineCoreOptions {
   readonly pageTokens: number;
   /** `[kvGroups]` pages per layer group, the reserved one included. */
   readonly pageCounts: readonly number[];
+  /** `[kvGroups]` pages of host memory per layer group for preempted sequences; absent: none, they are computed again. */
+  readonly hostPageCounts?: readonly number[];
   readonly maxRows: number;
   readonly maxStepTokens: number;
   readonly prefixReuse: boolean;
@@ -53,10 +55,11 @@ export class EngineCore {
 
   constructor(options: EngineCoreOptions) {
     this.#options = options;
-    const { executable, pageTokens, pageCounts, maxRows, maxStepTokens, prefixReuse } = options;
+    const { executable, pageTokens, pageCounts, hostPageCounts, maxRows, maxStepTokens, prefixReuse } = options;
     this.#kv = new KvManager({
       groups: executable.plan.kvGroups.map(({ window }, i) => ({
         pageCount: pageCounts[i]!,
+        hostPageCount: hostPageCounts?.[i] ?? 0,
         pageTokens,
         ...(window === undefined ? {} : { window }),
       })),
@@ -103,16 +106,17 @@ export class EngineCore {
   }
 
   stats(): Omit<EngineStats, "residentBytes" | "restarts"> {
-    const { pages, prefixQueryTokens, prefixHitTokens } = this.#kv.stats();
+    const { pages, hostPages, prefixQueryTokens, prefixHitTokens } = this.#kv.stats();
     return {
       running: this.#scheduler.runningCount,
       waiting: this.#scheduler.waitingCount,
       pages: { free: pages.free, cached: pages.cached, used: pages.used },
+      hostPages: { free: hostPages.free, used: hostPages.used },
       promptTokens: this.#promptTokens,
       generationTokens: this.#generationTokens,
       prefixQueryTokens,
       prefixHitTokens,
-      preemptions: { recompute: this.#scheduler.preemptionCount, swap: 0 },
+      preemptions: this.#scheduler.preemptions,
       saturations: this.#saturations,
     };
   }

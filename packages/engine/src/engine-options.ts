@@ -25,6 +25,11 @@ export interface EngineOptions {
    * of what is free beside weights and activations, at most a whole context per sequence.
    */
   readonly kvMemoryBytes?: number;
+  /**
+   * Bytes of host memory that KV pages of preempted sequences are swapped out to; 0: they are computed again. Default on
+   * `cuda` 4 GiB, page-locked, at most a quarter of the machine's memory and what the KV pages themselves take; else 0.
+   */
+  readonly swapMemoryBytes?: number;
   /** Pages instead of bytes, per layer group, the reserved one included. */
   readonly kvPages?: number;
   /** Tokens per page: 16 (default), 32 or 64. */

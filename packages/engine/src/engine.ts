@@ -149,6 +149,8 @@ export interface EngineStats {
   readonly running: number;
   readonly waiting: number;
   readonly pages: { readonly free: number; readonly cached: number; readonly used: number };
+  /** Pages of host memory, where preempted sequences wait. */
+  readonly hostPages: { readonly free: number; readonly used: number };
   readonly promptTokens: number;
   readonly generationTokens: number;
   readonly prefixQueryTokens: number;

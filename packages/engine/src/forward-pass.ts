@@ -88,6 +88,7 @@ export class ForwardPass {
         tokenIds: tokenIds.subarray(start, end),
         targets: isWanted && targets.length > 0 ? targets.subarray(start, end) : none,
         pageAppends: this.#appends(start, end),
+        pageSwaps: none,
         pageCopies: none,
         rowUpdates: start === 0 ? [update] : [],
       });

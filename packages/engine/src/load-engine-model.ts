@@ -24,6 +24,7 @@ import { byteTokenizer, loadTokenizer, type Tokenizer } from "@kvant/tokenizer";
 import type { ModelBounds } from "./check-request.ts";
 import type { ModelInfo, TensorClassReport } from "./engine.ts";
 import type { EngineOptions, LoadProgress } from "./engine-options.ts";
+import { hostPages } from "./host-pages.ts";
 import { type PageBudget, pageBudget } from "./page-budget.ts";
 
 export const defaultPageTokens = 16;
@@ -41,6 +42,7 @@ export interface LoadedModel {
   readonly bounds: ModelBounds;
   readonly pageTokens: number;
   readonly pageCounts: readonly number[];
+  readonly hostPageCounts: readonly number[];
   readonly maxRows: number;
   readonly maxStepTokens: number;
   close(): Promise<void>;
@@ -157,7 +159,14 @@ async function makeReady(
   const limits = { pageTokens, maxRows, maxTokens: maxStepTokens, maxLogitRows: sizes.maxLogitRows ?? maxRows };
   const deviceMemory = backend.deviceMemory?.(plan, limits);
   const budget = pageBudget(plan.kvGroups, { ...options, pageTokens, maxRows, contextLength, deviceMemory });
-  const executable = backend.compile(plan, { ...limits, pageCounts: budget.pageCounts });
+  const { pageCounts } = budget;
+  const hostPageCounts = hostPages(plan.kvGroups, {
+    swapMemoryBytes: options.swapMemoryBytes,
+    pageTokens,
+    pageCounts,
+    deviceHasOwnMemory: deviceMemory !== undefined,
+  });
+  const executable = backend.compile(plan, { ...limits, pageCounts, hostPageCounts });
   try {
     if (checkpoint === undefined) loadRandomWeights(plan, executable, 1);
     else
@@ -183,6 +192,7 @@ async function makeReady(
     },
     pageTokens,
     pageCounts: budget.pageCounts,
+    hostPageCounts,
     maxRows,
     maxStepTokens,
     close: () => executable.close(),

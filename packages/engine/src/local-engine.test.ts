@@ -29,7 +29,7 @@ afterEach(async () => {
 /** Waits for steps in flight, then asserts that nothing is held. */
 async function expectFree(made: LocalEngine): Promise<void> {
   await made.drain();
-  expect(made.stats()).toMatchObject({ running: 0, waiting: 0, pages: { used: 0 } });
+  expect(made.stats()).toMatchObject({ running: 0, waiting: 0, pages: { used: 0 }, hostPages: { used: 0 } });
 }
 
 describe("a request among others gives the tokens it gives alone", () => {
@@ -39,9 +39,14 @@ describe("a request among others gives the tokens it gives alone", () => {
     ["with room for all", {}],
     ["with chunked prefill", { maxStepTokens: 7 }],
     ["with preemption", { kvPages: 14, maxStepTokens: 16 }],
+    ["with preemption by swap", { kvPages: 14, maxStepTokens: 16, swapMemoryBytes: 2 ** 20 }],
     ["with few row slots", { maxSequences: 2 }],
     ["without prefix reuse", { prefixReuse: false, kvPages: 14 }],
     ["with a sliding window", { model: goldenModel("mistral"), kvPages: 14, maxStepTokens: 16 }],
+    [
+      "with a sliding window and swap",
+      { model: goldenModel("mistral"), kvPages: 14, maxStepTokens: 16, prefixReuse: false, swapMemoryBytes: 2 ** 20 },
+    ],
   ])("%s", async (_, options: Partial<EngineOptions>) => {
     const alone = await engine({ ...options, kvPages: 200, maxStepTokens: 256 });
     const expected: number[][] = [];
@@ -53,7 +58,9 @@ describe("a request among others gives the tokens it gives alone", () => {
       lengths.map(async (length, i) => (await generateIds(crowd, greedyRequest(tokens(length, i), 24)))[0]!),
     );
     expect(actual).toEqual(expected);
-    if ("kvPages" in options) expect(crowd.stats().preemptions.recompute).toBeGreaterThan(0);
+    const { recompute, swap } = crowd.stats().preemptions;
+    if ("swapMemoryBytes" in options) expect({ recompute, swaps: swap > 0 }).toEqual({ recompute: 0, swaps: true });
+    else if ("kvPages" in options) expect({ recomputes: recompute > 0, swap }).toEqual({ recomputes: true, swap: 0 });
     await expectFree(crowd);
   });
 
@@ -93,7 +100,10 @@ describe("several completions of one prompt", () => {
     expect(await generateIds(made, request)).toEqual(first);
   });
 
-  test("are sampled alike whether pages run out or not", async () => {
+  test.each([
+    ["recompute", 0],
+    ["swap", 2 ** 20],
+  ] as const)("are sampled alike whether pages run out or not, with %s", async (kind, swapMemoryBytes) => {
     const request = {
       ...greedyRequest(tokens(30, 4), 30),
       temperature: 1,
@@ -103,9 +113,9 @@ describe("several completions of one prompt", () => {
       frequencyPenalty: 0.5,
     };
     const roomy = await generateIds(await engine(), request);
-    const tight = await engine({ kvPages: 8, maxStepTokens: 8 });
+    const tight = await engine({ kvPages: 8, maxStepTokens: 8, swapMemoryBytes });
     expect(await generateIds(tight, request)).toEqual(roomy);
-    expect(tight.stats().preemptions.recompute).toBeGreaterThan(0);
+    expect(tight.stats().preemptions[kind]).toBeGreaterThan(0);
   });
 });
 

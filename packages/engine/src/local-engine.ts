@@ -54,6 +54,7 @@ export class LocalEngine implements Engine {
       bounds: loaded.bounds,
       pageTokens: loaded.pageTokens,
       pageCounts: loaded.pageCounts,
+      hostPageCounts: loaded.hostPageCounts,
       maxRows: loaded.maxRows,
       maxStepTokens: loaded.maxStepTokens,
       prefixReuse: options.prefixReuse ?? true,

@@ -36,7 +36,7 @@ export async function openForwardPass(
   const { chunkTokens = defaultChunkTokens, pageTokens = defaultPageTokens, mostTokens } = options;
   // Page 0 is reserved.
   const pages = mostTokens === undefined ? {} : { kvPages: 1 + Math.ceil(mostTokens / pageTokens) };
-  const sizes = { maxSequences: 1, maxStepTokens: chunkTokens, pageTokens, ...pages };
+  const sizes = { maxSequences: 1, maxStepTokens: chunkTokens, pageTokens, swapMemoryBytes: 0, ...pages };
   const loaded = await loadEngineModel({ ...options, ...sizes }, onProgress, { maxLogitRows: chunkTokens });
   return {
     pass: new ForwardPass({ executable: loaded.executable, pageTokens, chunkTokens }),

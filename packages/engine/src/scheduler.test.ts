@@ -1,12 +1,13 @@
 import { KvManager } from "@kvant/kvcache";
 import { describe, expect, test } from "vitest";
 import { type Batch, Scheduler } from "./scheduler.ts";
+import { StepPacker } from "./step-packer.ts";
 import { run, sequence } from "./testing/sequences.ts";
 
 const pageTokens = 4;
 
-function setUp({ pages = 100, maxRows = 8, maxStepTokens = 8 } = {}) {
-  const kv = new KvManager({ groups: [{ pageCount: pages + 1, pageTokens }] });
+function setUp({ pages = 100, hostPages = 0, maxRows = 8, maxStepTokens = 8 } = {}) {
+  const kv = new KvManager({ groups: [{ pageCount: pages + 1, hostPageCount: hostPages, pageTokens }] });
   return { kv, scheduler: new Scheduler({ kv, maxRows, maxStepTokens, pageTokens }) };
 }
 
@@ -125,7 +126,7 @@ describe("running out of pages", () => {
     expect(show(second)).toEqual(["1@4+1!"]);
     expect(young.phase).toBe("waiting");
     expect(young.outputIds).toEqual([7]);
-    expect(scheduler.preemptionCount).toBe(1);
+    expect(scheduler.preemptions).toEqual({ recompute: 1, swap: 0 });
     settle(scheduler, second);
     scheduler.finish(old);
     kv.checkInvariant();
@@ -149,6 +150,115 @@ describe("running out of pages", () => {
     settle(scheduler, first);
     expect(young.phase).toBe("waiting");
     expect(young.outputIds).toEqual([7]);
+    kv.checkInvariant();
+  });
+});
+
+describe("running out of pages with host memory to spare", () => {
+  /** `1` and `2` with 8 computed tokens each fill the pool of 4 pages; both have sampled twice. */
+  function full(hostPages: number) {
+    const made = setUp({ pages: 4, hostPages, maxStepTokens: 16 });
+    const old = sequence({ id: 1, prompt: run(1, 7), maxTokens: 5 });
+    const young = sequence({ id: 2, prompt: run(50, 7), maxTokens: 5 });
+    made.scheduler.add(old);
+    made.scheduler.add(young);
+    settle(made.scheduler, made.scheduler.next()!);
+    settle(made.scheduler, made.scheduler.next()!);
+    return { ...made, old, young };
+  }
+
+  test("the victim's pages go out with the step that writes to them, and come in with the one that reads them", () => {
+    const { kv, scheduler, old, young } = full(3);
+    const first = scheduler.next()!;
+    expect(show(first)).toEqual(["1@8+1!"]);
+    // The old one writes page 4, which goes out before.
+    expect(first.pageSwaps).toEqual([0, 3, 0, 0, 0, 4, 1, 0]);
+    expect(old.pendingAppends.slice(-3)).toEqual([0, 2, 4]);
+    expect(young).toMatchObject({ phase: "waiting", isSwapped: true, settledTokens: 8, outputIds: [7, 7] });
+    expect(kv.stats()).toMatchObject({ hostPages: { free: 1, used: 2 }, pages: { used: 3 } });
+    expect(scheduler.preemptions).toEqual({ recompute: 0, swap: 1 });
+
+    const second = scheduler.next()!;
+    expect(second.pageSwaps).toEqual([]);
+    settle(scheduler, first);
+    settle(scheduler, second);
+    scheduler.finish(old);
+    const third = scheduler.next()!;
+    expect(show(third)).toEqual(["2@8+1!"]);
+    // Its first page was never taken by others and is shared as it is.
+    expect(third.pageSwaps).toEqual([0, 4, 1, 1]);
+    expect(young.pendingAppends).toEqual([0, 0, 3, 0, 1, 4, 0, 2, 2]);
+    expect(young).toMatchObject({ needsRowUpdate: true, isSwapped: false });
+    expect(kv.stats().hostPages).toMatchObject({ used: 0 });
+    kv.checkInvariant();
+  });
+
+  test("a victim that does not fit into host memory is computed again", () => {
+    const { kv, scheduler, young } = full(1);
+    expect(scheduler.next()!.pageSwaps).toEqual([]);
+    expect(young).toMatchObject({ phase: "waiting", isSwapped: false, settledTokens: 0 });
+    expect(scheduler.preemptions).toEqual({ recompute: 1, swap: 0 });
+    kv.checkInvariant();
+  });
+
+  test("a victim with a step in flight goes out when that step has settled, with its token", () => {
+    const { kv, scheduler } = setUp({ pages: 3, hostPages: 4 });
+    const young = sequence({ id: 2, prompt: run(50, 4), maxTokens: 5 });
+    scheduler.add(sequence({ id: 1, prompt: run(1, 4), maxTokens: 5 }));
+    scheduler.add(young);
+    const first = scheduler.next()!;
+    const second = scheduler.next()!;
+    expect(young.phase).toBe("leaving");
+    expect(kv.stats().hostPages.used).toBe(0);
+    settle(scheduler, first);
+    expect(young).toMatchObject({ phase: "waiting", isSwapped: true, settledTokens: 4, outputIds: [7] });
+    expect(second.pageSwaps).toEqual([]);
+    const third = scheduler.next()!;
+    expect(show(third)).toEqual(["1@5+1!"]);
+    expect(third.pageSwaps).toEqual([0, 2, 0, 0]);
+    kv.checkInvariant();
+  });
+
+  test("one that is cancelled while it is swapped out frees its host pages", () => {
+    const { kv, scheduler, young } = full(3);
+    scheduler.next();
+    scheduler.finish(young);
+    expect(young.phase).toBe("gone");
+    expect(kv.stats()).toMatchObject({ hostPages: { used: 0 }, swappedCount: 0 });
+    kv.checkInvariant();
+  });
+
+  test("a failed backend leaves no host page used and no swap behind", () => {
+    const { kv, scheduler } = full(3);
+    scheduler.next();
+    scheduler.abandon();
+    expect(kv.stats()).toMatchObject({ hostPages: { used: 0 }, pages: { used: 0 } });
+    scheduler.add(sequence({ id: 3, prompt: [1] }));
+    expect(scheduler.next()!.pageSwaps).toEqual([]);
+  });
+
+  test("none comes in with a step that copies a page: swaps run first and could take the page that is read", () => {
+    const { kv, scheduler } = setUp({ pages: 4, hostPages: 4, maxStepTokens: 16 });
+    const old = sequence({ id: 1, prompt: run(1, 7), maxTokens: 3 });
+    const swapped = sequence({ id: 2, prompt: run(50, 3), maxTokens: 5 });
+    scheduler.add(old);
+    scheduler.add(swapped);
+    for (let i = 0; i < 3; i++) settle(scheduler, scheduler.next()!);
+    expect(swapped.isSwapped).toBe(true);
+    const parent = sequence({ id: 3, prompt: run(100, 2), priority: -1 });
+    scheduler.add(parent);
+    scheduler.add(sequence({ id: 4, prompt: run(100, 2), priority: -1, parent }));
+    expect(show(scheduler.next())).toEqual(["3@0+2!"]);
+    scheduler.finish(old); // now there is room for two pages more than the fork takes, as many as the swapped one needs
+    const forking = scheduler.next()!;
+    expect(show(forking)).toEqual(["3@2+1!", "4@1+1!"]);
+    expect(new StepPacker().pack(forking)).toMatchObject({
+      pageCopies: Int32Array.of(0, 3, 4),
+      pageSwaps: new Int32Array(),
+    });
+    const next = scheduler.next()!;
+    expect(show(next)).toEqual(["3@3+1!", "4@2+1!", "2@4+1!"]);
+    expect(new StepPacker().pack(next).pageSwaps).toEqual(Int32Array.of(0, 2, 0, 1));
     kv.checkInvariant();
   });
 });
@@ -177,7 +287,7 @@ describe("forks (n > 1)", () => {
     for (const step of steps) settle(scheduler, step);
     scheduler.finish(parent);
     expect(show(scheduler.next())).toEqual(["2@4+2!"]);
-    expect(scheduler.preemptionCount).toBe(0);
+    expect(scheduler.preemptions).toEqual({ recompute: 0, swap: 0 });
     kv.checkInvariant();
   });
 

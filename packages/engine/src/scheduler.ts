@@ -1,5 +1,6 @@
 import { KvantError } from "@kvant/core";
-import type { Extension, KvManager } from "@kvant/kvcache";
+import { swapDirections } from "@kvant/kernels";
+import type { Extension, KvManager, PageSwap } from "@kvant/kvcache";
 import type { Sequence } from "./sequence.ts";
 
 export interface SchedulerOptions {
@@ -25,12 +26,15 @@ export interface Batch {
   readonly rows: readonly BatchRow[];
   readonly tokenCount: number;
   readonly kind: "prefill" | "decode" | "mixed";
+  /** Pages to move to and from host memory before the step, in order: `[group, page, host page, direction]` each. */
+  readonly pageSwaps: readonly number[];
 }
 
 /**
  * Decides what each step computes: continuous batching with chunked prefill. Every step first takes one token of every
  * decoding sequence, then fills what is left of the token budget with prompt chunks by priority, among equals running
- * sequences before waiting ones. When pages run out the youngest sequence of the lowest priority gives its pages back and is computed again later.
+ * sequences before waiting ones. When pages run out the youngest sequence of the lowest priority gives its pages back: they
+ * wait in host memory while there is room, otherwise it is computed again later.
  *
  * Plain and synchronous: `next` looks at the state and changes it as if the step had been submitted; `settle` is told the
  * outcome. Steps settle in the order of `next`. A sequence's pages and slot are freed only when no step in flight has it.
@@ -45,7 +49,9 @@ export class Scheduler {
   /** In order of admission. */
   readonly #running: Sequence[] = [];
   readonly #leaving = new Set<Sequence>();
-  #preemptionCount = 0;
+  /** Swaps that go with the next step. Its rows are the first that can write the pages taken out or read those brought in. */
+  #pendingSwaps: number[] = [];
+  readonly #preemptions = { recompute: 0, swap: 0 };
 
   constructor({ kv, maxRows, maxStepTokens, pageTokens }: SchedulerOptions) {
     if (maxStepTokens < 1 || maxRows < 1) {
@@ -74,8 +80,9 @@ export class Scheduler {
     return this.#running.length;
   }
 
-  get preemptionCount(): number {
-    return this.#preemptionCount;
+  /** Preempted sequences by how they come back. */
+  get preemptions(): { readonly recompute: number; readonly swap: number } {
+    return { ...this.#preemptions };
   }
 
   /** Whether nothing waits, runs or is in flight. */
@@ -93,6 +100,8 @@ export class Scheduler {
     sequence.preempted = false;
     if (sequence.phase === "waiting") {
       remove(this.#waiting, sequence);
+      if (sequence.isSwapped) this.#kv.release(sequence.id);
+      sequence.isSwapped = false;
       sequence.phase = "gone";
       return;
     }
@@ -134,7 +143,9 @@ export class Scheduler {
     }
     admitBefore(Number.POSITIVE_INFINITY);
     if (rows.length === 0) return undefined;
-    return { rows, tokenCount: this.#maxStepTokens - budget, kind: kindOf(rows) };
+    const pageSwaps = this.#pendingSwaps;
+    this.#pendingSwaps = [];
+    return { rows, tokenCount: this.#maxStepTokens - budget, kind: kindOf(rows), pageSwaps };
   }
 
   /**
@@ -173,6 +184,7 @@ export class Scheduler {
       sequence.pendingSamples = 0;
       this.finish(sequence);
     }
+    this.#pendingSwaps = [];
   }
 
   #take(sequence: Sequence, tokenCount: number): BatchRow {
@@ -187,6 +199,7 @@ export class Scheduler {
   #admit(sequence: Sequence, rows: readonly BatchRow[]): boolean {
     const { parent } = sequence;
     if (this.#freeSlots.length === 0) return false;
+    if (sequence.isSwapped) return this.#swapIn(sequence, rows);
     // A fork waits until its parent's prompt is on its way; should the parent be gone, the prefix cache has the pages.
     // Once the parent has settled an output its window may have moved past pages that the fork needs.
     const forks =
@@ -211,6 +224,18 @@ export class Scheduler {
     const admission = this.#kv.admit(sequence.id, known, sequence.salt === undefined ? {} : { salt: sequence.salt });
     if (admission === undefined) return false;
     this.#start(sequence, admission.cachedTokens, admission.appends);
+    return true;
+  }
+
+  /** Needs all its pages at once, and one for its next token. */
+  #swapIn(sequence: Sequence, rows: readonly BatchRow[]): boolean {
+    // Swaps run before page copies: none may come into a page that a copy of this step still has to read.
+    if (rows.some((row) => row.sequence.pendingCopies.length > 0)) return false;
+    const swapIn = this.#kv.swapIn(sequence.id, sequence.knownTokens);
+    if (swapIn === undefined) return false;
+    this.#queueSwaps(swapIn.swaps, swapDirections.in);
+    sequence.isSwapped = false;
+    this.#start(sequence, sequence.settledTokens, swapIn.appends);
     return true;
   }
 
@@ -242,6 +267,10 @@ export class Scheduler {
     for (const { group, from, to } of copies) sequence.pendingCopies.push(group, from, to);
   }
 
+  #queueSwaps(swaps: readonly PageSwap[], direction: number): void {
+    for (const { group, page, hostPage } of swaps) this.#pendingSwaps.push(group, page, hostPage, direction);
+  }
+
   /** Extends; preempts others, youngest of the lowest priority first, while there is no room. */
   #makeRoom(sequence: Sequence, tokenCount: number): boolean {
     while (!this.#extend(sequence, tokenCount)) {
@@ -270,7 +299,6 @@ export class Scheduler {
   }
 
   #preempt(sequence: Sequence): void {
-    this.#preemptionCount++;
     sequence.preempted = true;
     this.#leave(sequence);
     this.#freeIfUnused(sequence);
@@ -285,7 +313,8 @@ export class Scheduler {
   #freeIfUnused(sequence: Sequence): void {
     if (sequence.phase !== "leaving" || sequence.inFlight > 0) return;
     this.#leaving.delete(sequence);
-    this.#kv.release(sequence.id);
+    sequence.isSwapped = sequence.preempted && this.#swapOut(sequence);
+    if (!sequence.isSwapped) this.#kv.release(sequence.id);
     this.#freeSlots.push(sequence.slot);
     sequence.slot = -1;
     sequence.pendingAppends.length = 0;
@@ -295,9 +324,20 @@ export class Scheduler {
       return;
     }
     sequence.preempted = false;
-    sequence.submittedTokens = 0;
-    sequence.settledTokens = 0;
+    this.#preemptions[sequence.isSwapped ? "swap" : "recompute"]++;
+    if (!sequence.isSwapped) {
+      sequence.submittedTokens = 0;
+      sequence.settledTokens = 0;
+    }
     this.#enqueue(sequence, true);
+  }
+
+  /** False when host memory has no room, or nothing is computed that would be worth it. */
+  #swapOut(sequence: Sequence): boolean {
+    if (sequence.settledTokens === 0) return false;
+    const swaps = this.#kv.swapOut(sequence.id, sequence.settledTokens);
+    if (swaps !== undefined) this.#queueSwaps(swaps, swapDirections.out);
+    return swaps !== undefined;
   }
 
   /** A preempted sequence goes before the others of its priority: it is older than they are. */

@@ -1,7 +1,7 @@
 import type { SamplingParameters } from "@kvant/kernels";
 
 /**
- * waiting: not admitted; its pages, if it had any, were given back. running: has a row slot and pages. leaving: finished,
+ * waiting: not admitted; its pages, if it had any, were given back or wait in host memory. running: has a row slot and pages. leaving: finished,
  * cancelled or preempted, but a step in flight still includes it; it is scheduled no more. gone: slot and pages are free.
  */
 export type SequencePhase = "waiting" | "running" | "leaving" | "gone";
@@ -42,6 +42,8 @@ export class Sequence {
   inFlight = 0;
   /** Set while leaving because of a preemption: goes back to the queue instead of ending. */
   preempted = false;
+  /** Whether its pages wait in host memory (only while waiting): `settledTokens` tokens need not be computed again. */
+  isSwapped = false;
   /** Whether the next step must reset the row slot. */
   needsRowUpdate = true;
   /** Prompt tokens found in the prefix cache at the first admission; undefined before it. */

@@ -30,6 +30,8 @@ const shapes: [string, Partial<EngineOptions>][] = [
   ["a tiny pool and short steps", { kvPages: 9, maxStepTokens: 11, maxSequences: 6 }],
   ["a tiny pool without prefix reuse", { kvPages: 8, maxStepTokens: 40, prefixReuse: false }],
   ["pages of 32 tokens", { kvPages: 6, pageTokens: 32, maxStepTokens: 20 }],
+  ["a tiny pool and room to swap", { kvPages: 9, maxStepTokens: 11, maxSequences: 6, swapMemoryBytes: 2 ** 20 }],
+  ["a tiny pool and 5 host pages", { kvPages: 8, maxStepTokens: 40, prefixReuse: false, swapMemoryBytes: 25_600 }],
 ];
 
 const models = ["llama", "mistral"];
@@ -68,7 +70,8 @@ function expected(target: string, text: number, length: number): Promise<number[
   return found;
 }
 
-let preemptionCount = 0;
+let recomputes = 0;
+let swaps = 0;
 
 const cases = devices.flatMap((device) =>
   models.flatMap((model) => shapes.map(([name, options]) => [device, model, name, options] as const)),
@@ -127,15 +130,17 @@ test.each(cases)(
 
     await Promise.all(Array.from({ length: requestCount }, one));
     await made.drain();
-    expect(made.stats()).toMatchObject({ running: 0, waiting: 0, pages: { used: 0 } });
+    expect(made.stats()).toMatchObject({ running: 0, waiting: 0, pages: { used: 0 }, hostPages: { used: 0 } });
     expect(cancelled).toBeGreaterThan(0);
-    preemptionCount += made.stats().preemptions.recompute;
+    recomputes += made.stats().preemptions.recompute;
+    swaps += made.stats().preemptions.swap;
     await made.close();
   },
   30_000,
 );
 
-test("the runs above ran out of pages", () => {
+test("the runs above ran out of pages, with and without room in host memory", () => {
   // One run alone may be lucky in its arrivals.
-  expect(preemptionCount).toBeGreaterThan(0);
+  expect(recomputes).toBeGreaterThan(0);
+  expect(swaps).toBeGreaterThan(0);
 });

@@ -34,6 +34,7 @@ export class StepPacker {
   readonly #rowPositions = new IntList(64);
   readonly #tokenIds = new IntList(512);
   readonly #pageAppends = new IntList(256);
+  readonly #pageSwaps = new IntList(256);
   readonly #pageCopies = new IntList(32);
   #rowWants = new Uint8Array(64);
 
@@ -44,6 +45,7 @@ export class StepPacker {
       this.#rowPositions,
       this.#tokenIds,
       this.#pageAppends,
+      this.#pageSwaps,
       this.#pageCopies,
     ]) {
       list.length = 0;
@@ -65,6 +67,7 @@ export class StepPacker {
       this.#takePages(sequence);
     }
     this.#rowStarts.push(this.#tokenIds.length);
+    for (const value of batch.pageSwaps) this.#pageSwaps.push(value);
     return {
       rowSlots: this.#rowSlots.view(),
       rowStarts: this.#rowStarts.view(),
@@ -73,6 +76,7 @@ export class StepPacker {
       tokenIds: this.#tokenIds.view(),
       targets: noIds,
       pageAppends: this.#pageAppends.view(),
+      pageSwaps: this.#pageSwaps.view(),
       pageCopies: this.#pageCopies.view(),
       rowUpdates,
     };

@@ -18,6 +18,8 @@ export interface CompileOptions {
   readonly pageTokens: number;
   /** `[kvGroups]` pages of each group's pool, the reserved page 0 included. */
   readonly pageCounts: readonly number[];
+  /** `[kvGroups]` pages of host memory that each group's pages can be swapped out to; 0, or absent altogether: no swap. */
+  readonly hostPageCounts?: readonly number[] | undefined;
   /** Row slots. */
   readonly maxRows: number;
   /** Tokens in one step. */

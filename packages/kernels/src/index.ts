@@ -44,6 +44,7 @@ export {
   type SamplingParameters,
   type StepInputs,
   type StepOutputs,
+  swapDirections,
 } from "./step.ts";
 export { StepChecker, type StepSize } from "./step-checker.ts";
 export { validatePlan } from "./validate-plan.ts";

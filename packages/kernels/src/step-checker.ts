@@ -1,7 +1,14 @@
 import { KvantError, limit } from "@kvant/core";
 import type { CompileOptions } from "./backend.ts";
 import type { Plan } from "./plan.ts";
-import { FROM_PREVIOUS_STEP, type RowUpdate, rowWants, type SamplingParameters, type StepInputs } from "./step.ts";
+import {
+  FROM_PREVIOUS_STEP,
+  type RowUpdate,
+  rowWants,
+  type SamplingParameters,
+  type StepInputs,
+  swapDirections,
+} from "./step.ts";
 
 /** What a step asks for. */
 export interface StepSize {
@@ -171,6 +178,7 @@ export class StepChecker {
       const length = lengths.get(key) ?? (restarted.has(slot) ? 0 : this.#tableLengths[group]![slot]!);
       lengths.set(key, Math.max(length, index + 1));
     }
+    this.#checkSwaps(inputs.pageSwaps);
     if (pageCopies.length % 3 !== 0)
       throw invalid(`page copies come in threes; there are ${pageCopies.length} numbers`);
     for (let i = 0; i < pageCopies.length; i += 3) {
@@ -178,6 +186,23 @@ export class StepChecker {
       this.#checkPage(pageCopies[i]!, pageCopies[i + 2]!, 1);
     }
     return lengths;
+  }
+
+  #checkSwaps(pageSwaps: Int32Array): void {
+    if (pageSwaps.length % 4 !== 0) throw invalid(`page swaps come in fours; there are ${pageSwaps.length} numbers`);
+    for (let i = 0; i < pageSwaps.length; i += 4) {
+      const [group, hostPage, direction] = [pageSwaps[i]!, pageSwaps[i + 2]!, pageSwaps[i + 3]!];
+      this.#checkPage(group, pageSwaps[i + 1]!, 1);
+      const hostPageCount = this.#options.hostPageCounts?.[group] ?? 0;
+      if (hostPage < 0 || hostPage >= hostPageCount) {
+        throw invalid(`host page ${hostPage} is not one of the ${hostPageCount} of KV group ${group}`);
+      }
+      if (direction !== swapDirections.out && direction !== swapDirections.in) {
+        throw invalid(
+          `a page swap has direction ${swapDirections.out} (out) or ${swapDirections.in} (in), not ${direction}`,
+        );
+      }
+    }
   }
 
   #checkTokens(inputs: StepInputs, restarted: ReadonlySet<number>, tableLengths: ReadonlyMap<number, number>): number {
@@ -258,6 +283,15 @@ function checkCompileOptions(plan: Plan, options: CompileOptions): void {
     if (!Number.isSafeInteger(count) || count < 2) {
       throw invalid(`a page pool has at least 2 pages, the reserved page 0 included, not ${count}`);
     }
+  }
+  const { hostPageCounts } = options;
+  if (hostPageCounts === undefined) return;
+  if (hostPageCounts.length !== plan.kvGroups.length) {
+    throw invalid(`${plan.kvGroups.length} KV groups need as many host page counts, not ${hostPageCounts.length}`);
+  }
+  for (const count of hostPageCounts) {
+    if (!Number.isSafeInteger(count) || count < 0)
+      throw invalid(`a host page count is an integer from 0 up, not ${count}`);
   }
 }
 

@@ -13,9 +13,19 @@ export const rowWants = {
   score: 3,
 } as const;
 
+/** Which way a page swap goes. */
+export const swapDirections = {
+  /** Device page to host page. */
+  out: 0,
+  /** Host page to device page. */
+  in: 1,
+} as const;
+
 /**
  * The packed inputs of one step. Typed arrays are read during `submit` and may be reused as soon as it returns.
- * Order inside the backend: row updates, page appends, page copies, then the plan.
+ * Order inside the backend: row updates, page appends, page swaps, page copies, then the plan. Swaps come first among those
+ * that touch bytes: a page that one takes out may be the target of a copy or of the plan's writes in the same step, and one
+ * that comes in may be read by both. What a copy of the step reads must not be the target of a swap of the step.
  */
 export interface StepInputs {
   /** `[rows]` row slot of each sequence; a slot appears at most once. */
@@ -32,6 +42,8 @@ export interface StepInputs {
   readonly targets: Int32Array;
   /** `[appends, 4]`: row slot, KV group, index in the table, page. */
   readonly pageAppends: Int32Array;
+  /** `[swaps, 4]`: KV group, device page, host page, a value of `swapDirections`; moved one after the other. */
+  readonly pageSwaps: Int32Array;
   /** `[copies, 3]`: KV group, from page, to page (copy-on-write). */
   readonly pageCopies: Int32Array;
   /** Rows that start (or restart after preemption) in this step. */

@@ -1,62 +1,21 @@
 import { KvantError } from "@kvant/core";
 import { checkAccounting } from "./accounting.ts";
-import { LayerGroup, type LayerGroupSpec } from "./layer-group.ts";
+import type { Admission, AdmitOptions, Extension, Fork, KvManagerOptions, KvStats, SwapIn } from "./answers.ts";
+import { LayerGroup } from "./layer-group.ts";
 import { nullPage, type PageId } from "./page-id.ts";
-import { KeyChain } from "./page-key.ts";
+import { forkChains, KeyChain } from "./page-key.ts";
 import type { PageCounts } from "./page-pool.ts";
-import { longestPrefix, type PrefixMatch } from "./prefix-match.ts";
-import type { PageAppend, PageCopy, SequenceId, SequenceTable } from "./sequence-table.ts";
-
-export interface KvManagerOptions {
-  /** One entry per layer group; most models have one, Gemma 2 and 3 two. */
-  readonly groups: readonly LayerGroupSpec[];
-  /**
-   * The most tokens that `extend` runs ahead of the position last given to `releaseWindow`: chunk size times steps in flight.
-   * It bounds what a windowed group can need at once; without it a windowed sequence is admitted as if nothing were released.
-   */
-  readonly aheadTokens?: number;
-  /** False: no page is ever indexed or shared between requests (forks still share). Default true. */
-  readonly prefixReuse?: boolean;
-}
-
-export interface AdmitOptions {
-  /** Sequences share pages only with sequences of the same salt, one per tenant. */
-  readonly salt?: string;
-  /** Tokens that there must be room for, at least the prompt (the default): prompt and expected output. */
-  readonly reserve?: number;
-}
-
-export interface Admission {
-  /** Leading prompt tokens whose K and V are already in pages: computing starts at this position. */
-  readonly cachedTokens: number;
-  /** Table entries of the cached pages. */
-  readonly appends: readonly PageAppend[];
-}
-
-export interface Extension {
-  readonly appends: readonly PageAppend[];
-  /** To run before the step's first write; each copy's `to` is also in `appends`. */
-  readonly copies: readonly PageCopy[];
-}
-
-export interface Fork {
-  /** Tokens the child shares with its parent. */
-  readonly tokenCount: number;
-  /** The child's whole table. */
-  readonly appends: readonly PageAppend[];
-}
-
-export interface KvStats {
-  /** All groups together. */
-  readonly pages: PageCounts;
-  readonly groups: readonly PageCounts[];
-  readonly sequenceCount: number;
-  /** Prompt tokens of all admissions so far, and how many of them were found in the cache. */
-  readonly prefixQueryTokens: number;
-  readonly prefixHitTokens: number;
-  /** Cached pages that had to make room so far. */
-  readonly evictionCount: number;
-}
+import { longestPrefix } from "./prefix-match.ts";
+import { hasRoom, type PageNeed } from "./room.ts";
+import {
+  type PageAppend,
+  type PageCopy,
+  type PageSwap,
+  type SequenceId,
+  type SequenceTable,
+  tableEntries,
+} from "./sequence-table.ts";
+import { SwapSpace } from "./swap-space.ts";
 
 const nothing: Extension = { appends: [], copies: [] };
 
@@ -65,7 +24,8 @@ const nothing: Extension = { appends: [], copies: [] };
  *
  * The life of a sequence is `admit`, then per step `extend` before the step and `commit` after it has settled, then
  * `release`. "No room" is an ordinary answer (undefined, nothing changed). Preemption by recompute is `release` and a later
- * `admit` with all tokens so far; the released pages stay cached, so it often finds most of them again.
+ * `admit` with all tokens so far; the released pages stay cached, so it often finds most of them again. Preemption by swap is
+ * `swapOut` and a later `swapIn`; in between the sequence holds host pages only and can but be released.
  *
  * Steps run in the order of their `extend` calls, and several may be in flight. The caller's duties are: release a sequence
  * only after the last step that includes it has settled, and never commit a token that was computed but discarded (its slot
@@ -76,6 +36,7 @@ export class KvManager {
   readonly #aheadTokens: number;
   readonly #prefixReuse: boolean;
   readonly #sequences = new Map<SequenceId, SequenceTable>();
+  readonly #swapped: SwapSpace;
   #prefixQueryTokens = 0;
   #prefixHitTokens = 0;
   #refused:
@@ -89,6 +50,10 @@ export class KvManager {
     if (!(aheadTokens >= 1))
       throw new KvantError("INVALID_ARGUMENT", `aheadTokens is ${aheadTokens}; it must be at least 1`);
     this.#groups = groups.map((spec) => new LayerGroup(spec));
+    this.#swapped = new SwapSpace(
+      this.#groups,
+      groups.map(({ hostPageCount = 0 }) => hostPageCount),
+    );
     this.#aheadTokens = aheadTokens;
     this.#prefixReuse = prefixReuse;
   }
@@ -108,20 +73,14 @@ export class KvManager {
     if (!(reserve >= tokenIds.length)) {
       throw new KvantError("INVALID_ARGUMENT", `reserve is ${reserve}; the prompt alone has ${tokenIds.length} tokens`);
     }
-    for (const [g, group] of this.#groups.entries()) {
-      const need = group.peakPages(reserve, this.#aheadTokens);
-      const { total } = group.pool.counts();
-      if (need > total) {
-        const sentence = `${reserve} tokens need ${need} pages of layer group ${g}, which has ${total}`;
-        throw new KvantError("KV_TOO_SMALL", sentence);
-      }
-    }
+    this.#checkFits(reserve);
 
     const chains = this.#chainsFor(tokenIds, salt);
     const match = this.#prefixReuse
       ? longestPrefix(this.#groups, chains, tokenIds)
       : { tokenCount: 0, pages: this.#groups.map(() => []) };
-    if (!this.#hasRoom(match, reserve)) {
+    const needs = match.pages.map((hits) => ({ length: hits.length, hits, taken: 0 }));
+    if (!this.#hasRoom(needs, reserve)) {
       // A scheduler asks again every step for the head of its queue: keep the hashes, they are most of the cost.
       if (this.#refused?.chains !== chains) this.#refused = { salt, tokenIds: tokenIds.slice(), chains };
       return undefined;
@@ -142,7 +101,7 @@ export class KvManager {
     this.#sequences.set(sequenceId, sequence);
     this.#prefixQueryTokens += tokenIds.length;
     this.#prefixHitTokens += match.tokenCount;
-    return { cachedTokens: match.tokenCount, appends: entries(sequence) };
+    return { cachedTokens: match.tokenCount, appends: tableEntries(sequence) };
   }
 
   /**
@@ -226,13 +185,7 @@ export class KvManager {
       const sentence = `cannot fork sequence ${parentId} at ${shared} tokens; it has pages for ${parent.tokenCount}`;
       throw new KvantError("INVALID_ARGUMENT", sentence);
     }
-    for (const [g, group] of this.#groups.entries()) {
-      if (parent.passed[g]! > group.firstPageRead(shared)) {
-        const passed = parent.passed[g]! * group.pageTokens;
-        const sentence = `cannot fork sequence ${parentId} at ${shared} tokens; its window has passed the first ${passed}`;
-        throw new KvantError("INVALID_ARGUMENT", sentence);
-      }
-    }
+    this.#checkUnpassed(`fork sequence ${parentId}`, parent, shared);
     const child: SequenceTable = {
       tables: this.#groups.map((group, g) => parent.tables[g]!.slice(0, group.pagesFor(shared))),
       passed: [...parent.passed],
@@ -245,12 +198,80 @@ export class KvManager {
       for (const page of table) if (page !== nullPage) this.#groups[g]!.pool.retain(page);
     }
     this.#sequences.set(childId, child);
-    return { tokenCount: shared, appends: entries(child) };
+    return { tokenCount: shared, appends: tableEntries(child) };
   }
 
-  /** Ends a sequence. Its pages lose one reference, tail first; indexed ones stay cached until their room is needed. */
+  /**
+   * Moves a sequence to host memory, all its pages or none: shared ones are copied out like its own, so that it holds on to
+   * nothing on the device. Pages that are indexed stay cached until their room is needed.
+   * @param tokenCount how many leading tokens are really computed, at least the committed ones; pages beyond are dropped.
+   * @returns the pages to move before the next step, or undefined when host memory has too few pages.
+   * @throws INVALID_ARGUMENT for another token count.
+   */
+  swapOut(sequenceId: SequenceId, tokenCount: number): readonly PageSwap[] | undefined {
+    const sequence = this.#sequence(sequenceId);
+    if (!(tokenCount >= sequence.committedTokens && tokenCount <= sequence.tokenCount)) {
+      const range = `${sequence.committedTokens}..${sequence.tokenCount}`;
+      const sentence = `${tokenCount} tokens of sequence ${sequenceId} cannot be swapped out; it has ${range}`;
+      throw new KvantError("INVALID_ARGUMENT", sentence);
+    }
+    this.#checkUnpassed(`swap out sequence ${sequenceId}`, sequence, tokenCount);
+    const swaps = this.#swapped.store(sequenceId, sequence, tokenCount);
+    if (swaps !== undefined) this.#releaseLive(sequenceId, sequence);
+    return swaps;
+  }
+
+  /**
+   * Brings a swapped sequence back as it was at `swapOut`. Pages that are still cached under their key are shared as they are,
+   * the others get new pages; its host pages are free at once, because swaps run in order.
+   * @param reserve tokens that there must be room for, at least those it has.
+   * @returns undefined when there is no room for all its pages now.
+   * @throws KV_TOO_SMALL when there would be no room even in an empty cache; INVALID_ARGUMENT for a sequence not swapped out.
+   */
+  swapIn(sequenceId: SequenceId, reserve: number): SwapIn | undefined {
+    const stored = this.#swapped.get(sequenceId);
+    const reservedTokens = Math.max(reserve, stored.reservedTokens);
+    this.#checkFits(reservedTokens);
+    const found = this.#swapped.found(stored);
+    const needs = found.map((hits, g): PageNeed => {
+      const taken = hits.filter((page) => page === nullPage).length;
+      return { length: stored.passed[g]! + hits.length, hits, taken };
+    });
+    if (!this.#hasRoom(needs, reservedTokens)) return undefined;
+
+    const swaps: PageSwap[] = [];
+    let { committedTokens } = stored;
+    const tables = found.map((pages, g) => {
+      const { pool, pageTokens } = this.#groups[g]!;
+      for (const page of pages) if (page !== nullPage) pool.retain(page);
+      const fresh = pool.take(needs[g]!.taken)!.values();
+      const table = pages.map((page, i) => {
+        if (page !== nullPage) return page;
+        const taken = fresh.next().value!;
+        swaps.push({ group: g, page: taken, hostPage: stored.hostTables[g]![i]! });
+        // Found by others again after the next commit: only then the step that fills it has certainly run.
+        committedTokens = Math.min(committedTokens, (stored.passed[g]! + i) * pageTokens);
+        return taken;
+      });
+      return [...new Array<PageId>(stored.passed[g]!).fill(nullPage), ...table];
+    });
+    const { chains, tokenCount } = stored;
+    const sequence = { tables, passed: [...stored.passed], chains, tokenCount, committedTokens, reservedTokens };
+    this.#swapped.drop(sequenceId);
+    this.#sequences.set(sequenceId, sequence);
+    return { appends: tableEntries(sequence), swaps };
+  }
+
+  /**
+   * Ends a sequence, live or swapped out. Its pages lose one reference, tail first; indexed ones stay cached until their room
+   * is needed.
+   */
   release(sequenceId: SequenceId): void {
-    const { tables } = this.#sequence(sequenceId);
+    if (this.#swapped.has(sequenceId)) this.#swapped.drop(sequenceId);
+    else this.#releaseLive(sequenceId, this.#sequence(sequenceId));
+  }
+
+  #releaseLive(sequenceId: SequenceId, { tables }: SequenceTable): void {
     for (const [g, group] of this.#groups.entries()) group.pool.release(tables[g]!);
     this.#sequences.delete(sequenceId);
   }
@@ -278,7 +299,7 @@ export class KvManager {
   }
 
   has(sequenceId: SequenceId): boolean {
-    return this.#sequences.has(sequenceId);
+    return this.#sequences.has(sequenceId) || this.#swapped.has(sequenceId);
   }
 
   /** The live table of one group: page `[i]` holds positions `i * pageTokens ..`, the null page where the window has passed. */
@@ -296,7 +317,9 @@ export class KvManager {
     return {
       pages: { free: sum("free"), cached: sum("cached"), used: sum("used"), total: sum("total") },
       groups,
+      hostPages: this.#swapped.counts(),
       sequenceCount: this.#sequences.size,
+      swappedCount: this.#swapped.sequenceCount,
       prefixQueryTokens: this.#prefixQueryTokens,
       prefixHitTokens: this.#prefixHitTokens,
       evictionCount: this.#groups.reduce((total, { pool }) => total + pool.evictionCount, 0),
@@ -305,31 +328,36 @@ export class KvManager {
 
   /**
    * Per group: free + cached + used = total, references = table entries, used = union of live tables, and the index
-   * names exactly the pages that are kept. Linear in pages and table entries.
+   * names exactly the pages that are kept. Host pages: free + used = total, used = union of the swapped tables. Linear in
+   * pages and table entries.
    * @throws KV_INVARIANT with what does not hold.
    */
   checkInvariant(): void {
     for (const [g, group] of this.#groups.entries()) checkAccounting(g, group, this.#sequences);
+    this.#swapped.checkInvariant();
   }
 
-  #hasRoom(match: PrefixMatch, reserve: number): boolean {
-    return this.#groups.every((group, g) => {
-      let room = group.pool.available;
-      for (const sequence of this.#sequences.values()) {
-        const held = sequence.tables[g]!.length - sequence.passed[g]!;
-        room -= this.#promised(group, sequence.reservedTokens, sequence.tables[g]!.length, held);
-      }
-      const pages = match.pages[g]!;
-      const hits = pages.filter((page) => page !== nullPage);
-      const idleHits = hits.filter((page) => group.pool.referenceCount(page) === 0);
-      return this.#promised(group, reserve, pages.length, hits.length) + idleHits.length <= room;
-    });
+  #hasRoom(needs: readonly PageNeed[], reserve: number): boolean {
+    return hasRoom(this.#groups, this.#sequences.values(), needs, reserve, this.#aheadTokens);
   }
 
-  /** Pages that a sequence with `held` pages in a table of `length` entries may still take within its reserve. */
-  #promised(group: LayerGroup, reserve: number, length: number, held: number): number {
-    const toEnd = group.pagesFor(reserve) - length;
-    return Math.max(0, Math.min(toEnd, group.peakPages(reserve, this.#aheadTokens) - held));
+  #checkFits(reserve: number): void {
+    for (const [g, group] of this.#groups.entries()) {
+      const need = group.peakPages(reserve, this.#aheadTokens);
+      const { total } = group.pool.counts();
+      if (need <= total) continue;
+      const sentence = `${reserve} tokens need ${need} pages of layer group ${g}, which has ${total}`;
+      throw new KvantError("KV_TOO_SMALL", sentence);
+    }
+  }
+
+  #checkUnpassed(action: string, { passed }: SequenceTable, tokenCount: number): void {
+    for (const [g, group] of this.#groups.entries()) {
+      if (passed[g]! <= group.firstPageRead(tokenCount)) continue;
+      const tokens = passed[g]! * group.pageTokens;
+      const sentence = `cannot ${action} at ${tokenCount} tokens; its window has passed the first ${tokens}`;
+      throw new KvantError("INVALID_ARGUMENT", sentence);
+    }
   }
 
   /** Whether the next write of a sequence falls into a page that somebody else can read. */
@@ -359,25 +387,10 @@ export class KvManager {
   }
 
   #checkNew(sequenceId: SequenceId): void {
-    if (this.#sequences.has(sequenceId)) {
+    if (this.has(sequenceId)) {
       throw new KvantError("INVALID_ARGUMENT", `sequence ${sequenceId} is already in the cache`);
     }
   }
-}
-
-function entries({ tables }: SequenceTable): PageAppend[] {
-  return tables.flatMap((table, group) =>
-    table.map((page, index) => ({ group, index, page })).filter(({ page }) => page !== nullPage),
-  );
-}
-
-function forkChains(chains: readonly KeyChain[], tokenCount: number): KeyChain[] {
-  const copies = new Map<KeyChain, KeyChain>();
-  return chains.map((chain) => {
-    const copy = copies.get(chain) ?? chain.fork(Math.floor(tokenCount / chain.pageTokens));
-    copies.set(chain, copy);
-    return copy;
-  });
 }
 
 function sameTokens(a: Int32Array, b: Int32Array): boolean {

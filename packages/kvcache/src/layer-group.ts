@@ -6,6 +6,8 @@ import { PrefixIndex } from "./prefix-index.ts";
 export interface LayerGroupSpec {
   /** Pages of this group in device memory, the reserved page 0 included. */
   readonly pageCount: number;
+  /** Pages of this group in host memory that preempted sequences are swapped out to. Default 0: no swap. */
+  readonly hostPageCount?: number;
   /** Tokens in a page. */
   readonly pageTokens: number;
   /** Sliding window in tokens: position p attends to `p - window + 1 .. p`. Absent: to everything before it. */

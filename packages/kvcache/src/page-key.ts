@@ -72,6 +72,11 @@ export class KeyChain {
     return keys[index + 1]!;
   }
 
+  /** The key of page `index` if it was asked for before. */
+  known(index: number): PageKey | undefined {
+    return this.#keys[index + 1];
+  }
+
   /** A chain of its own that agrees with this one on the first `pageCount` pages. */
   fork(pageCount: number): KeyChain {
     const child = new KeyChain(this.pageTokens);
@@ -79,4 +84,14 @@ export class KeyChain {
     for (const key of this.#keys.slice(0, pageCount + 1)) child.#keys.push(key);
     return child;
   }
+}
+
+/** Chains of its own for a child that shares the first `tokenCount` tokens; groups with one chain share the copy too. */
+export function forkChains(chains: readonly KeyChain[], tokenCount: number): KeyChain[] {
+  const copies = new Map<KeyChain, KeyChain>();
+  return chains.map((chain) => {
+    const copy = copies.get(chain) ?? chain.fork(Math.floor(tokenCount / chain.pageTokens));
+    copies.set(chain, copy);
+    return copy;
+  });
 }

@@ -1,4 +1,5 @@
-import type { PageId } from "./page-id.ts";
+import type { HostPageId } from "./host-pool.ts";
+import { nullPage, type PageId } from "./page-id.ts";
 import type { KeyChain } from "./page-key.ts";
 
 /** A sequence's name, chosen by the caller. */
@@ -33,4 +34,18 @@ export interface PageCopy {
   readonly group: number;
   readonly from: PageId;
   readonly to: PageId;
+}
+
+/** A whole page to move between device and host memory. */
+export interface PageSwap {
+  readonly group: number;
+  readonly page: PageId;
+  readonly hostPage: HostPageId;
+}
+
+/** The entries of a sequence's whole table. */
+export function tableEntries({ tables }: SequenceTable): PageAppend[] {
+  return tables.flatMap((table, group) =>
+    table.map((page, index) => ({ group, index, page })).filter(({ page }) => page !== nullPage),
+  );
 }

@@ -31,16 +31,29 @@ export class CacheModel {
   readonly #groups: readonly LayerGroupSpec[];
   readonly #random: SeededRandom;
   readonly #memory: number[][]; // [groups][page * pageTokens + slot] the history whose K and V lie there
+  readonly #hostMemory: number[][]; // the same of host pages
   readonly #histories = new Map<string, number>();
   readonly #sequences = new Map<number, ModelSequence>();
+  readonly #swapped = new Map<number, ModelSequence>();
   #nextId = 0;
-  readonly tally = { admitted: 0, hitTokens: 0, refused: 0, copies: 0, forks: 0, preempted: 0 };
+  readonly tally = {
+    admitted: 0,
+    hitTokens: 0,
+    refused: 0,
+    copies: 0,
+    forks: 0,
+    preempted: 0,
+    swapped: 0,
+    resumed: 0,
+    resumedHits: 0,
+  };
 
   constructor(groups: readonly LayerGroupSpec[], random: SeededRandom) {
     this.manager = new KvManager({ groups });
     this.#groups = groups;
     this.#random = random;
     this.#memory = groups.map(() => []);
+    this.#hostMemory = groups.map(() => []);
   }
 
   /** One random operation, then every check. */
@@ -52,14 +65,16 @@ export class CacheModel {
     else if (ids.length > sequenceCountLimit) this.#release(random.pick(ids));
     else if (choice < 0.12) this.#admit();
     else if (choice < 0.8) this.#step(random.pick(ids));
-    else if (choice < 0.87) this.#fork(random.pick(ids));
+    else if (choice < 0.82) this.#swapOut(random.pick(ids));
+    else if (choice < 0.85) this.#swapIn();
+    else if (choice < 0.89) this.#fork(random.pick(ids));
     else if (choice < 0.94) this.#releaseWindow(random.pick(ids));
     else this.#release(random.pick(ids));
     this.#check();
   }
 
   releaseAll(): void {
-    for (const id of [...this.#sequences.keys()]) this.#release(id);
+    for (const id of [...this.#sequences.keys(), ...this.#swapped.keys()]) this.#release(id);
     this.#check();
   }
 
@@ -110,6 +125,7 @@ export class CacheModel {
     const extension = this.manager.extend(id, end + discarded);
     if (extension === undefined) {
       this.tally.preempted++;
+      if (random.below(2) === 0 && this.#swapOut(id)) return;
       this.#release(id);
       if (random.below(2) === 0) this.#admitTokens(sequence.tokenIds.slice(0, end), sequence.salt);
       return;
@@ -156,6 +172,54 @@ export class CacheModel {
   #release(id: number): void {
     this.manager.release(id);
     this.#sequences.delete(id);
+    this.#swapped.delete(id);
+  }
+
+  #swapOut(id: number): boolean {
+    const sequence = this.#sequences.get(id)!;
+    const swaps = this.manager.swapOut(id, sequence.written);
+    if (swaps === undefined) {
+      expect(this.manager.pageTable(id)).toBeDefined();
+      return false;
+    }
+    for (const { group, page, hostPage } of swaps) this.#move(group, this.#memory, page, this.#hostMemory, hostPage);
+    // What the next token does not read stays behind.
+    sequence.passed = sequence.written;
+    this.#sequences.delete(id);
+    this.#swapped.set(id, sequence);
+    this.tally.swapped++;
+    return true;
+  }
+
+  /** The sequence that waits longest comes back, leaves, or stays because there is no room. */
+  #swapIn(): void {
+    const [id, sequence] = [...this.#swapped][0] ?? [];
+    if (id === undefined || sequence === undefined) return;
+    if (this.#random.below(5) === 0) {
+      this.#release(id);
+      return;
+    }
+    const resumed = this.manager.swapIn(id, sequence.written + 1);
+    if (resumed === undefined) {
+      expect(this.manager.has(id)).toBe(true);
+      return;
+    }
+    for (const { group, page, hostPage } of resumed.swaps) {
+      this.#move(group, this.#hostMemory, hostPage, this.#memory, page);
+    }
+    for (const table of sequence.deviceTables) table.length = 0;
+    this.#swapped.delete(id);
+    this.#sequences.set(id, sequence);
+    this.#upload(sequence, resumed.appends);
+    this.tally.resumed++;
+    this.tally.resumedHits += resumed.appends.length - resumed.swaps.length;
+  }
+
+  #move(group: number, from: number[][], fromPage: number, to: number[][], toPage: number): void {
+    const { pageTokens } = this.#groups[group]!;
+    for (let slot = 0; slot < pageTokens; slot++) {
+      to[group]![toPage * pageTokens + slot] = from[group]![fromPage * pageTokens + slot]!;
+    }
   }
 
   #upload(sequence: ModelSequence, appends: readonly PageAppend[]): void {
@@ -164,9 +228,7 @@ export class CacheModel {
 
   #copy(copies: readonly PageCopy[]): void {
     for (const { group, from, to } of copies) {
-      const { pageTokens } = this.#groups[group]!;
-      const memory = this.#memory[group]!;
-      for (let slot = 0; slot < pageTokens; slot++) memory[to * pageTokens + slot] = memory[from * pageTokens + slot]!;
+      this.#move(group, this.#memory, from, this.#memory, to);
       this.tally.copies++;
     }
   }
@@ -180,8 +242,10 @@ export class CacheModel {
 
   #check(): void {
     this.manager.checkInvariant();
-    const { pages } = this.manager.stats();
+    const { pages, hostPages, swappedCount } = this.manager.stats();
     expect(pages.free + pages.cached + pages.used).toBe(pages.total);
+    expect(hostPages.free + hostPages.used).toBe(hostPages.total);
+    expect(swappedCount).toBe(this.#swapped.size);
     for (const [id, sequence] of this.#sequences) {
       for (const [g, { window }] of this.#groups.entries()) {
         for (const [index, page] of this.manager.pageTable(id, g).entries()) {

@@ -62,6 +62,17 @@ function registerStats(registry: Registry, engine: Engine): void {
     },
   });
   new Gauge({
+    name: "kvant_kv_host_pages",
+    help: "Pages of host memory for preempted sequences: free, used.",
+    labelNames: ["state"],
+    registers,
+    collect() {
+      const { free, used } = engine.stats().hostPages;
+      this.set({ state: "free" }, free);
+      this.set({ state: "used" }, used);
+    },
+  });
+  new Gauge({
     name: "kvant_process_resident_bytes",
     help: "Resident memory of the server process and of the process that runs the engine.",
     labelNames: ["process"],

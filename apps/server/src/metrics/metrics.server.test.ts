@@ -31,6 +31,7 @@ const names = [
   "kvant_step_seconds_bucket",
   "kvant_step_tokens_bucket",
   "kvant_kv_pages",
+  "kvant_kv_host_pages",
   "kvant_kv_usage_ratio",
   "kvant_kv_bytes",
   "kvant_kv_saturations_total",
@@ -82,13 +83,15 @@ describe("/metrics", () => {
   test("reports the engine's gauges at the time of the scrape", async () => {
     const engine = new FakeEngine();
     await using served = await serve(engine);
-    engine.count({ waiting: 3, saturations: 5, preemptions: { recompute: 2, swap: 1 } });
+    const hostPages = { free: 5, used: 3 };
+    engine.count({ waiting: 3, saturations: 5, preemptions: { recompute: 2, swap: 1 }, hostPages });
     const samples = await scrape(served);
     expect(samples.get("kvant_requests_waiting")).toBe(3);
     expect(samples.get("kvant_kv_saturations_total")).toBe(5);
     expect(samples.get('kvant_preemptions_total{kind="recompute"}')).toBe(2);
     expect(samples.get('kvant_preemptions_total{kind="swap"}')).toBe(1);
     expect(samples.get('kvant_kv_pages{state="free"}')).toBe(64);
+    expect(samples.get('kvant_kv_host_pages{state="used"}')).toBe(3);
     expect(samples.get('kvant_weight_bytes{format="int8-channel"}')).toBe(4352);
     expect(samples.get('kvant_device_memory_bytes{device="cpu",kind="kv"}')).toBe(69632);
     expect(samples.get('kvant_process_resident_bytes{process="engine"}')).toBe(67108864);

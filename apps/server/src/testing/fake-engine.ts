@@ -33,6 +33,7 @@ const idleStats: EngineStats = {
   running: 0,
   waiting: 0,
   pages: { free: 64, cached: 0, used: 0 },
+  hostPages: { free: 0, used: 0 },
   promptTokens: 0,
   generationTokens: 0,
   prefixQueryTokens: 0,

@@ -32,6 +32,7 @@ const noStats: EngineStats = {
   running: 0,
   waiting: 0,
   pages: { free: 0, cached: 0, used: 0 },
+  hostPages: { free: 0, used: 0 },
   promptTokens: 0,
   generationTokens: 0,
   prefixQueryTokens: 0,

@@ -82,6 +82,7 @@ export class StepDriver {
       tokenIds: Int32Array.from(rows.flatMap(({ tokenIds }) => tokenIds)),
       targets: Int32Array.from(rows.flatMap(({ tokenIds, targets }) => targets ?? tokenIds.map(() => 0))),
       pageAppends: Int32Array.from(appends),
+      pageSwaps: new Int32Array(),
       pageCopies: new Int32Array(),
       rowUpdates: this.#updates,
     };

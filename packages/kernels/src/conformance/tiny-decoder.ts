@@ -164,5 +164,10 @@ export function tinyDecoder(
   const final = builder.rmsNorm("final", builder.gatherRows("wanted", x), vector("final", "norm", hidden, 1), 1e-5);
   builder.logits(linear("logits", final, vocabSize, hidden, false, "head"));
   const built = builder.build();
-  return { plan: built, options: caseOptions(1, { pageCounts: [64] }), weights: plan.weights, taps };
+  return {
+    plan: built,
+    options: caseOptions(1, { pageCounts: [64], hostPageCounts: [8] }),
+    weights: plan.weights,
+    taps,
+  };
 }

@@ -32,9 +32,7 @@ export class CpuExecutable implements Executable {
     this.plan = plan;
     this.#options = options;
     this.#checker = new StepChecker(plan, options);
-    const { pageTokens, pageCounts } = options;
-    const backend = target.device === "cpu" ? "cpu" : "cuda";
-    this.#lowered = lowerPlan(plan, { pageTokens, pageCounts, backend });
+    this.#lowered = lowerPlan(plan, { ...options, backend: target.device === "cpu" ? "cpu" : "cuda" });
     const read = plan.weights.filter(({ id }) => this.#lowered.weightOf.has(id));
     this.#missingRows = new Map(read.map(({ id, rows }) => [id, rows]));
     const { maxRows, maxTokens, maxLogitRows } = options;

@@ -41,6 +41,8 @@ export interface NativeKvGroup {
   readonly format: string;
   readonly pageTokens: number;
   readonly pageCount: number;
+  /** Pages of host memory to swap to; 0: none. */
+  readonly hostPageCount: number;
   readonly pageBytes: number;
   readonly layerBytes: number;
   /** Byte offsets inside a layer. */
@@ -142,6 +144,7 @@ export interface NativeStep {
   readonly tokenIds: Int32Array;
   readonly targets: Int32Array;
   readonly pageAppends: Int32Array;
+  readonly pageSwaps: Int32Array;
   readonly pageCopies: Int32Array;
   readonly rowUpdates: readonly NativeRowUpdate[];
 }

@@ -26,14 +26,16 @@ export class PageMemory {
   readonly group: KvGroup;
   readonly layout: PageLayout;
   readonly #bytes: ArrayBuffer; // [pageCount, pageBytes]
+  readonly #hostBytes: ArrayBuffer; // [hostPageCount, pageBytes]
   readonly #format: Format;
 
-  constructor(group: KvGroup, pageTokens: number, pageCount: number) {
+  constructor(group: KvGroup, pageTokens: number, pageCount: number, hostPageCount = 0) {
     const { layerCount, kvHeads, headDim, format, scales } = group;
     this.group = group;
     this.layout = pageLayout({ layerCount, kvHeads, headDim, pageTokens, format, scales: scales.kind });
     this.#format = formats[format];
     this.#bytes = new ArrayBuffer(pageCount * this.layout.pageBytes);
+    this.#hostBytes = new ArrayBuffer(hostPageCount * this.layout.pageBytes);
   }
 
   get byteLength(): number {
@@ -42,12 +44,19 @@ export class PageMemory {
 
   /** A copy of one page. */
   page(page: number): Uint8Array {
-    const { pageBytes } = this.layout;
-    return new Uint8Array(this.#bytes, page * pageBytes, pageBytes).slice();
+    return this.#view(this.#bytes, page).slice();
   }
 
   copyPage(from: number, to: number): void {
-    new Uint8Array(this.#bytes, to * this.layout.pageBytes, this.layout.pageBytes).set(this.page(from));
+    this.#view(this.#bytes, to).set(this.#view(this.#bytes, from));
+  }
+
+  swapOut(page: number, hostPage: number): void {
+    this.#view(this.#hostBytes, hostPage).set(this.#view(this.#bytes, page));
+  }
+
+  swapIn(page: number, hostPage: number): void {
+    this.#view(this.#bytes, page).set(this.#view(this.#hostBytes, hostPage));
   }
 
   /**
@@ -87,6 +96,11 @@ export class PageMemory {
     const scale =
       kind === "token-head" ? this.#scale(part, place, kvHead)[0]! : this.#staticScale(part, place.layer, kvHead);
     for (let i = 0; i < out.length; i++) out[i] = out[i]! * scale;
+  }
+
+  #view(bytes: ArrayBuffer, page: number): Uint8Array {
+    const { pageBytes } = this.layout;
+    return new Uint8Array(bytes, page * pageBytes, pageBytes);
   }
 
   #codes(part: KeyOrValue, place: TokenPlace, kvHead: number): CodeArray {

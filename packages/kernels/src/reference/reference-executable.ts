@@ -4,7 +4,7 @@ import { weightBytes, weightFormatName } from "@kvant/formats";
 import type { CompileOptions, Executable, MemoryReport, WeightSource } from "../backend.ts";
 import { pinnedBuffers } from "../op-operands.ts";
 import type { BufferId, Op, Plan, WeightId } from "../plan.ts";
-import { FROM_PREVIOUS_STEP, type StepInputs, type StepOutputs } from "../step.ts";
+import { FROM_PREVIOUS_STEP, type StepInputs, type StepOutputs, swapDirections } from "../step.ts";
 import { StepChecker } from "../step-checker.ts";
 import { validatePlan } from "../validate-plan.ts";
 import { add } from "./add.ts";
@@ -49,7 +49,9 @@ export class ReferenceExecutable implements Executable {
       ({ rows, width }) => new Float32Array((rows === "tokens" ? options.maxTokens : options.maxLogitRows) * width),
     );
     this.#weights = plan.weights.map(() => undefined);
-    this.#memory = plan.kvGroups.map((group, i) => new PageMemory(group, options.pageTokens, options.pageCounts[i]!));
+    this.#memory = plan.kvGroups.map(
+      (group, i) => new PageMemory(group, options.pageTokens, options.pageCounts[i]!, options.hostPageCounts?.[i]),
+    );
     this.#tables = plan.kvGroups.map(() => new PageTables(options.maxRows, plan.contextLength, options.pageTokens));
     this.#sampler = new RowSampler(options.maxRows);
     this.variants = plan.ops.map((op) => variantName(op, plan));
@@ -148,10 +150,15 @@ export class ReferenceExecutable implements Executable {
     return { ...answers, seconds: (performance.now() - start) / 1000, saturations };
   }
 
-  #movePages({ rowUpdates, pageAppends, pageCopies }: StepInputs): void {
+  #movePages({ rowUpdates, pageAppends, pageSwaps, pageCopies }: StepInputs): void {
     for (const { slot } of rowUpdates) for (const table of this.#tables) table.clear(slot);
     for (let i = 0; i < pageAppends.length; i += 4) {
       this.#tables[pageAppends[i + 1]!]!.set(pageAppends[i]!, pageAppends[i + 2]!, pageAppends[i + 3]!);
+    }
+    for (let i = 0; i < pageSwaps.length; i += 4) {
+      const memory = this.#memory[pageSwaps[i]!]!;
+      if (pageSwaps[i + 3] === swapDirections.out) memory.swapOut(pageSwaps[i + 1]!, pageSwaps[i + 2]!);
+      else memory.swapIn(pageSwaps[i + 1]!, pageSwaps[i + 2]!);
     }
     for (let i = 0; i < pageCopies.length; i += 3) {
       this.#memory[pageCopies[i]!]!.copyPage(pageCopies[i + 1]!, pageCopies[i + 2]!);
@@ -243,6 +250,7 @@ function copyInputs(inputs: StepInputs): StepInputs {
     tokenIds: inputs.tokenIds.slice(),
     targets: inputs.targets.slice(),
     pageAppends: inputs.pageAppends.slice(),
+    pageSwaps: inputs.pageSwaps.slice(),
     pageCopies: inputs.pageCopies.slice(),
     rowUpdates: inputs.rowUpdates.map((update) => ({
       ...update,

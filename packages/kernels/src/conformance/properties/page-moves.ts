@@ -1,4 +1,5 @@
 import type { Executable } from "../../backend.ts";
+import { swapDirections } from "../../step.ts";
 import { type CaseSetup, prepare } from "../conformance-case.ts";
 import type { BackendFactory, ConformanceCheck } from "../conformance-check.ts";
 import { Random } from "../random.ts";
@@ -10,11 +11,18 @@ type Setup = Omit<CaseSetup, "steps">;
 
 const [prefixLength, tailLength] = [20, 9];
 
-/** What the cache manager asks of pages beside appending: sharing, copy-on-write, release, and slots that start over. */
+/** What the cache manager asks of pages beside appending: sharing, copy-on-write, release, swap, and slots that start over. */
 export const pageMoveChecks: readonly ConformanceCheck[] = [
   check("a fork shares full pages, copies the last one, and both branches go on as if alone", tinyDecoders[3]!, forks),
   check("a slot that starts over forgets its first sequence", tinyDecoders[5]!, restarts),
   check("pages behind a window can go to another sequence", tinyDecoders[1]!, releases),
+  ...[0, 3, 5].map((kind) =>
+    check(
+      `pages swapped out and in are the same bytes, ${tinyDecoders[kind]!.name}, and their sequence goes on as if alone`,
+      tinyDecoders[kind]!,
+      swaps,
+    ),
+  ),
 ];
 
 function check(
@@ -110,4 +118,55 @@ async function releases(
   const expected = (await lone(ids)).subarray(50 * plan.vocabSize);
   const difference = differentBits("tokens past the released pages", logits, expected);
   return difference === undefined ? [] : [difference];
+}
+
+async function swaps(
+  { plan, options }: Setup,
+  executable: Executable,
+  lone: (ids: readonly number[]) => Promise<Float32Array>,
+): Promise<readonly string[]> {
+  const random = new Random(4);
+  const [length, tailLength] = [40, 9];
+  const ids = random.tokenIds(length + tailLength, plan.vocabSize);
+  const driver = new StepDriver(executable, options);
+  await driver.step([{ slot: 0, tokenIds: ids.slice(0, length), wants: "nothing" }]); // takes pages 1 to 3
+  const original = [1, 2, 3].map((page) => executable.readPage(0, page));
+
+  const { out, in: into } = swapDirections;
+  // The step that takes the pages out overwrites two of them with another sequence, and the next is submitted while it runs.
+  const other = driver.pack([{ slot: 1, tokenIds: random.tokenIds(25, plan.vocabSize), wants: "nothing" }]);
+  const overwriting = executable.submit({
+    ...other,
+    pageAppends: Int32Array.of(1, 0, 0, 1, 1, 0, 1, 2),
+    pageSwaps: Int32Array.of(...[0, 1, 5, out], ...[0, 2, 6, out], ...[0, 3, 0, out]),
+  });
+  driver.start(0);
+  const resumed = driver.pack([{ slot: 0, tokenIds: ids.slice(length), wants: "logits" }]);
+  const resuming = executable.submit({
+    ...resumed,
+    rowPositions: Int32Array.of(length),
+    pageAppends: Int32Array.of(...[0, 0, 0, 40], ...[0, 0, 1, 41], ...[0, 0, 2, 3], ...[0, 0, 3, 42]),
+    // Host page 5 is free as soon as its page has come in, page 40 can be copied at once, and page 3 swapped in is written on.
+    pageSwaps: Int32Array.of(...[0, 40, 5, into], ...[0, 41, 6, into], ...[0, 3, 0, into], ...[0, 1, 5, out]),
+    pageCopies: Int32Array.of(0, 40, 50),
+  });
+  await overwriting;
+  const { logits } = await resuming;
+  const overwritten = executable.readPage(0, 1);
+  await executable.submit({ ...driver.pack([]), pageSwaps: Int32Array.of(0, 51, 5, into) });
+
+  const pages: readonly (readonly [what: string, page: number, expected: Uint8Array])[] = [
+    ["the first page", 40, original[0]!],
+    ["the second page", 41, original[1]!],
+    ["the copy of the first page", 50, original[0]!],
+    ["the page that went out when the first had come in", 51, overwritten],
+  ];
+  const differences = pages.flatMap(([what, page, expected]) => {
+    const same = Buffer.compare(executable.readPage(0, page), expected) === 0;
+    return same ? [] : [`${what} is not what went out`];
+  });
+  if (Buffer.compare(overwritten, original[0]!) === 0) differences.push("the first page was never overwritten");
+  const expected = (await lone(ids)).subarray(length * plan.vocabSize);
+  const difference = differentBits("tokens after the swap", logits, expected);
+  return difference === undefined ? differences : [...differences, difference];
 }

@@ -1,5 +1,5 @@
 import { errorCode } from "@kvant/core";
-import { FROM_PREVIOUS_STEP, type StepInputs } from "../../step.ts";
+import { FROM_PREVIOUS_STEP, type StepInputs, swapDirections } from "../../step.ts";
 import { prepare } from "../conformance-case.ts";
 import type { BackendFactory, ConformanceCheck } from "../conformance-check.ts";
 import { greedy, StepDriver } from "../step-driver.ts";
@@ -38,6 +38,12 @@ const spoilers: Readonly<Record<string, (inputs: StepInputs) => Partial<StepInpu
   "half a page append": ({ pageAppends }) => ({ pageAppends: pageAppends.slice(0, -1) }),
   "a copy of the reserved page": () => ({ pageCopies: Int32Array.of(0, 0, 5) }),
   "a copy to a page beyond the pool": () => ({ pageCopies: Int32Array.of(0, 1, 64) }),
+  "half a page swap": () => ({ pageSwaps: Int32Array.of(0, 1, 0) }),
+  "a swap of the reserved page": () => ({ pageSwaps: Int32Array.of(0, 0, 0, swapDirections.out) }),
+  "a swap of a page beyond the pool": () => ({ pageSwaps: Int32Array.of(0, 64, 0, swapDirections.in) }),
+  "a swap in a KV group that is not there": () => ({ pageSwaps: Int32Array.of(1, 1, 0, swapDirections.out) }),
+  "a swap to a host page beyond the pool": () => ({ pageSwaps: Int32Array.of(0, 1, 8, swapDirections.out) }),
+  "a swap in neither direction": () => ({ pageSwaps: Int32Array.of(0, 1, 0, 2) }),
   "a negative temperature": ({ rowUpdates }) => ({
     rowUpdates: [...rowUpdates, { ...update, sampling: { ...greedy, temperature: -1 } }],
   }),

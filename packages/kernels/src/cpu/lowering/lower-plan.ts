@@ -33,7 +33,7 @@ export interface LoweredPlan {
 /** The patterns, in order. Adding one is a file and an entry here. */
 const patterns: readonly ((graph: FusionGraph) => void)[] = [fuseQkvStore, fuseGateUp, fuseResidualNorm];
 
-export interface LoweringOptions extends Pick<CompileOptions, "pageTokens" | "pageCounts"> {
+export interface LoweringOptions extends Pick<CompileOptions, "pageTokens" | "pageCounts" | "hostPageCounts"> {
   readonly backend: NativeBackend;
 }
 
@@ -75,7 +75,7 @@ export function lowerPlan(plan: Plan, options: LoweringOptions): LoweredPlan {
       weights: graph.weights.map(({ native }) => native),
       ropes: plan.ropes,
       kvGroups: plan.kvGroups.map((group, index) =>
-        nativeKvGroup(group, options.pageTokens, options.pageCounts[index]!),
+        nativeKvGroup(group, options.pageTokens, options.pageCounts[index]!, options.hostPageCounts?.[index] ?? 0),
       ),
       ops,
       logits: plan.logits === undefined ? -1 : bufferOf.get(plan.logits)!,

@@ -3,7 +3,12 @@ import type { KvGroup } from "../../plan.ts";
 import type { NativeKvGroup } from "../native-addon.ts";
 
 /** A KV group with its page layout; static scales spread to one per layer and head. */
-export function nativeKvGroup(group: KvGroup, pageTokens: number, pageCount: number): NativeKvGroup {
+export function nativeKvGroup(
+  group: KvGroup,
+  pageTokens: number,
+  pageCount: number,
+  hostPageCount: number,
+): NativeKvGroup {
   const { layerCount, kvHeads, headDim, window, format, scales } = group;
   const layout = pageLayout({ layerCount, kvHeads, headDim, pageTokens, format, scales: scales.kind });
   const spread = (part: "k" | "v"): Float32Array => {
@@ -19,6 +24,7 @@ export function nativeKvGroup(group: KvGroup, pageTokens: number, pageCount: num
     format,
     pageTokens,
     pageCount,
+    hostPageCount,
     pageBytes: layout.pageBytes,
     layerBytes: layout.layerBytes,
     kCodes: layout.kCodes,
