@@ -60,15 +60,9 @@ __device__ __forceinline__ float scale_of(float largest) {
   return fminf(largest, max_value(Format::fp32)) / max_value(Form::activation);
 }
 
-// Columns 8 * octet .. 8 * octet + 7 of the padded row `token`; value(column) gives a number of the source.
-template <class Form, class Value>
-__device__ __forceinline__ void write_octet(const PreparedForm& form, size_t token, int octet, float scale, void* prepared, const Value& value) {
-  uint32_t out[8];
-  for (int i = 0; i < 8; i++) {
-    const int at = octet * 8 + i, group = at / form.group_stride, within = at - group * form.group_stride;
-    const int column = group * form.group_cols + within;
-    out[i] = within < form.group_cols && column < form.cols ? convert<Form>(value(column), scale) : 0;
-  }
+// Eight operands to columns 8 * octet .. 8 * octet + 7 of the padded row `token`.
+template <class Form>
+__device__ __forceinline__ void store_octet(const PreparedForm& form, size_t token, int octet, const uint32_t (&out)[8], void* prepared) {
   const int octets = form.padded_cols / 8;
   if constexpr (Form::bytes == 4) {
     uint4* to = static_cast<uint4*>(prepared) + (token * form.padded_cols + octet * 8) / 4;
@@ -81,6 +75,18 @@ __device__ __forceinline__ void write_octet(const PreparedForm& form, size_t tok
     static_cast<uint2*>(prepared)[token * octets + chunk * 8 + c * 2 + unit] = {
         out[0] | out[1] << 8 | out[2] << 16 | out[3] << 24, out[4] | out[5] << 8 | out[6] << 16 | out[7] << 24};
   }
+}
+
+// Those columns of the row; value(column) gives a number of the source.
+template <class Form, class Value>
+__device__ __forceinline__ void write_octet(const PreparedForm& form, size_t token, int octet, float scale, void* prepared, const Value& value) {
+  uint32_t out[8];
+  for (int i = 0; i < 8; i++) {
+    const int at = octet * 8 + i, group = at / form.group_stride, within = at - group * form.group_stride;
+    const int column = group * form.group_cols + within;
+    out[i] = within < form.group_cols && column < form.cols ? convert<Form>(value(column), scale) : 0;
+  }
+  store_octet<Form>(form, token, octet, out, prepared);
 }
 
 }  // namespace kvant::cuda::linear
