@@ -83,6 +83,13 @@ describe("a request among others gives the tokens it gives alone", () => {
   });
 });
 
+test("the model's report names the host memory that whole pages of the asked size take", async () => {
+  const { model } = await engine({ swapMemoryBytes: 10_000 });
+  const pageBytes = (model.kvBytes.codes + model.kvBytes.scales) / (model.pageCount + 1);
+  expect(model.swapBytes).toBe(Math.floor(10_000 / pageBytes) * pageBytes);
+  expect((await engine()).model.swapBytes).toBe(0);
+});
+
 describe("several completions of one prompt", () => {
   test("are equal when greedy, also when pages run out", async () => {
     const made = await engine({ kvPages: 16 });
