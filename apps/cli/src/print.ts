@@ -48,9 +48,13 @@ export function modelLines(model: ModelInfo): string {
   return [
     `${model.name}: ${model.architecture}, context ${model.contextLength}, vocabulary ${model.vocabSize}`,
     tensorTable(model.tensorClasses),
-    `KV cache: ${model.kvFormat}, ${model.pageCount} pages of ${model.pageTokens} tokens, ${megabytes(kv)} (scales ${megabytes(model.kvBytes.scales)})`,
+    `KV cache: ${model.kvFormat}, ${model.pageCount} pages of ${model.pageTokens} tokens, ${megabytes(kv)} (scales ${megabytes(model.kvBytes.scales)})${swapRoom(model)}`,
     `runs on ${model.backend} ${model.tier}, ${model.device === "cuda" ? arithmetic(model) : `${model.threads} threads`}; loaded in ${model.loadSeconds.toFixed(2)} s`,
   ].join("\n");
+}
+
+function swapRoom({ swapBytes }: ModelInfo): string {
+  return swapBytes === 0 ? "" : `; ${megabytes(swapBytes)} of host memory to swap preempted sequences to`;
 }
 
 function arithmetic({ deterministic }: ModelInfo): string {

@@ -61,7 +61,9 @@ void check_pages(const StepInputs& inputs, const Plan& plan, const PlanLimits& l
   for (size_t i = 0; i < swaps.size(); i += 4) {
     const KvGroupSpec& group = group_of(plan, swaps[i]);
     check_range("the device page of a page swap", swaps[i + 1], 1, group.page_count - 1);
-    if (group.host_page_count == 0) throw invalid("a page swap in KV group " + std::to_string(swaps[i]) + ", which has no host pages");
+    if (group.host_page_count == 0) {
+      throw invalid("a page swap in KV group " + std::to_string(swaps[i]) + ", which has no host pages");
+    }
     check_range("the host page of a page swap", swaps[i + 2], 0, group.host_page_count - 1);
     check_range("the direction of a page swap", swaps[i + 3], 0, static_cast<int64_t>(SwapDirection::in));
   }

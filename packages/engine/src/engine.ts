@@ -138,6 +138,8 @@ export interface ModelInfo {
   /** Pages over all layer groups, the reserved ones not counted. */
   readonly pageCount: number;
   readonly kvBytes: { readonly codes: number; readonly scales: number };
+  /** Host memory for the pages of preempted sequences. */
+  readonly swapBytes: number;
   readonly weightBytes: Readonly<Record<string, number>>;
   readonly activationBytes: number;
   /** Seconds from engine start to ready. */

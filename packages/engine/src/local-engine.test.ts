@@ -83,12 +83,25 @@ describe("a request among others gives the tokens it gives alone", () => {
   });
 });
 
+test("the model's report names the host memory that whole pages of the asked size take", async () => {
+  const { model } = await engine({ swapMemoryBytes: 10_000 });
+  const pageBytes = (model.kvBytes.codes + model.kvBytes.scales) / (model.pageCount + 1);
+  expect(model.swapBytes).toBe(Math.floor(10_000 / pageBytes) * pageBytes);
+  expect((await engine()).model.swapBytes).toBe(0);
+});
+
 describe("several completions of one prompt", () => {
-  test("are equal when greedy, also when pages run out", async () => {
-    const made = await engine({ kvPages: 16 });
-    const [alone] = await generateIds(await engine(), greedyRequest(tokens(37, 2), 40));
-    const ids = await generateIds(made, { ...greedyRequest(tokens(37, 2), 40), n: 4 });
+  test.each([
+    ["recompute", 0],
+    ["swap", 2 ** 20],
+  ] as const)("are equal when greedy, also when pages run out and come back by %s", async (kind, swapMemoryBytes) => {
+    const made = await engine({ kvPages: 10, maxStepTokens: 16, swapMemoryBytes });
+    const [alone] = await generateIds(await engine(), greedyRequest(tokens(37, 2), 60));
+    await generateIds(made, greedyRequest(tokens(37, 2), 1)); // the prefix is cached, and chunks are shorter than the rest
+    const ids = await generateIds(made, { ...greedyRequest(tokens(37, 2), 60), n: 4 });
     expect(ids).toEqual([alone, alone, alone, alone]);
+    expect(made.stats().preemptions[kind]).toBeGreaterThan(0);
+    expect(made.stats().prefixHitTokens).toBeGreaterThan(0);
     await expectFree(made);
   });
 
@@ -133,6 +146,21 @@ describe("ending early", () => {
     await expect(reading).rejects.toMatchObject({ code: "CANCELLED" });
     await expectFree(made);
     expect(made.stats().generationTokens).toBeLessThan(20);
+  });
+
+  test("a request that is aborted while it is swapped out frees its host pages", async () => {
+    const made = await engine({ kvPages: 8, swapMemoryBytes: 2 ** 20 });
+    const controllers = [new AbortController(), new AbortController()];
+    const requests = controllers.map(({ signal }, i) => generateIds(made, greedyRequest(tokens(40, i), 70), signal));
+    const ends = Promise.allSettled(requests);
+    while (made.stats().hostPages.used === 0) await new Promise(setImmediate);
+    expect(made.stats()).toMatchObject({ running: 1, waiting: 1 });
+    controllers[1]!.abort();
+    await expect(requests[1]).rejects.toMatchObject({ code: "CANCELLED" });
+    expect(made.stats()).toMatchObject({ running: 1, waiting: 0, hostPages: { used: 0 } });
+    const [first] = await ends;
+    expect(first).toMatchObject({ status: "fulfilled" });
+    await expectFree(made);
   });
 
   test("leaving the loop frees its pages", async () => {

@@ -206,6 +206,7 @@ function fakeModel(options: FakeEngineOptions): ModelInfo {
     pageTokens: 16,
     pageCount: 64,
     kvBytes: { codes: 65536, scales: 4096 },
+    swapBytes: 0,
     weightBytes: { "int8-channel": 4352, bf16: 1152 },
     activationBytes: 2048,
     loadSeconds: 0.25,

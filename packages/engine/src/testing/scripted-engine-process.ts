@@ -42,6 +42,7 @@ const model: ModelInfo = {
   pageTokens: 16,
   pageCount: 3,
   kvBytes: { codes: 0, scales: 0 },
+  swapBytes: 0,
   weightBytes: {},
   activationBytes: 0,
   loadSeconds: 0,
