@@ -94,17 +94,17 @@ __device__ void prepare_head(const float* x, const float* norm, const QkvStoreAr
   __syncwarp();
 }
 
-// One warp per token and head of q, k and v in turn; dynamic shared memory [kWarps, head_dim] for keys.
+// One warp per token and head of q, k and v in turn, blocks [tokens, parts of the heads]; dynamic shared memory [kWarps, head_dim]
+// for keys.
 template <Format format>
 __global__ void qkv_store_kernel(QkvStoreArgs args, StepTokens tokens, KvPages pages, unsigned long long* saturations) {
   extern __shared__ float keys[];
   wait_for_inputs();
   let_next_start();
   const int head_dim = pages.head_dim, warp = threadIdx.x / 32, all_heads = args.heads + 2 * pages.kv_heads;
-  const int64_t item = static_cast<int64_t>(blockIdx.x) * kWarps + warp;
-  const int64_t t = item / all_heads;
-  if (t >= tokens.count || tokens.slots[t] < 0) return;
-  const int part = static_cast<int>(item % all_heads);
+  const int64_t t = blockIdx.x;
+  const int part = static_cast<int>(blockIdx.y) * kWarps + warp;
+  if (part >= all_heads || tokens.slots[t] < 0) return;
   const float* const x = args.qkv + (t * all_heads + part) * head_dim;
   const int position = tokens.positions[t];
   if (part < args.heads) {
@@ -132,10 +132,10 @@ void kv_write(const float* k, const float* v, const StepTokens& tokens, const Kv
 
 void qkv_store(const QkvStoreArgs& args, const StepTokens& tokens, const KvPages& pages, unsigned long long* saturations,
                Stream stream) {
-  const int64_t items = tokens.count * (args.heads + 2 * pages.kv_heads);
+  const dim3 grid(static_cast<unsigned>(tokens.count), blocks_for(args.heads + 2 * pages.kv_heads));
   const size_t shared = static_cast<size_t>(kWarps * pages.head_dim) * sizeof(float);
   with_format(pages.format, [&](auto tag) {
-    launch("qkv_store", qkv_store_kernel<decltype(tag)::format>, blocks_for(items), kWarps * 32, shared, stream, args, tokens, pages,
+    launch("qkv_store", qkv_store_kernel<decltype(tag)::format>, grid, kWarps * 32, shared, stream, args, tokens, pages,
            saturations);
   });
 }

@@ -8,6 +8,10 @@
 namespace kvant::cuda {
 namespace {
 
+__device__ __forceinline__ float inverse_root(double squares, int width, float epsilon) {
+  return static_cast<float>(rsqrt(squares * (1.0 / width) + static_cast<double>(epsilon)));
+}
+
 // Adds the residual and leaves x in `row`; returns 1 / sqrt(mean(x^2) + epsilon).
 __device__ float normalize_row(float* x, const float* residual, int width, float epsilon, float* row, double* shared) {
   double squares = 0;
@@ -26,7 +30,7 @@ __device__ float normalize_row(float* x, const float* residual, int width, float
     if (row != nullptr) store_columns(row + i, values);
   });
   const double total = block_reduce(squares, shared, Sum());
-  return static_cast<float>(1.0 / sqrt(total / width + static_cast<double>(epsilon)));
+  return inverse_root(total, width, epsilon);
 }
 
 __global__ void __launch_bounds__(1024) rms_norm_kernel(float* all_x, const float* all_residual, const float* weight, int norm_width,
@@ -74,6 +78,66 @@ __global__ void __launch_bounds__(1024) rms_norm_prepared_kernel(float* all_x, c
   write_prepared<Form>(form, blockIdx.x, row, most, largest, to);
 }
 
+// The same for rows without gaps: a thread keeps its runs of eight columns in registers.
+template <class Form, int kOctets>
+__global__ void __launch_bounds__(1024) rms_norm_octets_kernel(float* all_x, const float* all_residual, const float* weight, float epsilon,
+                                                               PreparedForm form, Prepared to) {
+  __shared__ double partial[32];
+  __shared__ float largest[32];
+  const int width = form.cols, octets = width / 8;
+  float values[kOctets][8], factors[kOctets][8];
+  // Weights are no earlier kernel's result.
+#pragma unroll
+  for (int i = 0; i < kOctets; i++) {
+    const int octet = threadIdx.x + i * blockDim.x;
+    if (octet < octets) load_octet(weight + octet * 8, factors[i]);
+  }
+  wait_for_inputs();
+  let_next_start();
+  float* const x = all_x + static_cast<int64_t>(blockIdx.x) * width;
+  double squares = 0;
+#pragma unroll
+  for (int i = 0; i < kOctets; i++) {
+    const int octet = threadIdx.x + i * blockDim.x;
+    if (octet >= octets) break;
+    load_octet(x + octet * 8, values[i]);
+    if (all_residual != nullptr) {
+      float more[8];
+      load_octet(all_residual + static_cast<int64_t>(blockIdx.x) * width + octet * 8, more);
+#pragma unroll
+      for (int j = 0; j < 8; j++) values[i][j] += more[j];
+      store_octet_floats(x + octet * 8, values[i]);
+    }
+#pragma unroll
+    for (int j = 0; j < 8; j++) squares += static_cast<double>(values[i][j]) * values[i][j];
+  }
+  const float inverse = inverse_root(block_reduce(squares, partial, Sum()), width, epsilon);
+  float most = 0;
+#pragma unroll
+  for (int i = 0; i < kOctets; i++) {
+    if (static_cast<int>(threadIdx.x + i * blockDim.x) >= octets) break;
+#pragma unroll
+    for (int j = 0; j < 8; j++) {
+      values[i][j] = values[i][j] * inverse * factors[i][j];
+      most = fmaxf(most, fabsf(values[i][j]));
+    }
+  }
+  float scale = form.static_scale;
+  if (Form::is_scaled && scale == 0) scale = linear::scale_of<Form>(block_reduce(most, largest, Most()));
+  if (Form::is_scaled && threadIdx.x == 0) to.scales[blockIdx.x] = scale;
+#pragma unroll
+  for (int i = 0; i < kOctets; i++) {
+    const int octet = threadIdx.x + i * blockDim.x;
+    if (octet >= octets) break;
+    uint32_t out[8];
+#pragma unroll
+    for (int j = 0; j < 8; j++) out[j] = linear::convert<Form>(values[i][j], scale);
+    linear::store_octet<Form>(form, blockIdx.x, octet, out, to.values);
+  }
+}
+
+constexpr int kMostOctets = 2;
+
 }  // namespace
 
 void rms_norm(float* x, const float* residual, const float* weight, int64_t count, int64_t width, int64_t norm_width,
@@ -86,6 +150,12 @@ void rms_norm(float* x, const float* residual, const float* weight, int64_t coun
 void rms_norm_prepared(float* x, const float* residual, const float* weight, int64_t count, float epsilon, const PreparedForm& form,
                        const Prepared& to, Stream stream) {
   linear::with_form(form, [&](auto tag) {
+    const int octets = form.cols / 8;
+    if (form.cols == form.padded_cols && octets <= kMostOctets * 1024) {
+      const auto kernel = octets <= 1024 ? rms_norm_octets_kernel<decltype(tag), 1> : rms_norm_octets_kernel<decltype(tag), kMostOctets>;
+      const auto threads = static_cast<unsigned>(std::min(1024, (octets + 31) / 32 * 32));
+      return launch("rms_norm", kernel, static_cast<unsigned>(count), threads, 0, stream, x, residual, weight, epsilon, form, to);
+    }
     const auto kernel = rms_norm_prepared_kernel<decltype(tag)>;
     const size_t shared = static_cast<size_t>(form.cols) * sizeof(float);
     allow_shared(kernel, shared);

@@ -38,6 +38,16 @@ __device__ __forceinline__ void store_columns(float* to, const float (&from)[kCo
   }
 }
 
+// Eight columns that start 32-byte aligned.
+__device__ __forceinline__ void load_octet(const float* from, float (&to)[8]) {
+  const float4 low = reinterpret_cast<const float4*>(from)[0], high = reinterpret_cast<const float4*>(from)[1];
+  to[0] = low.x, to[1] = low.y, to[2] = low.z, to[3] = low.w, to[4] = high.x, to[5] = high.y, to[6] = high.z, to[7] = high.w;
+}
+__device__ __forceinline__ void store_octet_floats(float* to, const float (&from)[8]) {
+  reinterpret_cast<float4*>(to)[0] = {from[0], from[1], from[2], from[3]};
+  reinterpret_cast<float4*>(to)[1] = {from[4], from[5], from[6], from[7]};
+}
+
 // The block's row of `form`, from values [form.cols] in shared memory. `mine`: the largest magnitude among the values that this
 // thread wrote; NaN does not count.
 template <class Form>

@@ -7,6 +7,12 @@
 #include "kvant/cuda/stream.h"
 #include "kvant/linear.h"
 
+#ifdef __CUDACC__
+#define KVANT_ON_BOTH __host__ __device__
+#else
+#define KVANT_ON_BOTH
+#endif
+
 namespace kvant::cuda {
 
 // How prepared activations are held and multiplied.
@@ -22,6 +28,8 @@ struct PreparedForm {
   int padded_cols = 0;
   int group_cols = 0, group_stride = 0;  // columns of a group in the source and as padded
 
+  // Whether columns of the source do not lie one after the other: only behind the last one there may be padding otherwise.
+  KVANT_ON_BOTH bool has_gaps() const { return group_stride != group_cols && group_cols != cols; }
   bool is_scaled() const { return activation == Format::int8 || activation == Format::e4m3; }
 };
 

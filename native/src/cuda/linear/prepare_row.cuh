@@ -77,15 +77,15 @@ __device__ __forceinline__ void store_octet(const PreparedForm& form, size_t tok
   }
 }
 
-// Those columns of the row; value(column) gives a number of the source.
+// Those columns of the row; value(column) gives a number of the source. Groups are whole units, so eight columns lie in one.
 template <class Form, class Value>
 __device__ __forceinline__ void write_octet(const PreparedForm& form, size_t token, int octet, float scale, void* prepared, const Value& value) {
+  const int at = octet * 8, group = form.has_gaps() ? at / form.group_stride : 0, within = at - group * form.group_stride;
+  const int column = group * form.group_cols + within;
+  const int present = min(form.has_gaps() ? form.group_cols - within : 8, form.cols - column);
   uint32_t out[8];
-  for (int i = 0; i < 8; i++) {
-    const int at = octet * 8 + i, group = at / form.group_stride, within = at - group * form.group_stride;
-    const int column = group * form.group_cols + within;
-    out[i] = within < form.group_cols && column < form.cols ? convert<Form>(value(column), scale) : 0;
-  }
+#pragma unroll
+  for (int i = 0; i < 8; i++) out[i] = i < present ? convert<Form>(value(column + i), scale) : 0;
   store_octet<Form>(form, token, octet, out, prepared);
 }
 
