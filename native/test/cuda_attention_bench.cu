@@ -97,7 +97,7 @@ Result run_decode(cudaStream_t stream, const Shape& shape, const Batch& batch, b
     steps.push_back(std::make_unique<Step>(shape, rows, 99u + static_cast<uint32_t>(i)));
   }
   const AttentionMode mode = kvant::cuda::attention_mode(longest, deterministic);
-  const Device<uint8_t> scratch(kvant::cuda::attention_scratch_bytes(mode, shape.format, shape.heads, shape.head_dim, static_cast<int64_t>(batch.contexts.size())));
+  const Device<uint8_t> scratch(kvant::cuda::attention_scratch_bytes(mode, attention_shape(shape), static_cast<int64_t>(batch.contexts.size())));
   kvant::cuda::prepare_attention(scratch.data(), nullptr);
   succeed(cudaDeviceSynchronize(), "preparing");
   const double time = seconds(stream, [&] {
@@ -118,7 +118,7 @@ Result run_prefill(cudaStream_t stream, const Shape& shape, const std::vector<Ro
   const Sequences sequences(shape, contexts, 78);
   const Step step(shape, rows, 98);
   const AttentionMode mode = kvant::cuda::attention_mode(*std::max_element(contexts.begin(), contexts.end()), false);
-  const Device<uint8_t> scratch(kvant::cuda::attention_scratch_bytes(mode, shape.format, shape.heads, shape.head_dim, step.tokens.count));
+  const Device<uint8_t> scratch(kvant::cuda::attention_scratch_bytes(mode, attention_shape(shape), step.tokens.count));
   kvant::cuda::prepare_attention(scratch.data(), nullptr);
   succeed(cudaDeviceSynchronize(), "preparing");
   const double time = seconds(stream, [&] {

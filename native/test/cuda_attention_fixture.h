@@ -76,6 +76,10 @@ struct Shape {
   bool static_scales = false;
 };
 
+inline kvant::cuda::AttentionShape attention_shape(const Shape& shape) {
+  return {shape.format, shape.heads, shape.kv_heads, shape.head_dim};
+}
+
 inline std::string name_of(const Shape& shape) {
   std::string name = std::string(kvant::format_name(shape.format)) + (shape.static_scales ? " static" : "") + " " + std::to_string(shape.heads) +
                      "/" + std::to_string(shape.kv_heads) + " heads of " + std::to_string(shape.head_dim) + ", pages of " +

@@ -105,7 +105,7 @@ Worst run_case(const Shape& shape, const std::vector<Row>& rows, bool determinis
   const AttentionMode mode = kvant::cuda::attention_mode(longest, deterministic);
   const bool single = std::all_of(rows.begin(), rows.end(), [](const Row& row) { return row.count == 1; });
   const StepRows kind = single ? StepRows::single : StepRows::any;
-  const Device<uint8_t> scratch(kvant::cuda::attention_scratch_bytes(mode, shape.format, shape.heads, shape.head_dim, step.tokens.count));
+  const Device<uint8_t> scratch(kvant::cuda::attention_scratch_bytes(mode, attention_shape(shape), step.tokens.count));
   kvant::cuda::prepare_attention(scratch.data(), nullptr);
   for (int repeat = 0; repeat < 2; repeat++) {  // the second finds what the first left in the scratch
     succeed(cudaMemset(step.out.data(), 0xff, step.out.count() * sizeof(float)), "memset");
@@ -128,7 +128,7 @@ Worst run_case(const Shape& shape, const std::vector<Row>& rows, bool determinis
     }
     token += static_cast<size_t>(row.count);
   }
-  const std::string variant = kvant::cuda::attention_variant(mode, kind, shape.format, shape.head_dim);
+  const std::string variant = kvant::cuda::attention_variant(mode, kind, attention_shape(shape));
   const bool good = worst.single <= kDecodeBudget && worst.chunk <= prefill_budget(shape.format);
   if (!good) failures++;
   if (print || (!good && failures < 40)) {

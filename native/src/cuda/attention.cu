@@ -5,18 +5,20 @@
 
 #include "cuda/attention_kernels.h"
 #include "cuda/check.h"
+#include "cuda/launch.cuh"
 #include "plan/format_names.h"
 
 namespace kvant::cuda {
 namespace {
 
 struct Kernels {
-  bool exact, prefill;  // else decode alone
+  bool exact, prefill;  // else decode alone; where code for sm_90a does not run, decode takes chunks too
 };
 
-Kernels kernels_for(const AttentionMode& mode, StepRows rows, Format format, int head_dim) {
-  const bool exact = mode.deterministic || format == Format::fp32 || !attention_decode_takes(head_dim);
-  return {exact, !exact && rows == StepRows::any && attention_prefill_takes(head_dim)};
+Kernels kernels_for(const AttentionMode& mode, StepRows rows, const AttentionShape& shape) {
+  const bool exact = mode.deterministic || shape.format == Format::fp32 || !attention_decode_takes(shape.head_dim);
+  const bool prefill = rows == StepRows::any && shape.heads / shape.kv_heads <= kPrefillGroup && launches_overlap();
+  return {exact, !exact && prefill};
 }
 
 // Counters come first, so that nothing else ever writes them.
@@ -35,6 +37,16 @@ void attention_decode(const DecodeLaunch& launch, const KvPages& pages, Stream s
   }
 }
 
+void attention_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, Stream stream) {
+  switch (pages.format) {
+    case Format::bf16: return attention_prefill_bf16(args, tokens, pages, stream);
+    case Format::fp16: return attention_prefill_fp16(args, tokens, pages, stream);
+    case Format::e4m3: return attention_prefill_e4m3(args, tokens, pages, stream);
+    case Format::e5m2: return attention_prefill_e5m2(args, tokens, pages, stream);
+    default: return attention_prefill_int8(args, tokens, pages, stream);
+  }
+}
+
 AttentionMode attention_mode(int64_t context_length, bool deterministic) {
   AttentionMode mode;
   mode.deterministic = deterministic;
@@ -46,11 +58,11 @@ AttentionMode attention_mode(int64_t context_length, bool deterministic) {
   return mode;
 }
 
-size_t attention_scratch_bytes(const AttentionMode& mode, Format format, int heads, int head_dim, int64_t max_tokens) {
-  if (kernels_for(mode, StepRows::any, format, head_dim).exact) {
-    return kCounterBytes + attention_exact_scratch_bytes(heads, head_dim, max_tokens);
+size_t attention_scratch_bytes(const AttentionMode& mode, const AttentionShape& shape, int64_t max_tokens) {
+  if (kernels_for(mode, StepRows::any, shape).exact) {
+    return kCounterBytes + attention_exact_scratch_bytes(shape.heads, shape.head_dim, max_tokens);
   }
-  return kCounterBytes + kPartBytes + size_t{kDecodeBlocks} * 2 * kDecodeHeads * static_cast<size_t>(head_dim) * sizeof(float);
+  return kCounterBytes + kPartBytes + size_t{kDecodeBlocks} * 2 * kDecodeHeads * static_cast<size_t>(shape.head_dim) * sizeof(float);
 }
 
 void prepare_attention(void* scratch, Stream stream) {
@@ -61,7 +73,7 @@ void prepare_attention(void* scratch, Stream stream) {
 void attention(const AttentionMode& mode, StepRows rows, const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages,
                void* scratch, Stream stream) {
   auto* const memory = static_cast<uint8_t*>(scratch);
-  const Kernels kernels = kernels_for(mode, rows, pages.format, pages.head_dim);
+  const Kernels kernels = kernels_for(mode, rows, {pages.format, args.heads, pages.kv_heads, pages.head_dim});
   if (kernels.exact) return attention_exact(args, tokens, pages, mode.split_tokens, memory + kCounterBytes, stream);
   if (kernels.prefill) attention_prefill(args, tokens, pages, stream);
 
@@ -80,9 +92,10 @@ void attention(const AttentionMode& mode, StepRows rows, const AttentionArgs& ar
   }
 }
 
-std::string attention_variant(const AttentionMode& mode, StepRows rows, Format format, int head_dim) {
-  const Kernels kernels = kernels_for(mode, rows, format, head_dim);
-  return std::string("attention_") + format_name(format) + (kernels.exact ? "_cuda-exact" : kernels.prefill ? "_cuda-prefill" : "_cuda-decode");
+std::string attention_variant(const AttentionMode& mode, StepRows rows, const AttentionShape& shape) {
+  const Kernels kernels = kernels_for(mode, rows, shape);
+  const char* const name = kernels.exact ? "exact" : kernels.prefill ? "decode+prefill" : "decode";
+  return std::string("attention_") + format_name(shape.format) + "_cuda-" + name;
 }
 
 }  // namespace kvant::cuda

@@ -20,6 +20,7 @@
 
 #include "cuda/attention_kernels.h"
 #include "cuda/attention_mma.cuh"
+#include "cuda/attention_rows.cuh"
 #include "cuda/check.h"
 #include "cuda/codes.cuh"
 #include "cuda/launch.cuh"
@@ -28,9 +29,7 @@
 namespace kvant::cuda {
 namespace decode {
 
-constexpr int kTile = 16;                     // positions
-constexpr float kLag = 8, kWeightGain = 128;  // p <= 2^kLag; fp16 holds p * kWeightGain
-constexpr float kNoTop = -3e38f;              // below every logit; finite, so that differences are numbers
+constexpr int kTile = 16;  // positions
 
 // column_tiles: mma column tiles, 4 heads each.
 template <Format format, int head_dim, int column_tiles>
@@ -83,16 +82,6 @@ struct Item {
   int first_tile, end_tile;  // of this block's share
 };
 
-__device__ inline bool in_long_row(const StepTokens& tokens, int64_t token) {
-  const int slot = tokens.slots[token];
-  int run = 1;
-  for (int64_t i = token - 1; i >= 0 && run < kLongRow && tokens.slots[i] == slot; i--) run++;
-  for (int64_t i = token + 1; i < tokens.count && run < kLongRow && tokens.slots[i] == slot; i++) run++;
-  return run >= kLongRow;
-}
-
-__device__ inline int lowest_position(int position, int window) { return window > 0 ? max(0, position - window + 1) : 0; }
-
 __device__ inline int tiles_of(const DecodeLaunch& launch, int window, int i) {
   const int64_t token = launch.first_token + i;
   if (launch.tokens.slots[token] < 0 || (launch.skip_long_rows && in_long_row(launch.tokens, token))) return 0;
@@ -136,22 +125,6 @@ __device__ inline int find_token(const int* prefix, int count, int items, int at
   return low;
 }
 
-template <bool is_bf16>
-__device__ __forceinline__ uint32_t pack(float x, float y) {
-  if constexpr (is_bf16) {
-    const __nv_bfloat162 pair = __floats2bfloat162_rn(x, y);
-    return reinterpret_cast<const uint32_t&>(pair);
-  } else {
-    const __half2 pair = __floats2half2_rn(x, y);
-    return reinterpret_cast<const uint32_t&>(pair);
-  }
-}
-template <bool is_bf16>
-__device__ __forceinline__ float rounded(float x) {
-  if constexpr (is_bf16) return __bfloat162float(__float2bfloat16_rn(x));
-  return __half2float(__float2half_rn(x));
-}
-
 // The operands B of S for one column tile; q_scale turns its logits into those of q. q: the head of the lane's column, or null.
 template <class S, Format format>
 __device__ void load_query(const float* q, uint32_t (&b)[S::kSteps * S::kParts][2], float& q_scale) {
@@ -170,9 +143,7 @@ __device__ void load_query(const float* q, uint32_t (&b)[S::kSteps * S::kParts][
     }
     most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 1));
     most = fminf(fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 2)), FLT_MAX);
-    // fp16: the largest is in [2^14, 2^15); exact, as a power of two.
-    if constexpr (S::kInt8) scale = most / max_value(format);
-    else scale = __uint_as_float((max(__float_as_uint(most) >> 23, 27u) - 14) << 23);
+    scale = S::kInt8 ? most / max_value(format) : fp16_scale(most);
   }
   const bool is_low = g % 2 == 1;
 #pragma unroll
@@ -274,7 +245,7 @@ __device__ __forceinline__ void add_tile(const uint8_t* stage, const uint32_t (&
     for (int n = 0; n < column_tiles; n++) {
       const auto sum = s[n][0][2 * r] + s[n][0][2 * r + 1] + (s[n][1][2 * r] + s[n][1][2 * r + 1]);
       logit[n][r] = seen[r] ? static_cast<float>(sum) * (factor[n] * k_scale[r]) : -INFINITY;
-      grows |= logit[n][r] > part.top[n] + kLag;
+      grows |= logit[n][r] > part.top[n] + kTopLag;
     }
   }
   if (__any_sync(0xffffffffu, grows)) {

@@ -111,10 +111,10 @@ __global__ void __launch_bounds__(Shape<format, head_dim, column_tiles>::kThread
       const int head = n * 4 + g / 2;  // of the lane's column
       const float* const from = args.q + (item.token * args.heads + item.first_head + head) * head_dim;
       load_query<S, format>(head < item.heads ? from : nullptr, q[n], factor[n]);
-      factor[n] *= args.scale * 1.44269504f;  // exponentials are powers of two
+      factor[n] *= args.scale * kLog2E;
       part.top[n] = kNoTop;
     }
-    part.unit = 1e-30f;
+    part.unit = kLeastUnit;
     const bool dynamic = S::kScaled && pages.k_static == nullptr;
     float2 static_scales = {1, 1};
     if (S::kScaled && !dynamic) {

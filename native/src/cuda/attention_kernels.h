@@ -44,8 +44,13 @@ void attention_decode_e4m3(const DecodeLaunch& launch, const KvPages& pages, Str
 void attention_decode_e5m2(const DecodeLaunch& launch, const KvPages& pages, Stream stream);
 void attention_decode_int8(const DecodeLaunch& launch, const KvPages& pages, Stream stream);
 
-// attention_prefill.cuh: tokens of rows with at least kLongRow tokens in the step; leaves the others' outputs alone.
-constexpr bool attention_prefill_takes(int) { return false; }
-inline void attention_prefill(const AttentionArgs&, const StepTokens&, const KvPages&, Stream) {}
+// attention_prefill.cuh, on sm_90a: tokens of rows with at least kLongRow tokens in the step; leaves other outputs alone.
+constexpr int kPrefillGroup = 64;  // most query heads of a KV head
+void attention_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, Stream stream);
+void attention_prefill_bf16(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, Stream stream);
+void attention_prefill_fp16(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, Stream stream);
+void attention_prefill_e4m3(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, Stream stream);
+void attention_prefill_e5m2(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, Stream stream);
+void attention_prefill_int8(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, Stream stream);
 
 }  // namespace kvant::cuda

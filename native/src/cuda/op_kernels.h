@@ -57,12 +57,16 @@ enum class StepRows {
   any,
 };
 
-size_t attention_scratch_bytes(const AttentionMode& mode, Format format, int heads, int head_dim, int64_t max_tokens);
+struct AttentionShape {
+  Format format;  // of the pages
+  int heads, kv_heads, head_dim;
+};
+size_t attention_scratch_bytes(const AttentionMode& mode, const AttentionShape& shape, int64_t max_tokens);
 // Once, before the first launch with this scratch: its counters become zero.
 void prepare_attention(void* scratch, Stream stream);
 void attention(const AttentionMode& mode, StepRows rows, const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages,
                void* scratch, Stream stream);
-// Kernels of such a launch, e.g. "attention_int8_cuda-decode".
-std::string attention_variant(const AttentionMode& mode, StepRows rows, Format format, int head_dim);
+// The kernels of such a launch, e.g. attention_int8_cuda-decode, attention_int8_cuda-decode+prefill, attention_fp32_cuda-exact.
+std::string attention_variant(const AttentionMode& mode, StepRows rows, const AttentionShape& shape);
 
 }  // namespace kvant::cuda
