@@ -31,7 +31,7 @@ CudaExecutor::CudaExecutor(Plan plan, const ExecutorOptions& options)
       limits_(options.limits),
       matrix_options_{.deterministic = options.deterministic},
       stream_(device_index(options.device)),
-      split_tokens_(attention_split_tokens(plan_.context_length)) {
+      attention_mode_(attention_mode(plan_.context_length, options.deterministic)) {
   weights_.reserve(plan_.weights.size());
   for (size_t i = 0; i < plan_.weights.size(); i++) {
     weights_.emplace_back(plan_.weights[i], "weight " + std::to_string(i), matrix_options_);
@@ -120,13 +120,12 @@ void CudaExecutor::allocate_scratch() {
       const int64_t rows = limits_.max_rows_of(buffer_spec(linear->x).rows);
       workspace = std::max(workspace, weights_[static_cast<size_t>(linear->weight)].matrix().workspace_bytes(rows));
     } else if (const auto* attend = std::get_if<AttentionOp>(&op)) {
-      const int head_dim = plan_.kv_groups[static_cast<size_t>(attend->group)].head_dim;
-      attention = std::max(attention, attention_scratch_bytes(attend->heads, head_dim, limits_.max_tokens));
+      attention = std::max(attention, attention_scratch_bytes(attention_mode_, attention_shape(*attend), limits_.max_tokens));
     }
   }
   workspace_ = DeviceMemory(workspace, "the workspace of linear ops");
   attention_scratch_ = DeviceMemory(attention, "attention scratch");
-  if (attention > 0) prepare_attention();
+  if (attention > 0) prepare_attention(attention_scratch_.data(), stream_.get());
 
   const auto tokens = static_cast<size_t>(limits_.max_tokens), logit_rows = static_cast<size_t>(limits_.max_logit_rows);
   const auto rows = static_cast<size_t>(limits_.max_rows);
@@ -239,7 +238,7 @@ std::vector<std::string> CudaExecutor::variants() const {
       [&](const RopeOp&) { return std::string("rope_cuda"); },
       [&](const KvWriteOp& op) { return with_kv("kv_write", op.group); },
       [&](const QkvStoreOp& op) { return with_kv("qkv_store", op.group); },
-      [&](const AttentionOp& op) { return with_kv("attention", op.group); },
+      [&](const AttentionOp& op) { return attention_variant(attention_mode_, StepRows::any, attention_shape(op)); },
       [&](const SiluMulOp&) { return std::string("silu_mul_cuda"); },
       [&](const GatherRowsOp&) { return std::string("gather_rows_cuda"); },
   };

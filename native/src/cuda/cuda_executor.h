@@ -13,6 +13,7 @@
 #include "cuda/device_stream.h"
 #include "cuda/device_weight.h"
 #include "cuda/host_pages.h"
+#include "cuda/op_kernels.h"
 #include "cuda/sampler_kernels.h"
 #include "cuda/step_kernels.h"
 #include "kvant/ops.h"
@@ -74,6 +75,7 @@ class CudaExecutor final : public StepExecutor {
   // The sizes that launches are made for; padded for graphs.
   struct Launch {
     int64_t tokens = 0, logit_rows = 0, sampled_rows = 0;
+    StepRows rows = StepRows::any;
   };
 
   // cuda_executor.cc
@@ -118,6 +120,7 @@ class CudaExecutor final : public StepExecutor {
   const CudaMatrix* taker_of(size_t index) const;
   bool arrives_prepared(size_t index) const { return index > 0 && takers_[index - 1] != kAbsent; }
   int64_t row_count(int buffer_index, const Launch& launch) const;
+  AttentionShape attention_shape(const AttentionOp& op) const;
   StepTokens tokens_of(const Launch& launch) const;
 
   const Plan plan_;
@@ -132,7 +135,7 @@ class CudaExecutor final : public StepExecutor {
   std::vector<KvGroup> kv_groups_;
   DeviceMemory workspace_;  // of one linear op
   DeviceMemory attention_scratch_, sampler_scratch_;
-  int split_tokens_;
+  AttentionMode attention_mode_;
   std::vector<int> takers_;  // [ops] the weight whose matrix takes the op's result in its own form, or kAbsent
 
   // Row states; the host keeps what it must know to refuse a step.

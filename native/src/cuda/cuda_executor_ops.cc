@@ -65,10 +65,15 @@ void CudaExecutor::run_op(const QkvStoreOp& op, size_t, const Launch& launch) {
   qkv_store(args, tokens_of(launch), kv_groups_[static_cast<size_t>(op.group)].view, arrays_.saturations, stream_.get());
 }
 
+AttentionShape CudaExecutor::attention_shape(const AttentionOp& op) const {
+  const KvGroupSpec& group = plan_.kv_groups[static_cast<size_t>(op.group)];
+  return {group.format, op.heads, group.kv_heads, group.head_dim};
+}
+
 void CudaExecutor::run_op(const AttentionOp& op, size_t, const Launch& launch) {
   const AttentionArgs args{.q = buffer(op.q), .out = buffer(op.out), .heads = op.heads, .scale = op.scale, .layer = op.layer};
-  attention(args, tokens_of(launch), kv_groups_[static_cast<size_t>(op.group)].view, split_tokens_, attention_scratch_.data(),
-            stream_.get());
+  attention(attention_mode_, launch.rows, args, tokens_of(launch), kv_groups_[static_cast<size_t>(op.group)].view,
+            attention_scratch_.data(), stream_.get());
 }
 
 void CudaExecutor::run_op(const SiluMulOp& op, size_t index, const Launch& launch) {

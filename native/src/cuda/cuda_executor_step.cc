@@ -269,7 +269,7 @@ CudaExecutor::Launch CudaExecutor::pack(const StepInputs& inputs, Bank& bank) {
     // What the entry is after all appends: the device enters them in no order.
     append[3] = kv_groups_[static_cast<size_t>(append[1])].host_tables.page(append[0], append[2]);
   }
-  return {padded, layout_.logit_rows, layout_.sampled_rows};
+  return {padded, layout_.logit_rows, layout_.sampled_rows, inputs.rows() == inputs.tokens() ? StepRows::single : StepRows::any};
 }
 
 void CudaExecutor::run_plan(const Launch& launch) {

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <string>
 
 #include "kvant/cuda/linear.h"
 #include "kvant/cuda/stream.h"
@@ -41,10 +42,31 @@ constexpr int kMaxSplits = 64;
 int attention_split_tokens(int64_t context_length);
 // Steps of at most this many tokens spread the splits of each token over blocks.
 constexpr int64_t kMaxSplitTokens = 256;
-size_t attention_scratch_bytes(int heads, int head_dim, int64_t max_tokens);
-void attention(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, int split_tokens, void* scratch,
-               Stream stream);
-// Raises the shared-memory limits that attention needs; once per device.
-void prepare_attention();
+// How attention runs on the current device.
+struct AttentionMode {
+  // Results of a token do not depend on the other tokens of its step, nor on how its row was cut into steps.
+  bool deterministic = false;
+  int split_tokens = 0;
+  int multiprocessors = 0;
+};
+AttentionMode attention_mode(int64_t context_length, bool deterministic);
+
+// What the host knows of a step's rows when it launches one. A graph holds launches of `single` alone.
+enum class StepRows {
+  single,  // every row brings one token
+  any,
+};
+
+struct AttentionShape {
+  Format format;  // of the pages
+  int heads, kv_heads, head_dim;
+};
+size_t attention_scratch_bytes(const AttentionMode& mode, const AttentionShape& shape, int64_t max_tokens);
+// Once, before the first launch with this scratch: its counters become zero.
+void prepare_attention(void* scratch, Stream stream);
+void attention(const AttentionMode& mode, StepRows rows, const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages,
+               void* scratch, Stream stream);
+// The kernels of such a launch, e.g. attention_int8_cuda-decode, attention_int8_cuda-decode+prefill, attention_fp32_cuda-exact.
+std::string attention_variant(const AttentionMode& mode, StepRows rows, const AttentionShape& shape);
 
 }  // namespace kvant::cuda

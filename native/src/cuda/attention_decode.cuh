@@ -1,0 +1,420 @@
+#pragma once
+// out[t, h] = sum_j softmax_j(scale * q[t, h] . k[j]) v[j] over the positions that token t sees: for tokens that do not share
+// their row's positions with many others of the step. Tensor cores do the sums, yet results are as good as float32's:
+//   S = K q     A: 16 positions x head_dim codes, as stored. B: a column pair per head, with the high and the low part of q
+//   O = V p     A: head_dim x 16 positions. B: column pairs with the high and the low part of the softmax weights
+// Codes are exact in fp16 (bf16 pages: bf16, and three parts). Over INT8 pages q is INT8 per token and head, and S is exact.
+// fp16 neither overflows nor loses weights: q is scaled by a power of two per head, a weight enters as
+// p * v_scale / unit * 2^7 with p < 2^8, where `unit` is at least the largest v_scale so far and `top` lags the largest logit.
+//
+// Work: an item is a token and up to kHeads query heads of a KV head; its positions fall into tiles of 16. Each block takes an
+// even share of all tiles of the step, counted on the device (so a graph serves any context lengths), and its warps every
+// kWarps-th tile of it. Warps run on their own: a ring of stages that cp.async fills and the same warp reads. A block joins its
+// warps; the last of the blocks that share an item joins these.
+// Memory bound: 2 * head_dim codes and two scales per position and KV head; once per part of kHeads query heads.
+#include <cfloat>
+#include <cmath>
+#include <type_traits>
+
+#include <cuda_bf16.h>
+
+#include "cuda/attention_kernels.h"
+#include "cuda/attention_mma.cuh"
+#include "cuda/attention_rows.cuh"
+#include "cuda/check.h"
+#include "cuda/codes.cuh"
+#include "cuda/launch.cuh"
+#include "cuda/reduce.cuh"
+
+namespace kvant::cuda {
+namespace decode {
+
+constexpr int kTile = 16;  // positions
+
+// column_tiles: mma column tiles, 4 heads each.
+template <Format format, int head_dim, int column_tiles>
+struct Shape {
+  static constexpr int kSize = bits(format) / 8;
+  static constexpr bool kScaled = kSize == 1;
+  static constexpr int kRow = head_dim * kSize;    // bytes of a position's K or V codes
+  static constexpr int kCodes = kTile * kRow;      // bytes of a tile's K or V codes
+  static constexpr int kStage = 2 * kCodes + (kScaled ? 2 * kTile * 4 : 0);  // K codes, V codes, K scales, V scales
+  static constexpr int kHeads = 4 * column_tiles;
+  static constexpr int kWarps = kCodes > 4096 ? 2 : kCodes > 2048 || column_tiles > 1 ? 4 : 8;
+  static constexpr int kThreads = kWarps * 32;
+  static constexpr int kRing = 100 * 1024 / (kWarps * kStage);
+  static constexpr int kStages = kRing < 6 ? kRing : 6;
+  static constexpr int kBlocksPerSm = 2;
+  static constexpr int kMergeRow = head_dim + 4;  // floats; keeps lanes of different heads in different banks
+  static constexpr int kRingBytes = kWarps * kStages * kStage;
+  static constexpr int kMergeBytes = kWarps * kHeads * (kMergeRow + 2) * 4;
+  static constexpr int kSharedBytes = kRingBytes > kMergeBytes ? kRingBytes : kMergeBytes;
+
+  static constexpr bool kInt8 = format == Format::int8;
+  static constexpr int kSteps = head_dim / (kInt8 ? 32 : 16);            // mma steps over head_dim
+  static constexpr int kParts = kIsBf16<format> ? 2 : 1;                 // column pairs that carry q, and the weights
+  static constexpr int kUnitWords = kRow / 4 % 16 == 0 ? 4 : 2;          // a lane's load of K
+  static constexpr int kUnits = kRow / 16 / kUnitWords;                  // of them per row
+  static constexpr int kStepWords = kInt8 || kSize == 2 ? 2 : 1;         // of a row per mma step
+  static constexpr int kStepDims = kInt8 ? 8 : 4;                        // per lane
+  static constexpr int kValueWords = kRow / 32;                          // a lane's words of V per position
+  static constexpr int kValueLoad = kValueWords % 4 == 0 ? 4 : kValueWords % 2 == 0 ? 2 : 1;
+  static constexpr int kChunk = kValueLoad * 4 / kSize;                  // numbers of one such load
+  static constexpr int kValues = head_dim / 8;                           // numbers of an output that a lane holds
+
+  static_assert(head_dim % 32 == 0 && kStages >= 2);
+  static_assert(kUnits * kUnitWords / kStepWords == kSteps);
+
+  // Where byte `column` of row `row` of a tile's codes lies; lanes that load together find different banks.
+  static __device__ int at(int row, int column) {
+    if constexpr (kRow % 128 == 0) return row * kRow + (column ^ ((row & 6) << 4) ^ ((row & 1) << 6));
+    if constexpr (kRow == 64) return (row >> 1) * 128 + (((row & 1) * 64 + column) ^ ((row & 6) << 4));
+    return row * kRow + column;
+  }
+  // The output that a lane's value v is.
+  static __device__ int output_dim(int v, int g) { return (v / kChunk * 8 + g) * kChunk + v % kChunk; }
+};
+
+struct Item {
+  int64_t token;
+  int kv_head, first_head, heads;
+  int lowest, highest;      // positions seen
+  int first_tile, end_tile;  // of this block's share
+};
+
+__device__ inline int tiles_of(const DecodeLaunch& launch, int window, int i) {
+  const int64_t token = launch.first_token + i;
+  if (launch.tokens.slots[token] < 0 || (launch.skip_long_rows && in_long_row(launch.tokens, token))) return 0;
+  const int position = launch.tokens.positions[token];
+  return position / kTile - lowest_position(position, window) / kTile + 1;
+}
+
+// prefix[i]: tiles of the tokens before token i of the launch. sums: [warps]
+template <int threads>
+__device__ void count_tiles(const DecodeLaunch& launch, int window, int* prefix, int* sums) {
+  const int each = (launch.token_count + threads - 1) / threads, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int begin = min(launch.token_count, static_cast<int>(threadIdx.x) * each), end = min(launch.token_count, begin + each);
+  int own = 0;
+  for (int i = begin; i < end; i++) own += tiles_of(launch, window, i);
+  int running = own;
+#pragma unroll
+  for (int offset = 1; offset < 32; offset *= 2) {
+    const int below = __shfl_up_sync(0xffffffffu, running, offset);
+    if (lane >= offset) running += below;
+  }
+  if (lane == 31) sums[warp] = running;
+  __syncthreads();
+  int before = running - own;
+  for (int i = 0; i < warp; i++) before += sums[i];
+  for (int i = begin; i < end; i++) {
+    prefix[i] = before;
+    before += tiles_of(launch, window, i);
+  }
+  if (threadIdx.x == threads - 1) prefix[launch.token_count] = before;
+  __syncthreads();
+}
+
+// The token whose tiles, `items` times each, hold tile `at`.
+__device__ inline int find_token(const int* prefix, int count, int items, int at) {
+  int low = 0, high = count;  // prefix[low] * items <= at < prefix[high] * items
+  while (high - low > 1) {
+    const int middle = (low + high) / 2;
+    if (prefix[middle] * items <= at) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
+// The operands B of S for one column tile; q_scale turns its logits into those of q. q: the head of the lane's column, or null.
+template <class S, Format format>
+__device__ void load_query(const float* q, uint32_t (&b)[S::kSteps * S::kParts][2], float& q_scale) {
+  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  constexpr int kUnitDims = S::kUnitWords * 4 / S::kSize, kUnitSteps = S::kUnitWords / S::kStepWords;
+  const auto dim_of = [&](int step) { return (step / kUnitSteps * 4 + t) * kUnitDims + step % kUnitSteps * S::kStepDims; };
+  float scale = 1;
+  if constexpr (!kIsBf16<format>) {
+    float most = 0;
+#pragma unroll
+    for (int step = 0; step < S::kSteps; step++) {
+      for (int i = 0; i < S::kStepDims; i++) {
+        const float x = q == nullptr ? 0 : fabsf(q[dim_of(step) + i]);
+        most = x > most ? x : most;
+      }
+    }
+    most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 1));
+    most = fminf(fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 2)), FLT_MAX);
+    scale = S::kInt8 ? most / max_value(format) : fp16_scale(most);
+  }
+  const bool is_low = g % 2 == 1;
+#pragma unroll
+  for (int step = 0; step < S::kSteps; step++) {
+    if constexpr (S::kInt8) {
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        uint32_t word = 0;
+        for (int i = 0; i < 4; i++) {
+          const float x = q == nullptr ? 0 : q[dim_of(step) + half * 4 + i];
+          if (scale > 0) word |= static_cast<uint32_t>(Codes<Format::int8>::encode(x / scale)) << (8 * i);
+        }
+        b[step][half] = is_low ? 0 : word;
+      }
+    } else {
+      constexpr bool kBf16 = kIsBf16<format>;
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        float high[2], rest[2];
+        for (int i = 0; i < 2; i++) {
+          const float x = q == nullptr ? 0 : q[dim_of(step) + half * 2 + i] / scale;
+          high[i] = rounded<kBf16>(x);
+          rest[i] = x - high[i];
+        }
+        b[step * S::kParts][half] = is_low ? pack<kBf16>(rest[0], rest[1]) : pack<kBf16>(high[0], high[1]);
+        if constexpr (kBf16) {
+          b[step * 2 + 1][half] = is_low ? 0 : pack<true>(rest[0] - rounded<true>(rest[0]), rest[1] - rounded<true>(rest[1]));
+        }
+      }
+    }
+  }
+  q_scale = __shfl_sync(0xffffffffu, scale, 8 * t);  // column 2t is head t
+}
+
+// A warp's part of an item: per lane the values output_dim(v, g) of head t of each column tile.
+template <class S, int column_tiles>
+struct Part {
+  float o[column_tiles][S::kValues / 2][4];  // over columns 2t and 2t + 1: their sum is the value
+  float top[column_tiles], total[column_tiles];  // total: of the lane's positions
+  float unit;
+};
+
+// Adds the tile of 16 positions from `position` on that lies at `stage`.
+template <class S, Format format, int column_tiles>
+__device__ __forceinline__ void add_tile(const uint8_t* stage, const uint32_t (&q)[column_tiles][S::kSteps * S::kParts][2],
+                                         const float (&factor)[column_tiles], float2 static_scales, bool dynamic, int position,
+                                         const Item& item, Part<S, column_tiles>& part) {
+  constexpr bool kBf16 = kIsBf16<format>;
+  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  using Sum = std::conditional_t<S::kInt8, int, float>;
+  Sum s[column_tiles][2][4] = {};
+#pragma unroll
+  for (int unit = 0; unit < S::kUnits; unit++) {
+    uint32_t low[S::kUnitWords], high[S::kUnitWords];  // rows g and g + 8
+    load_words<S::kUnitWords>(low, stage + S::at(g, (unit * 4 + t) * S::kUnitWords * 4));
+    load_words<S::kUnitWords>(high, stage + S::at(g + 8, (unit * 4 + t) * S::kUnitWords * 4));
+#pragma unroll
+    for (int i = 0; i < S::kUnitWords / S::kStepWords; i++) {
+      const int step = unit * (S::kUnitWords / S::kStepWords) + i;
+      uint32_t a[4];
+      if constexpr (S::kStepWords == 2) {
+        a[0] = low[2 * i], a[1] = high[2 * i], a[2] = low[2 * i + 1], a[3] = high[2 * i + 1];
+      } else {
+        fp16_quad<format>(low[i], a[0], a[2]);
+        fp16_quad<format>(high[i], a[1], a[3]);
+      }
+#pragma unroll
+      for (int n = 0; n < column_tiles; n++) {
+        if constexpr (S::kInt8) {
+          step_int8(s[n][step % 2], a, q[n][step][0], q[n][step][1]);
+        } else {
+#pragma unroll
+          for (int p = 0; p < S::kParts; p++) {
+            step_float<kBf16>(s[n][(step + p) % 2], a, q[n][step * S::kParts + p][0], q[n][step * S::kParts + p][1]);
+          }
+        }
+      }
+    }
+  }
+
+  bool seen[2];
+  float k_scale[2], v_scale[2], logit[column_tiles][2];
+  bool grows = false;
+#pragma unroll
+  for (int r = 0; r < 2; r++) {
+    const int at = position + g + 8 * r;
+    seen[r] = at >= item.lowest && at <= item.highest;
+    k_scale[r] = static_scales.x, v_scale[r] = static_scales.y;
+    if constexpr (S::kScaled) {
+      if (dynamic) {
+        const auto* const scales = reinterpret_cast<const float*>(stage + 2 * S::kCodes);
+        k_scale[r] = scales[g + 8 * r];
+        v_scale[r] = scales[kTile + g + 8 * r];
+      }
+      if (!seen[r]) v_scale[r] = 0;
+      grows |= v_scale[r] > part.unit;
+    }
+#pragma unroll
+    for (int n = 0; n < column_tiles; n++) {
+      const auto sum = s[n][0][2 * r] + s[n][0][2 * r + 1] + (s[n][1][2 * r] + s[n][1][2 * r + 1]);
+      logit[n][r] = seen[r] ? static_cast<float>(sum) * (factor[n] * k_scale[r]) : -INFINITY;
+      grows |= logit[n][r] > part.top[n] + kTopLag;
+    }
+  }
+  if (__any_sync(0xffffffffu, grows)) {
+    float ratio = 1;
+    if constexpr (S::kScaled) {
+      float most = fmaxf(v_scale[0], v_scale[1]);
+      for (int offset = 4; offset < 32; offset *= 2) most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, offset));
+      if (most > part.unit) {
+        ratio = part.unit / most;
+        part.unit = most;
+      }
+    }
+#pragma unroll
+    for (int n = 0; n < column_tiles; n++) {
+      float most = fmaxf(logit[n][0], logit[n][1]);
+      for (int offset = 4; offset < 32; offset *= 2) most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, offset));
+      most = fmaxf(most, part.top[n]);
+      const float fade = exp2_fast(part.top[n] - most);
+      part.top[n] = most;
+      part.total[n] *= fade;
+#pragma unroll
+      for (auto& c : part.o[n]) {
+        for (float& x : c) x *= fade * ratio;
+      }
+    }
+  }
+
+  uint32_t b[column_tiles][S::kParts][2];
+#pragma unroll
+  for (int r = 0; r < 2; r++) {
+    float gain = 1;
+    if constexpr (!kBf16) gain = S::kScaled ? v_scale[r] * (kWeightGain / part.unit) : kWeightGain;
+#pragma unroll
+    for (int n = 0; n < column_tiles; n++) {
+      const float p = exp2_fast(logit[n][r] - part.top[n]);
+      part.total[n] += p;
+      const float weight = p * gain, high = rounded<kBf16>(weight), rest = weight - high;
+      b[n][0][r] = transposed(pack<kBf16>(high, rest));
+      if constexpr (kBf16) b[n][1][r] = transposed(pack<true>(rest - rounded<true>(rest), 0));
+    }
+  }
+
+  const uint8_t* const values = stage + S::kCodes;
+#pragma unroll
+  for (int load = 0; load < S::kValueWords / S::kValueLoad; load++) {
+    uint32_t v[4][S::kValueLoad];  // of positions 2t, 2t + 1, 2t + 8, 2t + 9
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      load_words<S::kValueLoad>(v[i], values + S::at(2 * t + i % 2 + i / 2 * 8, (load * 8 + g) * S::kValueLoad * 4));
+    }
+#pragma unroll
+    for (int word = 0; word < S::kValueLoad; word++) {
+      constexpr int kNumbers = 4 / S::kSize;
+      uint32_t first[kNumbers], second[kNumbers];
+      interleave<format>(v[0][word], v[1][word], first);
+      interleave<format>(v[2][word], v[3][word], second);
+#pragma unroll
+      for (int i = 0; i < kNumbers; i += 2) {
+        const uint32_t a[4] = {first[i], first[i + 1], second[i], second[i + 1]};
+        const int m = ((load * S::kValueLoad + word) * kNumbers + i) / 2;
+#pragma unroll
+        for (int n = 0; n < column_tiles; n++) {
+#pragma unroll
+          for (int p = 0; p < S::kParts; p++) step_float<kBf16>(part.o[n][m], a, b[n][p][0], b[n][p][1]);
+        }
+      }
+    }
+  }
+}
+
+// Tiles of an item as one warp walks them: every warps-th of the block's share. Page numbers come 32 tiles at a time.
+template <class S>
+class Fetch {
+ public:
+  __device__ Fetch(const Item& item, const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, uint8_t* ring)
+      : item_(item), pages_(pages), ring_(shared_address(ring)), dynamic_(S::kScaled && pages.k_static == nullptr) {
+    const int warp = threadIdx.x / 32;
+    first_ = item.first_tile + warp;
+    count_ = first_ < item.end_tile ? (item.end_tile - first_ + S::kWarps - 1) / S::kWarps : 0;
+    shift_ = pages.page_tokens / 32;  // 16, 32, 64 tokens: 0, 1, 2
+    layer_ = pages.base + args.layer * pages.layer_bytes + static_cast<int64_t>(item.kv_head) * pages.page_tokens * S::kRow;
+    scales_ = pages.base + args.layer * pages.layer_bytes + static_cast<int64_t>(item.kv_head) * pages.page_tokens * 4;
+    table_ = pages.tables + tokens.slots[item.token] * pages.table_stride;
+    numbers_ = page_numbers(0);
+    next_numbers_ = page_numbers(32);
+  }
+  __device__ int count() const { return count_; }
+  __device__ int position(int i) const { return tile(i) * kTile; }
+
+  // Begins to read the next tile into the stage; nothing after the last.
+  __device__ void start(int stage) {
+    if (next_ < count_) {
+      if (next_ % 32 == 0 && next_ > 0) {
+        numbers_ = next_numbers_;
+        next_numbers_ = page_numbers(next_ + 32);
+      }
+      const int lane = threadIdx.x % 32, begin = tile(next_), in_page = begin & ((1 << shift_) - 1);
+      const int64_t page = __shfl_sync(0xffffffffu, numbers_, next_ % 32) * pages_.page_bytes;
+      const uint8_t* const codes = layer_ + page + in_page * S::kCodes;
+      const int lowest = item_.lowest - begin * kTile, highest = item_.highest - begin * kTile;
+      const uint32_t to = ring_ + stage * S::kStage;
+#pragma unroll
+      for (int i = 0; i < S::kCodes / 512; i++) {
+        const int chunk = i * 32 + lane, row = chunk / (S::kRow / 16), column = chunk % (S::kRow / 16) * 16;
+        const bool seen = row >= lowest && row <= highest;
+        copy_async(to + S::at(row, column), codes + pages_.k_codes + chunk * 16, seen);
+        copy_async(to + S::kCodes + S::at(row, column), codes + pages_.v_codes + chunk * 16, seen);
+      }
+      if (dynamic_ && lane < 8) {
+        const uint8_t* const from = scales_ + page + in_page * (kTile * 4) + (lane < 4 ? pages_.k_scales : pages_.v_scales);
+        copy_async(to + 2 * S::kCodes + lane * 16, from + lane % 4 * 16, true);
+      }
+      next_++;
+    }
+    commit_copies();
+  }
+
+ private:
+  __device__ int tile(int i) const { return first_ + i * S::kWarps; }
+  __device__ int page_numbers(int from) const {
+    const int i = from + static_cast<int>(threadIdx.x % 32);
+    return i < count_ ? table_[tile(i) >> shift_] : 0;
+  }
+
+  const Item& item_;
+  const KvPages& pages_;
+  const uint8_t *layer_, *scales_;
+  const int32_t* table_;
+  uint32_t ring_;
+  int first_, count_, shift_, next_ = 0;
+  int numbers_, next_numbers_;
+  bool dynamic_;
+};
+
+// What the warps of a block leave for each other, in place of their rings.
+template <class S>
+struct Merge {
+  float outputs[S::kWarps][S::kHeads][S::kMergeRow];
+  float tops[S::kWarps][S::kHeads], totals[S::kWarps][S::kHeads];
+};
+
+template <class S, int column_tiles>
+__device__ void leave_part(const Part<S, column_tiles>& part, float gain, Merge<S>& merge) {
+  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, warp = threadIdx.x / 32;
+#pragma unroll
+  for (int n = 0; n < column_tiles; n++) {
+    float total = part.total[n];
+    for (int offset = 4; offset < 32; offset *= 2) total += __shfl_xor_sync(0xffffffffu, total, offset);
+    const int head = n * 4 + t;
+    if (g == 0) {
+      merge.tops[warp][head] = part.top[n];
+      merge.totals[warp][head] = total;
+    }
+#pragma unroll
+    for (int v = 0; v < S::kValues; v += 4) {
+      float4 x;
+      x.x = (part.o[n][v / 2][0] + part.o[n][v / 2][1]) * gain;
+      x.y = (part.o[n][v / 2][2] + part.o[n][v / 2][3]) * gain;
+      x.z = (part.o[n][v / 2 + 1][0] + part.o[n][v / 2 + 1][1]) * gain;
+      x.w = (part.o[n][v / 2 + 1][2] + part.o[n][v / 2 + 1][3]) * gain;
+      *reinterpret_cast<float4*>(&merge.outputs[warp][head][S::output_dim(v, g)]) = x;
+    }
+  }
+}
+
+__device__ inline void add_scaled(float4& to, const float4& x, float factor) {
+  to.x = fmaf(x.x, factor, to.x), to.y = fmaf(x.y, factor, to.y);
+  to.z = fmaf(x.z, factor, to.z), to.w = fmaf(x.w, factor, to.w);
+}
+
+}  // namespace decode
+}  // namespace kvant::cuda

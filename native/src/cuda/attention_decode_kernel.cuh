@@ -1,0 +1,182 @@
+#pragma once
+#include "cuda/attention_decode.cuh"
+
+namespace kvant::cuda {
+namespace decode {
+
+// Joins the block's warps: writes outputs of an item that is all the block's, else the block's part of it.
+template <class S>
+__device__ void join_warps(const Merge<S>& merge, const Item& item, const AttentionArgs& args, int head_dim, bool is_whole,
+                           float* parts, float* outputs) {
+  const int vectors = head_dim / 4;
+  for (int i = threadIdx.x; i < item.heads * vectors; i += S::kThreads) {
+    const int head = i / vectors, d = i % vectors * 4;
+    float top = kNoTop, total = 0;
+#pragma unroll
+    for (int warp = 0; warp < S::kWarps; warp++) top = fmaxf(top, merge.tops[warp][head]);
+    float4 o = {};
+#pragma unroll
+    for (int warp = 0; warp < S::kWarps; warp++) {
+      const float factor = exp2_fast(merge.tops[warp][head] - top);
+      total = fmaf(merge.totals[warp][head], factor, total);
+      add_scaled(o, *reinterpret_cast<const float4*>(&merge.outputs[warp][head][d]), factor);
+    }
+    if (is_whole) {
+      float4 out = {};
+      add_scaled(out, o, 1 / total);
+      *reinterpret_cast<float4*>(args.out + (item.token * args.heads + item.first_head + head) * head_dim + d) = out;
+    } else {
+      if (d == 0) *reinterpret_cast<float2*>(parts + 2 * head) = {top, total};
+      *reinterpret_cast<float4*>(outputs + head * head_dim + d) = o;
+    }
+  }
+}
+
+// Joins the parts of blocks first .. last. The first left its part as the one that others end, the others as begun before.
+__device__ inline void join_blocks(const DecodeScratch& scratch, int first, int last, const Item& item, const AttentionArgs& args,
+                                   int head_dim) {
+  const int vectors = head_dim / 4;
+  for (int i = threadIdx.x; i < item.heads * vectors; i += blockDim.x) {
+    const int head = i / vectors, d = i % vectors * 4;
+    const auto at = [&](int block) { return (int64_t{block} * 2 + (block == first ? 1 : 0)) * kDecodeHeads + head; };
+    float top = kNoTop, total = 0;
+    for (int block = first; block <= last; block++) top = fmaxf(top, __ldcg(scratch.parts + 2 * at(block)));
+    float4 o = {};
+#pragma unroll 4
+    for (int block = first; block <= last; block++) {
+      const float2 part = __ldcg(reinterpret_cast<const float2*>(scratch.parts + 2 * at(block)));
+      const float4 x = __ldcg(reinterpret_cast<const float4*>(scratch.outputs + at(block) * head_dim + d));
+      const float factor = exp2_fast(part.x - top);
+      total = fmaf(part.y, factor, total);
+      add_scaled(o, x, factor);
+    }
+    float4 out = {};
+    add_scaled(out, o, 1 / total);
+    *reinterpret_cast<float4*>(args.out + (item.token * args.heads + item.first_head + head) * head_dim + d) = out;
+  }
+}
+
+template <Format format, int head_dim, int column_tiles>
+__global__ void __launch_bounds__(Shape<format, head_dim, column_tiles>::kThreads,
+                                  Shape<format, head_dim, column_tiles>::kBlocksPerSm)
+    attention_decode_kernel(const DecodeLaunch launch, const KvPages pages) {
+  using S = Shape<format, head_dim, column_tiles>;
+  extern __shared__ __align__(128) uint8_t memory[];
+  __shared__ int prefix[kDecodeTokens + 1], sums[S::kWarps];
+  __shared__ bool is_last;
+  let_next_start();
+  wait_for_inputs();
+
+  const AttentionArgs& args = launch.args;
+  const StepTokens& tokens = launch.tokens;
+  for (int i = blockIdx.x; i < launch.token_count; i += gridDim.x) {
+    const int64_t token = launch.first_token + i;
+    if (tokens.slots[token] >= 0) continue;
+    float* const out = args.out + token * args.heads * head_dim;
+    for (int d = threadIdx.x; d < args.heads * head_dim; d += S::kThreads) out[d] = 0;
+  }
+  count_tiles<S::kThreads>(launch, pages.window, prefix, sums);
+  const int group = args.heads / pages.kv_heads, parts = (group + S::kHeads - 1) / S::kHeads, items = pages.kv_heads * parts;
+  const int total = prefix[launch.token_count] * items, blocks = gridDim.x;
+  // At least a tile per warp: short steps end sooner when fewer blocks have to be joined.
+  const int share = max((total + blocks - 1) / blocks, S::kWarps);
+  const int64_t begin = int64_t{blockIdx.x} * share;
+  if (begin >= total) return;
+  const int end = min(total, static_cast<int>(begin) + share);
+  int index = find_token(prefix, launch.token_count, items, static_cast<int>(begin));
+
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4;
+  for (int at = static_cast<int>(begin); at < end;) {
+    while (prefix[index + 1] * items <= at) index++;  // tokens without tiles, and those done
+    Item item;
+    item.token = launch.first_token + index;
+    const int tiles = prefix[index + 1] - prefix[index], which = (at - prefix[index] * items) / tiles;
+    const int item_begin = prefix[index] * items + which * tiles, item_end = item_begin + tiles, stop = min(end, item_end);
+    item.kv_head = which / parts;
+    item.first_head = item.kv_head * group + which % parts * S::kHeads;
+    item.heads = min(S::kHeads, group - which % parts * S::kHeads);
+    item.highest = tokens.positions[item.token];
+    item.lowest = lowest_position(item.highest, pages.window);
+    item.first_tile = item.lowest / kTile + at - item_begin;
+    item.end_tile = item.lowest / kTile + stop - item_begin;
+
+    Fetch<S> fetch(item, args, tokens, pages, memory + warp * S::kStages * S::kStage);
+    for (int stage = 0; stage < S::kStages - 1; stage++) fetch.start(stage);
+
+    uint32_t q[column_tiles][S::kSteps * S::kParts][2];
+    float factor[column_tiles];
+    Part<S, column_tiles> part = {};
+#pragma unroll
+    for (int n = 0; n < column_tiles; n++) {
+      const int head = n * 4 + g / 2;  // of the lane's column
+      const float* const from = args.q + (item.token * args.heads + item.first_head + head) * head_dim;
+      load_query<S, format>(head < item.heads ? from : nullptr, q[n], factor[n]);
+      factor[n] *= args.scale * kLog2E;
+      part.top[n] = kNoTop;
+    }
+    part.unit = kLeastUnit;
+    const bool dynamic = S::kScaled && pages.k_static == nullptr;
+    float2 static_scales = {1, 1};
+    if (S::kScaled && !dynamic) {
+      const int at_scale = args.layer * pages.kv_heads + item.kv_head;
+      static_scales = {pages.k_static[at_scale], pages.v_static[at_scale]};
+    }
+
+    int stage = 0;
+    for (int i = 0; i < fetch.count(); i++) {
+      wait_copies<S::kStages - 2>();
+      __syncwarp();  // the tile is there for all lanes, and all have left the one before
+      fetch.start(stage == 0 ? S::kStages - 1 : stage - 1);
+      const uint8_t* const at_stage = memory + (warp * S::kStages + stage) * S::kStage;
+      add_tile<S, format, column_tiles>(at_stage, q, factor, static_scales, dynamic, fetch.position(i), item, part);
+      stage = stage + 1 == S::kStages ? 0 : stage + 1;
+    }
+    wait_copies<0>();
+    __syncthreads();
+    auto& merge = *reinterpret_cast<Merge<S>*>(memory);
+    leave_part(part, (S::kScaled ? part.unit : 1.0f) / (kIsBf16<format> ? 1.0f : kWeightGain), merge);
+    __syncthreads();
+    const bool is_whole = at == item_begin && stop == item_end;
+    const int64_t place = (int64_t{blockIdx.x} * 2 + (at == item_begin ? 1 : 0)) * kDecodeHeads;
+    join_warps<S>(merge, item, args, head_dim, is_whole, launch.scratch.parts + 2 * place, launch.scratch.outputs + place * head_dim);
+    if (!is_whole) {
+      const int first = item_begin / share, last = (item_end - 1) / share;
+      __threadfence();
+      __syncthreads();
+      if (threadIdx.x == 0) {
+        is_last = atomicAdd(launch.scratch.arrived + first, 1u) == static_cast<unsigned>(last - first);
+        if (is_last) launch.scratch.arrived[first] = 0;
+        __threadfence();
+      }
+      __syncthreads();
+      if (is_last) join_blocks(launch.scratch, first, last, item, args, head_dim);
+    }
+    __syncthreads();  // the ring fills anew
+    at = stop;
+  }
+}
+
+template <Format format, int head_dim, int column_tiles>
+void launch_decode(const DecodeLaunch& launch_args, const KvPages& pages, Stream stream) {
+  using S = Shape<format, head_dim, column_tiles>;
+  const auto kernel = attention_decode_kernel<format, head_dim, column_tiles>;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, S::kSharedBytes), "attention's shared memory");
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, 100), "attention's shared memory");
+  launch("attention_decode", kernel, dim3(static_cast<unsigned>(launch_args.multiprocessors * S::kBlocksPerSm)), dim3(S::kThreads),
+         S::kSharedBytes, stream, launch_args, pages);
+}
+
+// Column tiles by head dim: as many as fit the registers.
+template <Format format>
+void launch_decode(const DecodeLaunch& launch, const KvPages& pages, Stream stream) {
+  const bool few_heads = launch.args.heads / pages.kv_heads <= 4;
+  switch (pages.head_dim) {
+    case 64: return launch_decode<format, 64, 2>(launch, pages, stream);
+    case 96: return launch_decode<format, 96, 1>(launch, pages, stream);
+    case 128: return few_heads ? launch_decode<format, 128, 1>(launch, pages, stream) : launch_decode<format, 128, 2>(launch, pages, stream);
+    default: return launch_decode<format, 256, 1>(launch, pages, stream);
+  }
+}
+
+}  // namespace decode
+}  // namespace kvant::cuda

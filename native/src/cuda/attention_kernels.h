@@ -1,0 +1,56 @@
+#pragma once
+#include "cuda/op_kernels.h"
+
+namespace kvant::cuda {
+
+// The kernels that `attention` chooses from. All take device memory.
+
+// attention_exact.cu: any shape and format, float32 sums in an order that depends on positions alone.
+void attention_exact(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, int split_tokens, void* scratch,
+                     Stream stream);
+size_t attention_exact_scratch_bytes(int heads, int head_dim, int64_t max_tokens);
+void prepare_attention_exact();
+
+// attention_decode.cuh. Tokens per launch; a longer step is several launches.
+constexpr int kDecodeTokens = 1024;
+// Rows that bring at least this many tokens to a step go to the prefill kernel.
+constexpr int kLongRow = 8;
+// What the blocks of a launch share. Partial results of a block: of an item that earlier blocks began, and of one that later
+// blocks end.
+struct DecodeScratch {
+  unsigned* arrived;  // [blocks] by the first block of an item; zero between launches
+  float* parts;       // [blocks, 2, kDecodeHeads] x {top, total}
+  float* outputs;     // [blocks, 2, kDecodeHeads, head_dim]
+};
+constexpr int kDecodeHeads = 8;      // most query heads of a work item
+constexpr int kDecodeBlocks = 1056;  // most blocks of a launch
+struct DecodeLaunch {
+  AttentionArgs args;
+  StepTokens tokens;
+  int64_t first_token = 0;
+  int token_count = 0;       // of this launch, from first_token
+  bool skip_long_rows = false;
+  DecodeScratch scratch;
+  int multiprocessors = 0;
+};
+constexpr bool attention_decode_takes(int head_dim) {
+  return head_dim == 64 || head_dim == 96 || head_dim == 128 || head_dim == 256;
+}
+void attention_decode(const DecodeLaunch& launch, const KvPages& pages, Stream stream);
+// One file per format: attention_decode_<format>.cu.
+void attention_decode_bf16(const DecodeLaunch& launch, const KvPages& pages, Stream stream);
+void attention_decode_fp16(const DecodeLaunch& launch, const KvPages& pages, Stream stream);
+void attention_decode_e4m3(const DecodeLaunch& launch, const KvPages& pages, Stream stream);
+void attention_decode_e5m2(const DecodeLaunch& launch, const KvPages& pages, Stream stream);
+void attention_decode_int8(const DecodeLaunch& launch, const KvPages& pages, Stream stream);
+
+// attention_prefill.cuh, on sm_90a: tokens of rows with at least kLongRow tokens in the step; leaves other outputs alone.
+constexpr int kPrefillGroup = 64;  // most query heads of a KV head
+void attention_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, Stream stream);
+void attention_prefill_bf16(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, Stream stream);
+void attention_prefill_fp16(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, Stream stream);
+void attention_prefill_e4m3(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, Stream stream);
+void attention_prefill_e5m2(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, Stream stream);
+void attention_prefill_int8(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, Stream stream);
+
+}  // namespace kvant::cuda

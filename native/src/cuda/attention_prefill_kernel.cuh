@@ -1,0 +1,342 @@
+#pragma once
+#include "cuda/attention_prefill.cuh"
+#include "cuda/launch.cuh"
+
+namespace kvant::cuda {
+namespace prefill {
+
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+
+// One thread of a warpgroup of 64 query rows. Lane (g, t) of warp w has rows 16w + g and 16w + g + 8: index r below.
+template <class S>
+class Consumer {
+ public:
+  using Sum = std::conditional_t<S::kInt8, int, float>;
+
+  // Writes the operand of the warpgroup's queries, [kKeyBlocks][64][128 bytes] at `queries`.
+  __device__ Consumer(const Run& run, int kv_head, const AttentionArgs& args, const KvPages& pages, uint8_t* queries)
+      : run_(run), args_(args), group_(args.heads / pages.kv_heads), first_head_(kv_head * group_) {
+    const int warp = threadIdx.x % 128 / 32, lane = threadIdx.x % 32, warpgroup = threadIdx.x / 128 - 1;
+    first_row_ = warpgroup * 64 + warp * 16;
+    float logit_scale = args.scale * kLog2E;
+    if (S::kScaled && pages.k_static != nullptr) logit_scale *= pages.k_static[args.layer * pages.kv_heads + kv_head];
+    output_gain_ = S::kBf16 ? 1 : 1 / kWeightGain;
+    if (S::kScaled && pages.v_static != nullptr) output_gain_ *= pages.v_static[args.layer * pages.kv_heads + kv_head];
+#pragma unroll 4
+    for (int i = 0; i < 16; i++) {
+      const float scale = store_query(i, lane, queries);
+      if (i == lane / 4) factor_[0] = scale * logit_scale;
+      if (i == lane / 4 + 8) factor_[1] = scale * logit_scale;
+    }
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+      position_[r] = run.position + min(run.tokens - 1, row(r) / group_);
+      lowest_[r] = lowest_position(position_[r], pages.window);
+      top_[r] = kNoTop;
+      total_[r] = 0;
+    }
+    warp_position_ = run.position + min(run.tokens - 1, first_row_ / group_);
+    warp_lowest_ = lowest_position(run.position + min(run.tokens - 1, (first_row_ + 15) / group_), pages.window);
+    unit_ = S::kScaled ? kLeastUnit : 1;
+#pragma unroll
+    for (float& x : o_) x = 0;
+  }
+
+  __device__ void start_scores(uint32_t queries, uint32_t keys) {
+#pragma unroll
+    for (int step = 0; step < S::kSteps; step++) {
+      const uint32_t at = step / 4 * kBlockBytes + step % 4 * 32;
+      const uint64_t a = swizzled_operand(queries + at), b = swizzled_operand(keys + at);
+      if constexpr (S::kInt8) warpgroup_step_int8(s_, a, b, step > 0);
+      else if constexpr (S::kBf16) warpgroup_step_bf16(s_, a, b, step > 0);
+      else warpgroup_step_fp16(s_, a, b, step > 0);
+    }
+  }
+
+  __device__ void start_values(uint32_t values) {
+#pragma unroll
+    for (int step = 0; step < kTile / 16; step++) {
+      if constexpr (S::kBf16) warpgroup_step_bf16(o_, p_[step], swizzled_operand(values + step * 32));
+      else warpgroup_step_fp16(o_, p_[step], swizzled_operand(values + step * 32));
+    }
+  }
+
+  // Turns the scores of a tile into the next weights. scales: [2, 64] of the tile.
+  __device__ void weigh(int tile, const float* scales) {
+    const int lane = threadIdx.x % 32, t = lane % 4;
+    float most[2] = {-INFINITY, -INFINITY}, most_scale = 0;
+#pragma unroll
+    for (int j = 0; j < 8; j++) {
+      float2 k_scale = {1, 1};
+      if constexpr (S::kScaled) {
+        k_scale = *reinterpret_cast<const float2*>(scales + 8 * j + 2 * t);
+        const float2 v_scale = *reinterpret_cast<const float2*>(scales + kTile + 8 * j + 2 * t);
+        most_scale = fmaxf(most_scale, fmaxf(v_scale.x, v_scale.y));
+      }
+#pragma unroll
+      for (int i = 0; i < 4; i++) y_[4 * j + i] = static_cast<float>(s_[4 * j + i]) * (i % 2 == 0 ? k_scale.x : k_scale.y);
+    }
+    if (tile * kTile + kTile - 1 > warp_position_ || tile * kTile < warp_lowest_) {
+#pragma unroll
+      for (int i = 0; i < 32; i++) {
+        const int position = tile * kTile + i / 4 * 8 + 2 * t + i % 2, r = i / 2 % 2;
+        if (position > position_[r] || position < lowest_[r]) y_[i] = -INFINITY;
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < 32; i++) most[i / 2 % 2] = fmaxf(most[i / 2 % 2], y_[i]);
+    const float tops[2] = {most[0] * factor_[0], most[1] * factor_[1]};
+    rescales_ = __any_sync(0xffffffffu, tops[0] > top_[0] + kTopLag || tops[1] > top_[1] + kTopLag || most_scale > unit_);
+    if (rescales_) {
+      float ratio = 1;
+      if constexpr (S::kScaled) {
+        most_scale = fmaxf(most_scale, __shfl_xor_sync(0xffffffffu, most_scale, 1));
+        most_scale = fmaxf(most_scale, __shfl_xor_sync(0xffffffffu, most_scale, 2));
+        if (most_scale > unit_) {
+          ratio = unit_ / most_scale;
+          unit_ = most_scale;
+        }
+      }
+#pragma unroll
+      for (int r = 0; r < 2; r++) {
+        float top = fmaxf(tops[r], __shfl_xor_sync(0xffffffffu, tops[r], 1));
+        top = fmaxf(fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2)), top_[r]);
+        const float fade = exp2_fast(top_[r] - top);
+        top_[r] = top;
+        total_[r] *= fade;
+        fade_[r] = fade * ratio;
+      }
+    }
+    const float gain = S::kBf16 ? 1.0f : S::kScaled ? kWeightGain / unit_ : kWeightGain;
+#pragma unroll
+    for (int j = 0; j < 8; j++) {
+      float2 v_gain = {gain, gain};
+      if constexpr (S::kScaled) {
+        const float2 v_scale = *reinterpret_cast<const float2*>(scales + kTile + 8 * j + 2 * t);
+        v_gain = {v_scale.x * gain, v_scale.y * gain};
+      }
+#pragma unroll
+      for (int r = 0; r < 2; r++) {
+        float low = exp2_fast(fmaf(y_[4 * j + 2 * r], factor_[r], -top_[r]));
+        float high = exp2_fast(fmaf(y_[4 * j + 2 * r + 1], factor_[r], -top_[r]));
+        total_[r] += low + high;
+        if constexpr (!S::kBf16) low *= v_gain.x, high *= v_gain.y;
+        y_[4 * j + 2 * r] = low, y_[4 * j + 2 * r + 1] = high;
+      }
+    }
+  }
+
+  // After the steps that read the weights before have ended.
+  __device__ void take_weights() {
+    if (rescales_) {
+#pragma unroll
+      for (int i = 0; i < S::head_dim / 2; i++) o_[i] *= fade_[i / 2 % 2];
+    }
+#pragma unroll
+    for (int i = 0; i < 16; i++) p_[i / 4][i % 4] = pack<S::kBf16>(y_[2 * i], y_[2 * i + 1]);
+  }
+
+  __device__ void write() {
+    const int t = threadIdx.x % 4;
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+      float total = total_[r] + __shfl_xor_sync(0xffffffffu, total_[r], 1);
+      total += __shfl_xor_sync(0xffffffffu, total, 2);
+      const int token = row(r) / group_, head = row(r) % group_;
+      if (token >= run_.tokens) continue;
+      const float gain = output_gain_ * unit_ / total;
+      float* const out = args_.out + ((run_.first + token) * args_.heads + first_head_ + head) * S::head_dim;
+      if constexpr (S::kChunks % 8 == 0) {
+        constexpr int kEach = S::kChunks / 8;  // column tiles from one number of a chunk to the next
+#pragma unroll
+        for (int part = 0; part < kEach * 2; part++) {
+          const int chunk = part / 2 * 8 + 2 * t + part % 2;
+#pragma unroll
+          for (int i = 0; i < S::kChunk; i += 4) {
+            const auto at = [&](int k) { return o_[(((i + k) * kEach) + part / 2) * 4 + 2 * r + part % 2] * gain; };
+            *reinterpret_cast<float4*>(out + chunk * S::kChunk + i) = {at(0), at(1), at(2), at(3)};
+          }
+        }
+      } else {
+#pragma unroll
+        for (int i = 0; i < S::head_dim / 4; i++) {
+          out[S::dim_of_column(i / 2 * 8 + 2 * t + i % 2)] = o_[i / 2 * 4 + 2 * r + i % 2] * gain;
+        }
+      }
+    }
+  }
+
+ private:
+  __device__ int row(int r) const { return first_row_ + static_cast<int>(threadIdx.x % 32) / 4 + 8 * r; }
+
+  // Row i of the warp's 16, by the whole warp; returns what turns its scores into those of q.
+  __device__ float store_query(int i, int lane, uint8_t* queries) const {
+    const int token = (first_row_ + i) / group_, head = (first_row_ + i) % group_;
+    const bool used = token < run_.tokens;
+    const float* const q = args_.q + ((run_.first + (used ? token : 0)) * args_.heads + first_head_ + head) * S::head_dim;
+    constexpr int kPairs = (S::head_dim / 2 + 31) / 32;
+    float2 x[kPairs];
+    float most = 0;
+#pragma unroll
+    for (int j = 0; j < kPairs; j++) {
+      const int pair = j * 32 + lane;
+      x[j] = used && pair < S::head_dim / 2 ? *reinterpret_cast<const float2*>(q + 2 * pair) : float2{0, 0};
+      if (fabsf(x[j].x) > most) most = fabsf(x[j].x);
+      if (fabsf(x[j].y) > most) most = fabsf(x[j].y);
+    }
+    float scale = 1;
+    if constexpr (!S::kBf16) {
+      most = fminf(warp_reduce(most, Most()), FLT_MAX);
+      scale = S::kInt8 ? most / max_value(Format::int8) : fp16_scale(most);
+      if (scale == 0) scale = 1;  // codes are 0
+    }
+#pragma unroll
+    for (int j = 0; j < kPairs; j++) {
+      const int pair = j * 32 + lane;
+      if (pair >= S::head_dim / 2) continue;
+      uint8_t* const to = queries + swizzled(first_row_ % 64 + i, S::key_byte(2 * pair));
+      if constexpr (S::kInt8) {
+        const uint32_t low = Codes<Format::int8>::encode(x[j].x / scale), high = Codes<Format::int8>::encode(x[j].y / scale);
+        *reinterpret_cast<uint16_t*>(to) = static_cast<uint16_t>(low | high << 8);
+      } else {
+        *reinterpret_cast<uint32_t*>(to) = pack<S::kBf16>(x[j].x / scale, x[j].y / scale);
+      }
+    }
+    return scale;
+  }
+
+  const Run& run_;
+  const AttentionArgs& args_;
+  int group_, first_head_, first_row_, warp_position_, warp_lowest_;
+  int position_[2], lowest_[2];
+  float factor_[2], top_[2], total_[2], fade_[2], unit_, output_gain_;
+  bool rescales_;
+  Sum s_[32];
+  float y_[32];  // scores, then weights
+  uint32_t p_[4][4];
+  float o_[S::head_dim / 2];
+};
+
+#endif
+
+// Grid: KV heads x stretches of kRows / group tokens; the last stretches, which see most, start first.
+template <Format format, int head_dim>
+__global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
+    attention_prefill_kernel(const AttentionArgs args, const StepTokens tokens, const KvPages pages) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  using S = Shape<format, head_dim>;
+  extern __shared__ uint8_t memory[];
+  uint8_t* const queries = memory + (1024 - shared_address(memory) % 1024) % 1024;
+  uint8_t* const stages = queries + S::kQueryBytes;
+  float* const scales = reinterpret_cast<float*>(stages + S::kStages * S::kStage);
+  const uint32_t full = shared_address(scales + S::kStages * 2 * kTile), empty = full + S::kStages * 8;
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < S::kStages; i++) {
+      init_barrier(full + i * 8, kProducers);
+      init_barrier(empty + i * 8, S::kConsumers * 4);
+    }
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+  }
+  let_next_start();
+  wait_for_inputs();
+  __syncthreads();
+
+  const int kv_head = blockIdx.x, each = S::kRows / (args.heads / pages.kv_heads);
+  int64_t at = int64_t{gridDim.y - 1 - blockIdx.y} * each;
+  const int64_t end = min(tokens.count, at + each);
+  int stage = 0, phase = 0;
+  const auto advance = [&] {
+    if (++stage == S::kStages) stage = 0, phase ^= 1;
+  };
+  Run run;
+  // Registers go where they are needed: 168 per thread were given to all.
+  if (threadIdx.x < kProducers) {
+    if constexpr (S::kConsumers == 2) asm volatile("setmaxnreg.dec.sync.aligned.u32 104;");
+    while (next_run(tokens, pages.window, at, end, run)) {
+      Producer<S> producer(run, kv_head, args, pages);
+      producer.load(run.first_tile);
+      for (int tile = run.first_tile; tile < run.end_tile; tile++) {
+        wait_barrier(empty + stage * 8, phase ^ 1);
+        producer.store(stages + stage * S::kStage, scales + stage * 2 * kTile);
+        publish_operands();
+        arrive(full + stage * 8);
+        advance();
+        if (tile + 1 < run.end_tile) producer.load(tile + 1);
+      }
+    }
+    return;
+  }
+
+  if constexpr (S::kConsumers == 2) asm volatile("setmaxnreg.inc.sync.aligned.u32 200;");
+  const int warpgroup = threadIdx.x / 128 - 1;
+  uint8_t* const own_queries = queries + warpgroup * S::kKeyBytes;
+  const uint32_t queries_at = shared_address(own_queries), stages_at = shared_address(stages);
+  const auto release = [&](int which) {
+    if (threadIdx.x % 32 == 0) arrive(empty + which * 8);
+  };
+  while (next_run(tokens, pages.window, at, end, run)) {
+    Consumer<S> consumer(run, kv_head, args, pages, own_queries);
+    publish_operands();
+    asm volatile("bar.sync %0, 128;" ::"r"(1 + warpgroup) : "memory");
+    wait_barrier(full + stage * 8, phase);
+    warpgroup_begin();
+    consumer.start_scores(queries_at, stages_at + stage * S::kStage);
+    warpgroup_commit();
+    warpgroup_wait<0>();
+    consumer.weigh(run.first_tile, scales + stage * 2 * kTile);
+    consumer.take_weights();
+    int before = stage;
+    advance();
+    for (int tile = run.first_tile + 1; tile < run.end_tile; tile++) {
+      wait_barrier(full + stage * 8, phase);
+      warpgroup_begin();
+      consumer.start_scores(queries_at, stages_at + stage * S::kStage);
+      warpgroup_commit();
+      consumer.start_values(stages_at + before * S::kStage + S::kKeyBytes);
+      warpgroup_commit();
+      warpgroup_wait<1>();
+      consumer.weigh(tile, scales + stage * 2 * kTile);
+      warpgroup_wait<0>();
+      __syncwarp();
+      release(before);
+      consumer.take_weights();
+      before = stage;
+      advance();
+    }
+    warpgroup_begin();
+    consumer.start_values(stages_at + before * S::kStage + S::kKeyBytes);
+    warpgroup_commit();
+    warpgroup_wait<0>();
+    __syncwarp();
+    release(before);
+    consumer.write();
+    // All rows of the operand have been read before the next run's replace them.
+    asm volatile("bar.sync %0, 128;" ::"r"(1 + warpgroup) : "memory");
+  }
+#else
+  __trap();  // attention_prefill_takes says no where other code runs
+#endif
+}
+
+template <Format format, int head_dim>
+void launch_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, Stream stream) {
+  using S = Shape<format, head_dim>;
+  const auto kernel = attention_prefill_kernel<format, head_dim>;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, S::kSharedBytes), "attention's shared memory");
+  const int each = S::kRows / (args.heads / pages.kv_heads);
+  const dim3 grid(static_cast<unsigned>(pages.kv_heads), static_cast<unsigned>((tokens.count + each - 1) / each));
+  launch("attention_prefill", kernel, grid, dim3(S::kThreads), S::kSharedBytes, stream, args, tokens, pages);
+}
+
+template <Format format>
+void launch_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, Stream stream) {
+  switch (pages.head_dim) {
+    case 64: return launch_prefill<format, 64>(args, tokens, pages, stream);
+    case 96: return launch_prefill<format, 96>(args, tokens, pages, stream);
+    case 128: return launch_prefill<format, 128>(args, tokens, pages, stream);
+    default: return launch_prefill<format, 256>(args, tokens, pages, stream);
+  }
+}
+
+}  // namespace prefill
+}  // namespace kvant::cuda

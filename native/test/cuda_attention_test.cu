@@ -1,0 +1,212 @@
+// Attention on the device against double precision: formats, head dims, groups, page sizes, windows, static and dynamic scales,
+// ragged batches, chunks beside single tokens, padding; contexts up to 131072. Positions that a token must not see hold NaN
+// until a later token of the row writes them. Skips aloud where there is no device.
+#include "cuda/codes.cuh"
+#include "cuda_attention_fixture.h"
+
+namespace {
+
+using namespace kvant_test;
+using kvant::cuda::AttentionMode;
+using kvant::cuda::StepRows;
+
+// Largest difference over the largest magnitude. Single tokens: as packages/kernels error-budgets.ts.
+constexpr double kDecodeBudget = 2e-6;
+// Queries (other than over INT8 pages) and softmax weights round to fp16 or bf16 once.
+double prefill_budget(Format format) { return format == Format::bf16 ? 6e-3 : 8e-4; }
+
+int failures = 0;
+
+template <Format format>
+__global__ void reference_kernel(kvant::AttentionArgs args, kvant::StepTokens tokens, kvant::KvPages pages, double* logits,
+                                 int64_t stride, double* out) {
+  using Codes = kvant::cuda::Codes<format>;
+  using Code = typename Codes::Code;
+  __shared__ double shared[256];
+  const int64_t token = blockIdx.x, item = token * args.heads + blockIdx.y;
+  const int head_dim = pages.head_dim, kv_head = blockIdx.y / (args.heads / pages.kv_heads), slot = tokens.slots[token];
+  if (slot < 0) {
+    for (int d = threadIdx.x; d < head_dim; d += blockDim.x) out[item * head_dim + d] = 0;
+    return;
+  }
+  const float* const q = args.q + item * head_dim;
+  float q_scale = 1;
+  if (format == Format::int8) {
+    float most = 0;
+    for (int d = 0; d < head_dim; d++) most = fmaxf(most, fabsf(q[d]));
+    q_scale = most / 127.0f;
+  }
+  const int last = tokens.positions[token], first = pages.window > 0 ? max(0, last - pages.window + 1) : 0;
+  const auto place = [&](int position, int64_t codes, int64_t bytes) {
+    const int64_t page = pages.tables[slot * pages.table_stride + position / pages.page_tokens];
+    return pages.base + page * pages.page_bytes + args.layer * pages.layer_bytes + codes +
+           (int64_t{kv_head} * pages.page_tokens + position % pages.page_tokens) * bytes;
+  };
+  const auto scale = [&](const float* statics, int64_t scales, int position) -> double {
+    if (sizeof(Code) > 1) return 1;
+    if (statics != nullptr) return statics[args.layer * pages.kv_heads + kv_head];
+    return *reinterpret_cast<const float*>(place(position, scales, 4));
+  };
+  double* const mine = logits + item * stride;
+  double most = -1e300;
+  for (int position = first + static_cast<int>(threadIdx.x); position <= last; position += blockDim.x) {
+    const Code* const k = reinterpret_cast<const Code*>(place(position, pages.k_codes, head_dim * sizeof(Code)));
+    double sum = 0;
+    for (int d = 0; d < head_dim; d++) {
+      double x = q[d];
+      if (format == Format::int8) x = q_scale == 0 ? 0.0 : static_cast<double>(Codes::decode(Codes::encode(q[d] / q_scale))) * q_scale;
+      sum += x * static_cast<double>(Codes::decode(k[d]));
+    }
+    mine[position - first] = sum * scale(pages.k_static, pages.k_scales, position) * args.scale;
+    most = fmax(most, mine[position - first]);
+  }
+  shared[threadIdx.x] = most;
+  __syncthreads();
+  for (int i = 0; i < static_cast<int>(blockDim.x); i++) most = fmax(most, shared[i]);
+  for (int position = first + static_cast<int>(threadIdx.x); position <= last; position += blockDim.x) {
+    mine[position - first] = exp(mine[position - first] - most);
+  }
+  __syncthreads();
+  for (int d = threadIdx.x; d < head_dim; d += blockDim.x) {
+    double sum = 0, total = 0;
+    for (int position = first; position <= last; position++) {
+      const Code* const v = reinterpret_cast<const Code*>(place(position, pages.v_codes, head_dim * sizeof(Code)));
+      total += mine[position - first];
+      sum += mine[position - first] * scale(pages.v_static, pages.v_scales, position) * static_cast<double>(Codes::decode(v[d]));
+    }
+    out[item * head_dim + d] = sum / total;
+  }
+}
+
+std::vector<double> reference(const Shape& shape, const Step& step, const kvant::KvPages& pages, int64_t longest) {
+  const Device<double> logits(static_cast<size_t>(step.tokens.count * shape.heads * longest)), out(step.out.count());
+  const dim3 grid(static_cast<unsigned>(step.tokens.count), static_cast<unsigned>(shape.heads));
+  kvant::cuda::with_format(shape.format, [&](auto tag) {
+    reference_kernel<decltype(tag)::format><<<grid, 256>>>(step.args, step.tokens, pages, logits.data(), longest, out.data());
+  });
+  succeed(cudaDeviceSynchronize(), "reference");
+  return out.download();
+}
+
+struct Worst {
+  double single = 0, chunk = 0;
+};
+
+Worst run_case(const Shape& shape, const std::vector<Row>& rows, bool deterministic, uint32_t seed, int spread, const char* what, bool print) {
+  std::vector<int> contexts;
+  for (const Row& row : rows) {
+    if (row.slot < 0) continue;
+    if (row.slot >= static_cast<int>(contexts.size())) contexts.resize(static_cast<size_t>(row.slot) + 1, 1);
+    contexts[static_cast<size_t>(row.slot)] = row.position + row.count;
+  }
+  const int64_t longest = *std::max_element(contexts.begin(), contexts.end());
+  const Sequences sequences(shape, contexts, seed, spread);
+  const Step step(shape, rows, seed + 5, 2.0f);
+  const AttentionMode mode = kvant::cuda::attention_mode(longest, deterministic);
+  const bool single = std::all_of(rows.begin(), rows.end(), [](const Row& row) { return row.count == 1; });
+  const StepRows kind = single ? StepRows::single : StepRows::any;
+  const Device<uint8_t> scratch(kvant::cuda::attention_scratch_bytes(mode, attention_shape(shape), step.tokens.count));
+  kvant::cuda::prepare_attention(scratch.data(), nullptr);
+  for (int repeat = 0; repeat < 2; repeat++) {  // the second finds what the first left in the scratch
+    succeed(cudaMemset(step.out.data(), 0xff, step.out.count() * sizeof(float)), "memset");
+    kvant::cuda::attention(mode, kind, step.args, step.tokens, sequences.pages, scratch.data(), nullptr);
+    succeed(cudaDeviceSynchronize(), what);
+  }
+  const std::vector<float> got = step.out.download();
+  const std::vector<double> expected = reference(shape, step, sequences.pages, longest);
+  double most = 0;
+  for (double x : expected) most = std::max(most, std::fabs(x));
+  Worst worst;
+  size_t token = 0, worst_at = 0;
+  const size_t width = static_cast<size_t>(shape.heads * shape.head_dim);
+  for (const Row& row : rows) {
+    double& to = row.count >= 8 && !deterministic && row.slot >= 0 ? worst.chunk : worst.single;
+    for (size_t i = token * width; i < (token + static_cast<size_t>(row.count)) * width; i++) {
+      const double error = std::isnan(got[i]) ? 1e30 : std::fabs(got[i] - expected[i]) / most;
+      if (row.slot < 0 && got[i] != 0) to = 1e30;
+      if (error > to) to = error, worst_at = i;
+    }
+    token += static_cast<size_t>(row.count);
+  }
+  const std::string variant = kvant::cuda::attention_variant(mode, kind, attention_shape(shape));
+  const bool good = worst.single <= kDecodeBudget && worst.chunk <= prefill_budget(shape.format);
+  if (!good) failures++;
+  if (print || (!good && failures < 40)) {
+    std::printf("%s %s, %s, %s: single tokens %.2e, chunks %.2e", good ? "ok" : "FAILED", what, variant.c_str(), name_of(shape).c_str(), worst.single, worst.chunk);
+    if (!good) std::printf(" (token %zu, head %zu, dim %zu: %g for %g)", worst_at / width, worst_at % width / shape.head_dim, worst_at % shape.head_dim, got[worst_at], expected[worst_at]);
+    std::printf("\n");
+  }
+  return worst;
+}
+
+const std::vector<Row> kSingles = {{0, 0, 1}, {1, 14, 1}, {2, 15, 1}, {3, 16, 1}, {4, 300, 1}, {-1, 0, 1}, {5, 1037, 1}, {6, 63, 1}, {-1, 0, 1}};
+const std::vector<Row> kMixed = {{0, 0, 40}, {1, 100, 1}, {2, 77, 3}, {3, 500, 9}, {4, 1000, 1}, {5, 0, 150}, {6, 250, 70}, {7, 31, 7}, {8, 640, 65}};
+
+struct Case {
+  Shape shape;
+  int spread;
+};
+
+std::vector<Case> cases() {
+  std::vector<Case> out;
+  for (Format format : {Format::int8, Format::e4m3, Format::bf16, Format::fp16, Format::e5m2, Format::fp32}) {
+    const bool scaled = kvant::bits(format) == 8;
+    const auto add = [&](int dim, int heads, int kv_heads, int page, int window, bool is_static, int spread = 0) {
+      if (!is_static || scaled) out.push_back({{format, dim, heads, kv_heads, page, window, is_static}, spread});
+    };
+    add(128, 8, 2, 16, 0, false);
+    add(128, 8, 2, 16, 0, false, 6);
+    add(128, 2, 2, 64, 100, false);
+    add(128, 6, 2, 32, 0, true);
+    add(128, 14, 2, 32, 37, false);
+    add(128, 16, 2, 64, 0, true);
+    add(128, 12, 1, 16, 0, false, 3);
+    add(64, 14, 2, 16, 0, false);
+    add(64, 8, 4, 64, 0, true);
+    add(64, 3, 3, 32, 17, false, 4);
+    add(96, 4, 4, 16, 0, false);
+    add(96, 6, 1, 32, 200, true);
+    add(256, 4, 2, 16, 0, false);
+    add(256, 6, 1, 64, 128, false, 5);
+    add(80, 6, 2, 16, 0, false);
+    add(10, 3, 3, 16, 5, false);
+  }
+  return out;
+}
+
+}  // namespace
+
+int main() {
+  int devices = 0;
+  if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
+    std::printf("SKIPPED cuda_attention_test: no CUDA device\n");
+    return 0;
+  }
+  uint32_t seed = 20240611;
+  std::printf("seed %u\n", seed);
+  for (Format format : {Format::int8, Format::e4m3, Format::bf16, Format::fp16, Format::e5m2, Format::fp32}) {
+    Worst worst;
+    int count = 0;
+    for (const Case& one : cases()) {
+      if (one.shape.format != format) continue;
+      for (bool deterministic : {false, true}) {
+        for (const auto& [what, rows] : {std::pair{"single tokens", kSingles}, std::pair{"chunks", kMixed}}) {
+          const Worst found = run_case(one.shape, rows, deterministic, ++seed, one.spread, what, false);
+          worst.single = std::max(worst.single, found.single), worst.chunk = std::max(worst.chunk, found.chunk);
+          count++;
+        }
+      }
+    }
+    std::printf("%s: %d cases, largest error of single tokens %.2e, of chunks %.2e\n", kvant::format_name(format), count, worst.single, worst.chunk);
+  }
+  // More tokens than a launch of the decode kernel takes.
+  std::vector<Row> many;
+  for (int i = 0; i < 1500; i++) many.push_back({i % 3 == 2 ? -1 : i, i * 37 % 200, 1});
+  run_case({Format::int8, 128, 4, 1, 16, 0, false}, many, false, ++seed, 0, "1500 single tokens", true);
+  for (Format format : {Format::int8, Format::e4m3}) {
+    run_case({format, 128, 8, 2, 16, 0, false}, {{0, 131071, 1}}, false, ++seed, 0, "one token at 131072", true);
+    run_case({format, 128, 8, 2, 16, 0, false}, {{0, 131071 - 15, 16}}, false, ++seed, 0, "a chunk of 16 at 131072", true);
+  }
+  std::printf(failures == 0 ? "ok\n" : "FAILED: %d cases\n", failures);
+  return failures != 0;
+}
