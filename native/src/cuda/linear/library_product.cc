@@ -8,11 +8,11 @@
 namespace kvant::cuda::linear::library {
 namespace {
 
-// int32 sums of a part of the tokens stay in the second-level cache until they are scaled.
-constexpr size_t kSumBytes = size_t{32} << 20;
-// So do decoded weights of a slab of rows.
+// Enough for the library's best rate; of more, the sums wait too long outside the second-level cache until they are scaled.
+constexpr int kTokensAtOnce = 2048;
+// Decoded weights of a slab of rows stay in the second-level cache.
 constexpr size_t kSlabBytes = size_t{32} << 20;
-constexpr int kTokensUnit = 256, kRowsUnit = 1024;
+constexpr int kRowsUnit = 1024;
 
 std::optional<Numbers> numbers_of(const Layout& layout, Format activation, Operand operand) {
   const bool per_row = layout.groups == 1 && bits(layout.format) == 8;
@@ -30,7 +30,7 @@ std::unique_ptr<LibraryProduct> LibraryProduct::make(const Layout& layout, Forma
   if (!numbers || layout.rows % 16 != 0) return nullptr;
   const bool decodes = bits(layout.format) == 8 && (*numbers == Numbers::bf16 || *numbers == Numbers::fp16);
   std::unique_ptr<LibraryProduct> product(new LibraryProduct(layout, *numbers, decodes));
-  for (int tokens : {static_cast<int>(product->least_tokens()), 2048}) {
+  for (int tokens : {product->tokens_of(static_cast<int>(product->least_tokens())), kTokensAtOnce}) {
     if (!can_multiply({*numbers, layout.rows, tokens, layout.padded_cols, layout.rows})) return nullptr;
   }
   return product;
@@ -42,7 +42,11 @@ LibraryProduct::LibraryProduct(const Layout& layout, Numbers numbers, bool decod
   if (decodes) slab_rows_ = std::min(layout.rows, std::max(1, static_cast<int>(kSlabBytes / row_bytes / kRowsUnit)) * kRowsUnit);
 }
 
-int64_t LibraryProduct::least_tokens() const { return decodes_ ? 256 : 65; }
+// H100: from here on the library is faster than `tiles`.
+int64_t LibraryProduct::least_tokens() const { return decodes_ ? 512 : 17; }
+
+// The library's FP8 kernels take whole units.
+int LibraryProduct::tokens_of(int tokens) const { return takes_codes() ? static_cast<int>(whole_token_units(tokens)) : tokens; }
 
 size_t LibraryProduct::workspace_bytes() const {
   return kCallWorkspace + (decodes_ ? static_cast<size_t>(slab_rows_) * layout_.padded_cols * 2 : 0);
@@ -50,8 +54,7 @@ size_t LibraryProduct::workspace_bytes() const {
 
 void LibraryProduct::multiply(const Call& call, void* workspace, cudaStream_t stream) const {
   const bool integers = numbers_ == Numbers::int8;
-  const int tokens_at_once = !integers ? call.tokens
-      : std::max(1, static_cast<int>(kSumBytes / sizeof(int) / static_cast<size_t>(call.rows) / kTokensUnit)) * kTokensUnit;
+  const int tokens_at_once = integers ? kTokensAtOnce : call.tokens;
   const size_t x_row = static_cast<size_t>(call.padded_cols) * (integers || takes_codes() ? 1 : 2);
   const size_t w_row = static_cast<size_t>(call.padded_cols) * static_cast<size_t>(bits(layout_.format) / 8);
   void* const decoded = static_cast<uint8_t*>(workspace) + kCallWorkspace;
@@ -66,7 +69,7 @@ void LibraryProduct::multiply(const Call& call, void* workspace, cudaStream_t st
       const float* const x_scales = call.x_scales == nullptr ? nullptr : call.x_scales + token;
       const float* const w_scales = call.scales == nullptr ? nullptr : call.scales + row;
       const void* const x = static_cast<const uint8_t*>(call.x) + static_cast<size_t>(token) * x_row;
-      library::multiply({numbers_, rows, tokens, call.padded_cols, call.rows},
+      library::multiply({numbers_, rows, tokens_of(tokens), call.padded_cols, call.rows},
                         {decodes_ ? decoded : codes, x, w_scales, x_scales, y}, workspace, stream);
       const bool scaled = takes_codes();  // by the library
       if (scaled && call.bias == nullptr) continue;

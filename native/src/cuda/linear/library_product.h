@@ -36,6 +36,7 @@ class LibraryProduct {
 
  private:
   LibraryProduct(const Layout& layout, Numbers numbers, bool decodes);
+  int tokens_of(int tokens) const;  // of one call of the library
 
   Layout layout_;
   Numbers numbers_;
