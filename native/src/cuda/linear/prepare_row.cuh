@@ -4,6 +4,7 @@
 // e4m3 numbers may be held as fp16, which is exact, for kernels that multiply in 16 bits and add in float32.
 #pragma once
 #include <cuda_fp16.h>
+#include <cuda_fp8.h>
 
 #include "../check.h"
 #include "cpu/linear/float_codes.h"
@@ -43,9 +44,10 @@ __device__ __forceinline__ uint32_t convert(float x, float scale) {
     const float quotient = scale > 0 ? x / scale : 0.0f;
     return static_cast<uint32_t>(quotient == quotient ? __float2int_rn(fminf(fmaxf(quotient, -kLimit), kLimit)) : 0) & 0xffu;
   } else if constexpr (A == Format::e4m3) {
-    const uint32_t code = scale > 0 ? kvant::linear::encode_float(x / scale, definition) : 0;
+    // The device's conversion has the bits of encode_float: nearest even, saturating, one NaN.
+    const __nv_fp8_storage_t code = scale > 0 ? __nv_cvt_float_to_fp8(x / scale, __NV_SATFINITE, __NV_E4M3) : 0;
     if constexpr (Form::codes) return code;
-    return __half_as_ushort(__float2half_rn(kvant::linear::decode_float(code, A)));
+    return __half_raw(__nv_cvt_fp8_to_halfraw(code, __NV_E4M3)).x;
   } else if constexpr (A == Format::fp32) {
     return __float_as_uint(x);
   } else {
@@ -60,14 +62,22 @@ __device__ __forceinline__ float scale_of(float largest) {
   return fminf(largest, max_value(Format::fp32)) / max_value(Form::activation);
 }
 
-// Columns 8 * octet .. 8 * octet + 7 of the padded row `token`; value(column) gives a number of the source.
-template <class Form, class Value>
-__device__ __forceinline__ void write_octet(const PreparedForm& form, size_t token, int octet, float scale, void* prepared, const Value& value) {
+// Columns 8 * octet .. 8 * octet + 7 of the padded row `token`; row: [form.cols], row 0 of the source is 16-byte aligned.
+template <class Form>
+__device__ __forceinline__ void write_octet(const PreparedForm& form, size_t token, int octet, float scale, void* prepared, const float* row) {
   uint32_t out[8];
-  for (int i = 0; i < 8; i++) {
-    const int at = octet * 8 + i, group = at / form.group_stride, within = at - group * form.group_stride;
-    const int column = group * form.group_cols + within;
-    out[i] = within < form.group_cols && column < form.cols ? convert<Form>(value(column), scale) : 0;
+  const bool in_place = form.group_cols == form.cols || form.group_cols == form.group_stride;  // padding ends rows, not groups
+  if (in_place && form.cols % 4 == 0 && octet * 8 + 8 <= form.cols) {
+    const float4 low = *reinterpret_cast<const float4*>(row + octet * 8), high = *reinterpret_cast<const float4*>(row + octet * 8 + 4);
+    const float values[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+#pragma unroll
+    for (int i = 0; i < 8; i++) out[i] = convert<Form>(values[i], scale);
+  } else {
+    for (int i = 0; i < 8; i++) {
+      const int at = octet * 8 + i, group = at / form.group_stride, within = at - group * form.group_stride;
+      const int column = group * form.group_cols + within;
+      out[i] = within < form.group_cols && column < form.cols ? convert<Form>(row[column], scale) : 0;
+    }
   }
   const int octets = form.padded_cols / 8;
   if constexpr (Form::bytes == 4) {
