@@ -26,7 +26,7 @@ constexpr double kRounding = 1.0 / (1 << 24);
 // Tensor cores align the products of a step and cut what falls below: up to two bits more than rounding.
 constexpr double kTensorRounding = 4 * kRounding;
 // FP8 tensor cores cut the products of a step below the largest of them; cuBLASLt adds the sums of few steps in float32.
-constexpr double kFp8Steps = 1.0 / (1 << 10);
+constexpr double kFp8Steps = 1.0 / (1 << 9);
 
 int failures = 0;
 

@@ -135,6 +135,7 @@ class DeviceMatrix final : public CudaMatrix {
     int device = 0;
     check(cudaGetDevice(&device), "linear: current device");
     check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device), "linear: multiprocessors");
+    if (library_ != nullptr) library_->tune(codes_.data());
   }
 
   void load_rows(int64_t row_offset, int64_t rows, Format dtype, const void* source, Stream stream) override {
