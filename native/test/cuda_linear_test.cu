@@ -195,6 +195,10 @@ void test_products() {
     constexpr int64_t kManyTokens = 517;
     if (kvant::cuda::make_cuda_matrix(spec, {})->variant(kManyTokens).ends_with("cublaslt")) check_products(spec, Random{seed | 1}, kManyTokens);
   }
+  // More rows than a slab of decoded weights, more tokens than INT8 sums are taken at once.
+  check_products({4112, 64, Format::int8, -1, Format::bf16, 0}, Random{seed | 1}, 261);
+  check_products({4112, 64, Format::e4m3, -1, Format::fp16, 0}, Random{seed | 1}, 261);
+  check_products({16, 64, Format::int8, -1, Format::int8, 0}, Random{seed | 1}, 2100);
   report("every scheme, shape and number of tokens is within its bound; deterministic matrices are batch-invariant");
 }
 
