@@ -25,8 +25,8 @@ using namespace kvant_test;
 constexpr double kRounding = 1.0 / (1 << 24);
 // Tensor cores align the products of a step and cut what falls below: up to two bits more than rounding.
 constexpr double kTensorRounding = 4 * kRounding;
-// FP8 tensor cores keep 13 fraction bits of the sums of a step; cuBLASLt adds those sums in float32.
-constexpr double kFp8Steps = 1.0 / (1 << 11);
+// FP8 tensor cores cut the products of a step below the largest of them; cuBLASLt adds the sums of few steps in float32.
+constexpr double kFp8Steps = 1.0 / (1 << 9);
 
 int failures = 0;
 
@@ -79,10 +79,13 @@ class Poisoned {
 std::vector<float> run(const kvant::cuda::CudaMatrix& matrix, const std::vector<float>& x, int64_t first, int64_t tokens, const float* bias) {
   const int64_t cols = matrix.spec().cols;
   const Poisoned input(std::vector<float>(x.begin() + first * cols, x.begin() + (first + tokens) * cols));
-  const Poisoned workspace(matrix.workspace_bytes(tokens)), y(static_cast<size_t>(tokens * matrix.spec().rows) * sizeof(float));
+  const Poisoned workspace(matrix.workspace_bytes(tokens));
+  const Poisoned y(static_cast<size_t>(kvant::cuda::whole_token_units(tokens) * matrix.spec().rows) * sizeof(float));
   matrix.run(input.floats(), tokens, bias, y.floats(), workspace.data(), nullptr);
   succeed(cudaDeviceSynchronize(), matrix.variant(tokens).c_str());
-  return y.download();
+  std::vector<float> out = y.download();
+  out.resize(static_cast<size_t>(tokens * matrix.spec().rows));
+  return out;
 }
 
 std::vector<MatrixSpec> schemes() {
@@ -103,10 +106,9 @@ std::vector<MatrixSpec> schemes() {
   return out;
 }
 
-void check_products(MatrixSpec spec, Random random) {
-  constexpr int64_t kTokens = 261;
+void check_products(MatrixSpec spec, Random random, int64_t most_tokens) {
   const int64_t rows = spec.rows, cols = spec.cols;
-  std::vector<float> w(static_cast<size_t>(rows * cols)), x(static_cast<size_t>(kTokens * cols)), bias(static_cast<size_t>(rows));
+  std::vector<float> w(static_cast<size_t>(rows * cols)), x(static_cast<size_t>(most_tokens * cols)), bias(static_cast<size_t>(rows));
   for (float& value : w) value = random.uniform() * (random.next() % 64 == 0 ? 20.0f : 1.0f) * 0.05f;
   for (float& value : x) value = random.uniform() * (random.next() % 64 == 0 ? 20.0f : 1.0f);
   for (float& value : bias) value = random.uniform();
@@ -115,9 +117,9 @@ void check_products(MatrixSpec spec, Random random) {
 
   const Naive naive = quantize_weights(spec, w, 0, rows);
   const bool scaled = spec.activation == Format::int8 || spec.activation == Format::e4m3;
-  std::vector<double> expected(static_cast<size_t>(kTokens * rows)), magnitude(expected.size()), weights(w.size());
+  std::vector<double> expected(static_cast<size_t>(most_tokens * rows)), magnitude(expected.size()), weights(w.size());
   for (size_t i = 0; i < w.size(); i++) weights[i] = naive.codes[i] * naive.scales[i];
-  for (int64_t t = 0; t < kTokens; t++) {
+  for (int64_t t = 0; t < most_tokens; t++) {
     const float scale = !scaled ? 1.0f : spec.activation_scale > 0 ? spec.activation_scale : absmax_scale(&x[t * cols], cols, spec.activation);
     std::vector<double> input(static_cast<size_t>(cols));
     for (int64_t k = 0; k < cols; k++) {
@@ -139,14 +141,15 @@ void check_products(MatrixSpec spec, Random random) {
   const Poisoned source(w), device_bias(bias);
   for (const auto& [deterministic, library] : {std::pair(false, true), std::pair(false, false), std::pair(true, true)}) {
     const auto matrix = kvant::cuda::make_cuda_matrix(spec, {.deterministic = deterministic, .library = library});
-    if (!deterministic && library && matrix->variant(kTokens).find("cublaslt") == std::string::npos) continue;  // the same as without
+    if (!deterministic && library && matrix->variant(most_tokens).find("cublaslt") == std::string::npos) continue;  // the same as without
     const int64_t first_part = spec.group_size == -2 ? 0 : rows / 3;  // two parts that share a tile
     const Poisoned second(std::vector<float>(w.begin() + first_part * cols, w.end()));
     matrix->load_rows(0, first_part, Format::fp32, source.data(), nullptr);
     matrix->load_rows(first_part, rows - first_part, Format::fp32, second.data(), nullptr);
     std::vector<float> all;
-    for (int64_t tokens : {kTokens, int64_t{1}, int64_t{3}, int64_t{8}, int64_t{11}, int64_t{16}, int64_t{17}, int64_t{64}, int64_t{65}, int64_t{133}}) {
-      const int64_t first = tokens == kTokens ? 0 : std::min<int64_t>(1, kTokens - tokens);
+    for (int64_t tokens : {most_tokens, int64_t{1}, int64_t{3}, int64_t{8}, int64_t{11}, int64_t{16}, int64_t{17}, int64_t{40}, int64_t{64}, int64_t{65}, int64_t{133}}) {
+      if (tokens > most_tokens) continue;
+      const int64_t first = tokens == most_tokens ? 0 : std::min<int64_t>(1, most_tokens - tokens);
       const std::vector<float> y = run(*matrix, x, first, tokens, device_bias.floats());
       if (all.empty()) all = y;
       const bool tensor = matrix->variant(tokens).find("cuda-fp32") == std::string::npos;
@@ -176,7 +179,8 @@ void check_products(MatrixSpec spec, Random random) {
 }
 
 void test_products() {
-  const int64_t shapes[][2] = {{1, 1}, {17, 33}, {172, 200}, {130, 1056}, {144, 416}};
+  const int64_t shapes[][2] = {{1, 1}, {17, 33}, {172, 200}, {130, 1056}};
+  constexpr int64_t kLibraryShape[] = {144, 416};
   uint32_t seed = 20240607;
   std::printf("seed %u\n", seed);
   for (const MatrixSpec& scheme : schemes()) {
@@ -184,9 +188,17 @@ void test_products() {
       MatrixSpec spec = scheme;
       spec.rows = shape[0], spec.cols = shape[1];
       seed = seed * 1664525u + 1013904223u;
-      check_products(spec, Random{seed | 1});
+      check_products(spec, Random{seed | 1}, 133);
     }
+    MatrixSpec spec = scheme;
+    spec.rows = kLibraryShape[0], spec.cols = kLibraryShape[1];
+    constexpr int64_t kManyTokens = 517;
+    if (kvant::cuda::make_cuda_matrix(spec, {})->variant(kManyTokens).ends_with("cublaslt")) check_products(spec, Random{seed | 1}, kManyTokens);
   }
+  // More rows than a slab of decoded weights, more tokens than INT8 sums are taken at once.
+  check_products({4112, 64, Format::int8, -1, Format::bf16, 0}, Random{seed | 1}, 261);
+  check_products({4112, 64, Format::e4m3, -1, Format::fp16, 0}, Random{seed | 1}, 261);
+  check_products({16, 64, Format::int8, -1, Format::int8, 0}, Random{seed | 1}, 2100);
   report("every scheme, shape and number of tokens is within its bound; deterministic matrices are batch-invariant");
 }
 

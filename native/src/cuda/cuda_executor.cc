@@ -57,7 +57,7 @@ void CudaExecutor::allocate_buffers() {
   std::vector<size_t> bytes(plan_.buffers.size());
   for (const BufferSpec& spec : plan_.buffers) {
     size_t& slot = bytes[static_cast<size_t>(spec.slot)];
-    slot = std::max(slot, static_cast<size_t>(spec.width * limits_.max_rows_of(spec.rows)) * sizeof(float));
+    slot = std::max(slot, static_cast<size_t>(spec.width * whole_token_units(limits_.max_rows_of(spec.rows))) * sizeof(float));
   }
   for (size_t slot : bytes) slots_.emplace_back(slot, "activations");
 }

@@ -57,7 +57,7 @@ __device__ void write_prepared(const PreparedForm& form, int64_t row, const floa
   if (Form::is_scaled && scale == 0) scale = linear::scale_of<Form>(block_reduce(mine, shared, Most()));
   if (Form::is_scaled && threadIdx.x == 0) to.scales[row] = scale;
   for (int octet = threadIdx.x; octet < form.padded_cols / 8; octet += blockDim.x) {
-    linear::write_octet<Form>(form, static_cast<size_t>(row), octet, scale, to.values, [&](int column) { return values[column]; });
+    linear::write_octet<Form>(form, static_cast<size_t>(row), octet, scale, to.values, values);
   }
 }
 

@@ -77,12 +77,13 @@ test("Qwen3 norms every query and key head", () => {
 });
 
 describe("static scales", () => {
-  test("of activations are taken where the checkpoint has them", () => {
+  test.each(["int8", "e4m3"] as const)("of %s activations are taken where the checkpoint has them", (format) => {
     const source = scales({ "model.layers.1.mlp.down_proj.input_scale": [0.25] });
-    const { plan } = buildPlan(config(), int8, { scales: source });
+    const scheme = resolveScheme({ weights: `${format}-channel`, activations: format }, "bf16");
+    const { plan } = buildPlan(config(), scheme, { scales: source });
     const activation = (name: string) => plan.weights.find((weight) => weight.name === name)!.activation;
-    expect(activation("model.layers.1.mlp.down_proj.weight")).toEqual({ format: "int8", scale: 0.25 });
-    expect(activation("model.layers.0.mlp.down_proj.weight")).toEqual({ format: "int8", scale: "token" });
+    expect(activation("model.layers.1.mlp.down_proj.weight")).toEqual({ format, scale: 0.25 });
+    expect(activation("model.layers.0.mlp.down_proj.weight")).toEqual({ format, scale: "token" });
   });
 
   test("of the cache are missing by name, and never 1", () => {

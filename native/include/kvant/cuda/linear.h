@@ -15,6 +15,10 @@
 
 namespace kvant::cuda {
 
+// A product may write whole units of this many rows: y has room for them, and those beyond the last token hold anything after.
+constexpr int64_t kTokenUnit = 16;
+constexpr int64_t whole_token_units(int64_t tokens) { return (tokens + kTokenUnit - 1) / kTokenUnit * kTokenUnit; }
+
 // How prepared activations are held and multiplied.
 enum class Operand { fp32, bf16, fp16, int8 };
 
@@ -63,7 +67,7 @@ class CudaMatrix {
   virtual Prepared prepared_at(int64_t tokens, void* workspace) const = 0;
   // x: [tokens, K] float32
   virtual void prepare(const float* x, int64_t tokens, void* workspace, Stream stream) const = 0;
-  // Enqueues y for `tokens` >= 1 rows that lie prepared in the workspace: y [tokens, N], bias [N] or null, float32 on the device
+  // Enqueues y for `tokens` >= 1 rows that lie prepared in the workspace: y [tokens, N] in whole units, bias [N] or null, float32 on the device
   // and 16-byte aligned at row 0 (not at every row: K and N are arbitrary). Allocates nothing and never waits, so that it can
   // be captured into a graph; what it launches depends on `tokens` alone.
   virtual void multiply(int64_t tokens, const float* bias, float* y, void* workspace, Stream stream) const = 0;

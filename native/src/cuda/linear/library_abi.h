@@ -57,6 +57,7 @@ struct Functions {
   Status (*preference_set)(Preference, PreferenceAttribute, const void*, size_t);
   Status (*candidates)(Handle, Operation, MatrixShape a, MatrixShape b, MatrixShape c, MatrixShape d, Preference, int wanted,
                        Candidate*, int* found);
+  Status (*check)(Handle, Operation, MatrixShape a, MatrixShape b, MatrixShape c, MatrixShape d, const Algorithm*, Candidate*);
   Status (*multiply)(Handle, Operation, const void* alpha, const void* a, MatrixShape, const void* b, MatrixShape,
                      const void* beta, const void* c, MatrixShape, void* d, MatrixShape, const Algorithm*, void* workspace,
                      size_t workspace_bytes, cudaStream_t);

@@ -66,7 +66,8 @@ Loaded load() {
         find(object, "cublasLtMatrixLayoutDestroy", to.shape_destroy) && find(object, "cublasLtMatmulPreferenceCreate", to.preference_create) &&
         find(object, "cublasLtMatmulPreferenceDestroy", to.preference_destroy) &&
         find(object, "cublasLtMatmulPreferenceSetAttribute", to.preference_set) &&
-        find(object, "cublasLtMatmulAlgoGetHeuristic", to.candidates) && find(object, "cublasLtMatmul", to.multiply);
+        find(object, "cublasLtMatmulAlgoGetHeuristic", to.candidates) && find(object, "cublasLtMatmulAlgoCheck", to.check) &&
+        find(object, "cublasLtMatmul", to.multiply);
     if (!complete) {
       out.absence = place + " lacks functions of cuBLASLt";
     } else if (to.version() < kLeastVersion) {

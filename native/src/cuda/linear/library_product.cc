@@ -1,6 +1,7 @@
 #include "library_product.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "library_call.h"
 #include "library_scale.h"
@@ -8,11 +9,12 @@
 namespace kvant::cuda::linear::library {
 namespace {
 
-// int32 sums of a part of the tokens stay in the second-level cache until they are scaled.
-constexpr size_t kSumBytes = size_t{32} << 20;
-// So do decoded weights of a slab of rows.
-constexpr size_t kSlabBytes = size_t{32} << 20;
-constexpr int kTokensUnit = 256, kRowsUnit = 1024;
+// Enough for the library's best rate; of more, the sums wait too long outside the second-level cache until they are scaled.
+constexpr int kTokensAtOnce = 2048;
+// Decoded weights of a slab of rows: in the second-level cache where columns are few, enough for the library's best rate elsewhere.
+constexpr int kSlabRows = 4096;
+// Up to here the library's kernels without scales, which split the columns, are faster by more than a pass over the result takes.
+constexpr int kFewTokens = 128;
 
 std::optional<Numbers> numbers_of(const Layout& layout, Format activation, Operand operand) {
   const bool per_row = layout.groups == 1 && bits(layout.format) == 8;
@@ -30,19 +32,27 @@ std::unique_ptr<LibraryProduct> LibraryProduct::make(const Layout& layout, Forma
   if (!numbers || layout.rows % 16 != 0) return nullptr;
   const bool decodes = bits(layout.format) == 8 && (*numbers == Numbers::bf16 || *numbers == Numbers::fp16);
   std::unique_ptr<LibraryProduct> product(new LibraryProduct(layout, *numbers, decodes));
-  for (int tokens : {static_cast<int>(product->least_tokens()), 2048}) {
-    if (!can_multiply({*numbers, layout.rows, tokens, layout.padded_cols, layout.rows})) return nullptr;
+  for (int tokens : {static_cast<int>(product->least_tokens()), kTokensAtOnce}) {
+    if (!can_multiply(product->problem(product->slab_rows_, tokens))) return nullptr;
   }
   return product;
 }
 
 LibraryProduct::LibraryProduct(const Layout& layout, Numbers numbers, bool decodes)
-    : layout_(layout), numbers_(numbers), decodes_(decodes), slab_rows_(layout.rows) {
-  const size_t row_bytes = static_cast<size_t>(layout.padded_cols) * 2;
-  if (decodes) slab_rows_ = std::min(layout.rows, std::max(1, static_cast<int>(kSlabBytes / row_bytes / kRowsUnit)) * kRowsUnit);
+    : layout_(layout), numbers_(numbers), decodes_(decodes), slab_rows_(decodes ? std::min(layout.rows, kSlabRows) : layout.rows) {}
+
+// H100: from here on the library is faster than `tiles`.
+int64_t LibraryProduct::least_tokens() const { return decodes_ ? 256 : 17; }
+
+void LibraryProduct::tune(const void* codes) const {
+  if (numbers_ == Numbers::int8) tune_int8(layout_.rows, layout_.padded_cols, codes);
 }
 
-int64_t LibraryProduct::least_tokens() const { return decodes_ ? 256 : 65; }
+Problem LibraryProduct::problem(int rows, int tokens) const {
+  // The library's FP8 kernels take whole units.
+  const int whole = takes_codes() ? static_cast<int>(whole_token_units(tokens)) : tokens;
+  return {numbers_, takes_codes() && tokens > kFewTokens, rows, whole, layout_.padded_cols, layout_.rows};
+}
 
 size_t LibraryProduct::workspace_bytes() const {
   return kCallWorkspace + (decodes_ ? static_cast<size_t>(slab_rows_) * layout_.padded_cols * 2 : 0);
@@ -50,8 +60,7 @@ size_t LibraryProduct::workspace_bytes() const {
 
 void LibraryProduct::multiply(const Call& call, void* workspace, cudaStream_t stream) const {
   const bool integers = numbers_ == Numbers::int8;
-  const int tokens_at_once = !integers ? call.tokens
-      : std::max(1, static_cast<int>(kSumBytes / sizeof(int) / static_cast<size_t>(call.rows) / kTokensUnit)) * kTokensUnit;
+  const int tokens_at_once = integers ? kTokensAtOnce : call.tokens;
   const size_t x_row = static_cast<size_t>(call.padded_cols) * (integers || takes_codes() ? 1 : 2);
   const size_t w_row = static_cast<size_t>(call.padded_cols) * static_cast<size_t>(bits(layout_.format) / 8);
   void* const decoded = static_cast<uint8_t*>(workspace) + kCallWorkspace;
@@ -66,11 +75,10 @@ void LibraryProduct::multiply(const Call& call, void* workspace, cudaStream_t st
       const float* const x_scales = call.x_scales == nullptr ? nullptr : call.x_scales + token;
       const float* const w_scales = call.scales == nullptr ? nullptr : call.scales + row;
       const void* const x = static_cast<const uint8_t*>(call.x) + static_cast<size_t>(token) * x_row;
-      library::multiply({numbers_, rows, tokens, call.padded_cols, call.rows},
-                        {decodes_ ? decoded : codes, x, w_scales, x_scales, y}, workspace, stream);
-      const bool scaled = takes_codes();  // by the library
+      const Problem problem = this->problem(rows, tokens);
+      library::multiply(problem, {decodes_ ? decoded : codes, x, w_scales, x_scales, y}, workspace, stream);
+      const bool scaled = problem.scaled || w_scales == nullptr;
       if (scaled && call.bias == nullptr) continue;
-      if (w_scales == nullptr && call.bias == nullptr) continue;
       scale_sums({.y = y,
                   .w_scales = scaled ? nullptr : w_scales,
                   .x_scales = scaled ? nullptr : x_scales,

@@ -6,6 +6,8 @@
 
 namespace kvant::cuda::linear::library {
 
+struct Problem;  // library_call.h
+
 // What the library multiplies, weights and activations alike.
 enum class Numbers { bf16, fp16, e4m3, int8 };
 
@@ -13,7 +15,7 @@ enum class Numbers { bf16, fp16, e4m3, int8 };
 //
 //   weights               activations   the library            then
 //   bf16, fp16            the same      float32 sums           bias
-//   e4m3, scale per row   e4m3 codes    float32, both scales   bias
+//   e4m3, scale per row   e4m3 codes    float32, both scales   bias; up to 128 tokens float32, then both scales and bias
 //   int8, scale per row   int8          exact int32 sums       both scales, bias (library_scale.cu)
 //   8 bits, scale per row bf16, fp16    the same, of codes decoded to 16 bits a slab of rows at a time: exact
 //                                                              scales, bias
@@ -30,12 +32,15 @@ class LibraryProduct {
   // Takes e4m3 activations as one-byte codes.
   bool takes_codes() const { return numbers_ == Numbers::e4m3; }
   int64_t least_tokens() const;
+  // Once the weights' memory is there, whatever it holds.
+  void tune(const void* codes) const;
   // Beside the prepared activations.
   size_t workspace_bytes() const;
   void multiply(const Call& call, void* workspace, cudaStream_t stream) const;
 
  private:
   LibraryProduct(const Layout& layout, Numbers numbers, bool decodes);
+  Problem problem(int rows, int tokens) const;
 
   Layout layout_;
   Numbers numbers_;

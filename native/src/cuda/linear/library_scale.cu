@@ -1,16 +1,16 @@
 // y[t, n] = x_scale[t] * (factor * w_scale[n] * sum[t, n]) + bias[n], in place: the sum, int32 or float32, lies where y does.
 // Reads and writes 4 bytes per value, best while the product is still in the second-level cache. A block takes 1024 features of
-// kTokens tokens. Rounds as `stream` does, so that exact sums give the same bits.
+// 2 or 8 tokens. Rounds as `stream` does, so that exact sums give the same bits.
 #include "library_scale.h"
 
 #include <type_traits>
 
-#include "../check.h"
+#include "cuda/launch.cuh"
 
 namespace kvant::cuda::linear::library {
 namespace {
 
-constexpr int kThreads = 256, kTokens = 8;
+constexpr int kThreads = 256, kFewTokens = 2, kManyTokens = 8;
 
 template <class Sum>
 __device__ __forceinline__ float scaled(float held, float factor, float w_scale, float x_scale, float bias) {
@@ -18,8 +18,10 @@ __device__ __forceinline__ float scaled(float held, float factor, float w_scale,
   return fmaf(sum * factor * w_scale, x_scale, bias);
 }
 
-template <class Sum>
+template <class Sum, int kTokens>
 __global__ void __launch_bounds__(kThreads) scale_kernel(const Scaling scaling) {
+  wait_for_inputs();
+  let_next_start();
   const int feature = (blockIdx.x * kThreads + threadIdx.x) * 4;
   if (feature >= scaling.rows) return;
   const float4 ones = {1, 1, 1, 1}, zeros = {0, 0, 0, 0};
@@ -47,9 +49,13 @@ __global__ void __launch_bounds__(kThreads) scale_kernel(const Scaling scaling) 
 }  // namespace
 
 void scale_sums(const Scaling& scaling, bool integers, cudaStream_t stream) {
-  const dim3 grid(static_cast<unsigned>((scaling.rows / 4 + kThreads - 1) / kThreads), static_cast<unsigned>((scaling.tokens + kTokens - 1) / kTokens));
-  integers ? scale_kernel<int><<<grid, kThreads, 0, stream>>>(scaling) : scale_kernel<float><<<grid, kThreads, 0, stream>>>(scaling);
-  check_launch("linear scales of a library product");
+  // Few tokens: more blocks, so that all multiprocessors work.
+  const bool few = scaling.tokens <= 256;
+  const int tokens = few ? kFewTokens : kManyTokens;
+  const dim3 grid(static_cast<unsigned>((scaling.rows / 4 + kThreads - 1) / kThreads), static_cast<unsigned>((scaling.tokens + tokens - 1) / tokens));
+  const auto kernel = integers ? (few ? scale_kernel<int, kFewTokens> : scale_kernel<int, kManyTokens>)
+                               : (few ? scale_kernel<float, kFewTokens> : scale_kernel<float, kManyTokens>);
+  launch("linear scales of a library product", kernel, grid, kThreads, 0, stream, scaling);
 }
 
 }  // namespace kvant::cuda::linear::library

@@ -127,13 +127,15 @@ class DeviceMatrix final : public CudaMatrix {
         operand_(operand_of(spec)),
         layout_(spec),
         product_(linear::find_product(spec.format, operand_)),
-        library_(options.library ? linear::library::LibraryProduct::make(layout_, spec.activation, operand_) : nullptr),
+        library_(options.library && spec.scales == Scales::fp32 ? linear::library::LibraryProduct::make(layout_, spec.activation, operand_)
+                                                                : nullptr),
         deterministic_(options.deterministic),
         codes_(layout_.code_bytes, weight_name(spec) + " weights"),
         scales_(layout_.scale_bytes + sizeof(uint32_t), weight_name(spec) + " scales") {
     int device = 0;
     check(cudaGetDevice(&device), "linear: current device");
     check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device), "linear: multiprocessors");
+    if (library_ != nullptr) library_->tune(codes_.data());
   }
 
   void load_rows(int64_t row_offset, int64_t rows, Format dtype, const void* source, Stream stream) override {

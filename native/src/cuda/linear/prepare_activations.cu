@@ -25,7 +25,7 @@ __global__ void __launch_bounds__(kThreads) prepare_kernel(const PreparedForm fo
   }
   if (Form::is_scaled && threadIdx.x == 0 && blockIdx.y == 0) to.scales[token] = scale;
   for (int octet = blockIdx.y * kThreads + threadIdx.x; octet < form.padded_cols / 8; octet += gridDim.y * kThreads) {
-    write_octet<Form>(form, token, octet, scale, to.values, [&](int column) { return from[column]; });
+    write_octet<Form>(form, token, octet, scale, to.values, from);
   }
 }
 

@@ -4,6 +4,7 @@
 // e4m3 numbers may be held as fp16, which is exact, for kernels that multiply in 16 bits and add in float32.
 #pragma once
 #include <cuda_fp16.h>
+#include <cuda_fp8.h>
 
 #include "../check.h"
 #include "cpu/linear/float_codes.h"
@@ -43,9 +44,10 @@ __device__ __forceinline__ uint32_t convert(float x, float scale) {
     const float quotient = scale > 0 ? x / scale : 0.0f;
     return static_cast<uint32_t>(quotient == quotient ? __float2int_rn(fminf(fmaxf(quotient, -kLimit), kLimit)) : 0) & 0xffu;
   } else if constexpr (A == Format::e4m3) {
-    const uint32_t code = scale > 0 ? kvant::linear::encode_float(x / scale, definition) : 0;
+    // The device's conversion has the bits of encode_float: nearest even, saturating, one NaN.
+    const __nv_fp8_storage_t code = scale > 0 ? __nv_cvt_float_to_fp8(x / scale, __NV_SATFINITE, __NV_E4M3) : 0;
     if constexpr (Form::codes) return code;
-    return __half_as_ushort(__float2half_rn(kvant::linear::decode_float(code, A)));
+    return __half_raw(__nv_cvt_fp8_to_halfraw(code, __NV_E4M3)).x;
   } else if constexpr (A == Format::fp32) {
     return __float_as_uint(x);
   } else {
@@ -77,15 +79,23 @@ __device__ __forceinline__ void store_octet(const PreparedForm& form, size_t tok
   }
 }
 
-// Those columns of the row; value(column) gives a number of the source. Groups are whole units, so eight columns lie in one.
-template <class Form, class Value>
-__device__ __forceinline__ void write_octet(const PreparedForm& form, size_t token, int octet, float scale, void* prepared, const Value& value) {
+// Those columns of a row of the source, [form.cols]; row 0 of the source is 16-byte aligned. Groups are padded to whole units, so
+// eight columns lie in one.
+template <class Form>
+__device__ __forceinline__ void write_octet(const PreparedForm& form, size_t token, int octet, float scale, void* prepared, const float* row) {
   const int at = octet * 8, group = form.has_gaps() ? at / form.group_stride : 0, within = at - group * form.group_stride;
   const int column = group * form.group_cols + within;
   const int present = min(form.has_gaps() ? form.group_cols - within : 8, form.cols - column);
   uint32_t out[8];
+  if (present >= 8 && form.cols % 4 == 0 && column % 4 == 0) {
+    const float4 low = *reinterpret_cast<const float4*>(row + column), high = *reinterpret_cast<const float4*>(row + column + 4);
+    const float values[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
 #pragma unroll
-  for (int i = 0; i < 8; i++) out[i] = i < present ? convert<Form>(value(column + i), scale) : 0;
+    for (int i = 0; i < 8; i++) out[i] = convert<Form>(values[i], scale);
+  } else {
+#pragma unroll
+    for (int i = 0; i < 8; i++) out[i] = i < present ? convert<Form>(row[column + i], scale) : 0;
+  }
   store_octet<Form>(form, token, octet, out, prepared);
 }
 
