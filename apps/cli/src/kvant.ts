@@ -113,6 +113,7 @@ addModelFlags(
   .option("--context <tokens>", "tokens before the measured decode", positiveInteger, 64)
   .option("--prompt <tokens>", "tokens of the measured prefill; default: --context", positiveInteger)
   .option("--decode-tokens <count>", "decode tokens per round", positiveInteger, 32)
+  .option("--max-step-tokens <tokens>", "tokens in one step; default: as kvant serve", positiveInteger)
   .option("--rounds <count>", "measured rounds, with bandwidth probes between them", positiveInteger, 2)
   .option("--json", "print one JSON object per row")
   .addHelpText("after", "\n--weights and --kv-format take comma-separated lists.")
