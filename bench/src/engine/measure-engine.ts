@@ -37,6 +37,8 @@ export interface EngineMeasurement {
   readonly shape: string;
   readonly weights: string;
   readonly activations: string;
+  /** Of the output head. */
+  readonly headFormat: string | undefined;
   readonly kvFormat: string;
   readonly device: string;
   readonly backend: string;
@@ -141,6 +143,7 @@ export async function measureEngine(options: MeasureEngineOptions): Promise<Engi
       shape: model.name,
       weights: model.weights,
       activations: model.activations,
+      headFormat: model.tensorClasses.find((row) => row.class === "head")?.format,
       kvFormat: model.kvFormat,
       device: model.device,
       backend: model.backend,

@@ -32,6 +32,8 @@ export interface ServingMeasurement {
   readonly model: string;
   readonly weights: string;
   readonly activations: string;
+  /** Of the output head. */
+  readonly headFormat: string | undefined;
   readonly kvFormat: string;
   readonly device: string;
   readonly tier: string;
@@ -107,6 +109,7 @@ export async function measureServing(options: MeasureServingOptions): Promise<Se
       model: model.id,
       weights: model.weights,
       activations: model.activations,
+      headFormat: model.tensor_classes.find((row) => row.class === "head")?.format,
       kvFormat: model.kv_format,
       device: model.device,
       tier: model.tier,
@@ -181,6 +184,7 @@ interface ReportedModel {
   readonly device: string;
   readonly tier: string;
   readonly deterministic: boolean;
+  readonly tensor_classes: readonly { readonly class: string; readonly format: string }[];
 }
 
 async function reportedModel(url: string): Promise<ReportedModel> {

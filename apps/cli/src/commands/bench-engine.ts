@@ -78,6 +78,7 @@ function measurementTable(rows: readonly EngineMeasurement[]): string {
   const header = [
     "weights",
     "activations",
+    "head",
     "KV",
     "decode tok/s",
     "prefill tok/s",
@@ -94,6 +95,7 @@ function measurementTable(rows: readonly EngineMeasurement[]): string {
   const lines = rows.map((row) => [
     row.weights,
     row.activations,
+    row.headFormat ?? "-",
     row.kvFormat,
     row.decodeTokensPerSecond.toFixed(1),
     row.prefillTokensPerSecond.toFixed(0),

@@ -60,7 +60,7 @@ function measurementTable(row: ServingMeasurement): string {
     ["CPU % of step, all threads", row.cpuPercentOfStep?.toFixed(1) ?? "-"],
   ];
   const title =
-    `${row.model}, ${row.tier}, ${row.weights} weights, ${row.kvFormat} KV, ${row.streams} streams, ` +
+    `${row.model}, ${row.tier}, ${row.weights} weights, ${row.headFormat ?? "no"} head, ${row.kvFormat} KV, ${row.streams} streams, ` +
     `${row.promptTokens} tokens in, ${row.outputTokens} out, ${row.seconds.toFixed(1)} s`;
   const failures = row.failureSentences.map((sentence) => `\n  ${sentence}`).join("");
   return `${title}\n${table(["measure", "value"], cells)}${failures}`;
