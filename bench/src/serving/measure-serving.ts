@@ -52,6 +52,8 @@ export interface ServingMeasurement {
   readonly steps: number;
   /** Of the executable, from submission to result. */
   readonly meanStepSeconds: number;
+  /** Steps together over the time that the streams took: what is missing to 100 is the device's waiting for its host. */
+  readonly busyPercent: number;
   readonly decodeSteps: number;
   readonly meanDecodeStepSeconds: number;
   /** null where the system does not tell. */
@@ -126,6 +128,7 @@ export async function measureServing(options: MeasureServingOptions): Promise<Se
       interTokenSeconds: percentiles(allGaps(results)),
       steps,
       meanStepSeconds: stepSeconds / steps,
+      busyPercent: (100 * stepSeconds) / seconds,
       decodeSteps,
       meanDecodeStepSeconds: delta(`kvant_step_seconds_sum${decode}`) / decodeSteps,
       server: serverShare,

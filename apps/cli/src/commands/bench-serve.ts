@@ -53,6 +53,7 @@ function measurementTable(row: ServingMeasurement): string {
     ["inter-token p50, p99 ms", [row.interTokenSeconds.p50, row.interTokenSeconds.p99].map(milliseconds).join(", ")],
     ["failed requests", `${row.failures} of ${row.requests}`],
     ["steps, mean ms", `${row.steps}, ${milliseconds(row.meanStepSeconds)}`],
+    ["% of the time in steps", row.busyPercent.toFixed(1)],
     ["decode steps, mean ms", `${row.decodeSteps}, ${milliseconds(row.meanDecodeStepSeconds)}`],
     ["server CPU ms per step", milliseconds(row.server?.cpuSecondsPerStep)],
     ["engine CPU ms per step", milliseconds(row.engine?.cpuSecondsPerStep)],
