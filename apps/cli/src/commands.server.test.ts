@@ -227,6 +227,51 @@ describe("inspect, doctor and eval --json", () => {
   });
 });
 
+describe("bench serve", () => {
+  const load = [
+    "bench",
+    "serve",
+    "--streams",
+    "3",
+    "--requests",
+    "5",
+    "--prompt-tokens",
+    "20",
+    "--output-tokens",
+    "12",
+  ];
+  const serveFlags = ["--", "--backend", "reference", "--context-length", "64"];
+
+  test("loads a server of its own and tells what clients see and processes spend", async () => {
+    const { exitCode, stdout, stderr } = await cli.run([...load, "--json", ...serveFlags]);
+    expect(exitCode, stderr).toBe(0);
+    const [row] = rows(stdout);
+    expect(row).toMatchObject({
+      model: "tiny",
+      streams: 3,
+      requests: 5,
+      failures: 0,
+      device: "cpu",
+    });
+    expect(row!.outputTokensPerSecond).toBeGreaterThan(0);
+    expect(row!.steps).toBeGreaterThanOrEqual(12);
+    const { p50, p99 } = row!.interTokenSeconds as { p50: number; p99: number };
+    expect(p99).toBeGreaterThanOrEqual(p50);
+    if (process.platform !== "linux") return;
+    for (const name of ["server", "engine"] as const) {
+      expect((row![name] as { peakResidentBytes: number }).peakResidentBytes).toBeGreaterThan(1e7);
+    }
+  });
+
+  test("counts what fails, says why and ends with 1", async () => {
+    const { exitCode, stdout } = await cli.run([...load, "--prompt-tokens", "60", "--json", ...serveFlags]);
+    expect(exitCode).toBe(1);
+    const [row] = rows(stdout);
+    expect(row!.failures).toBe(5);
+    expect(row!.failureSentences).toEqual([expect.stringContaining("status 400")]);
+  });
+});
+
 describe("logits", () => {
   test("refuses ids outside the vocabulary and inputs without input_ids", async () => {
     const input = join(folder, "ids.safetensors");

@@ -113,6 +113,7 @@ addModelFlags(
   .option("--context <tokens>", "tokens before the measured decode", positiveInteger, 64)
   .option("--prompt <tokens>", "tokens of the measured prefill; default: --context", positiveInteger)
   .option("--decode-tokens <count>", "decode tokens per round", positiveInteger, 32)
+  .option("--max-step-tokens <tokens>", "tokens in one step; default: as kvant serve", positiveInteger)
   .option("--rounds <count>", "measured rounds, with bandwidth probes between them", positiveInteger, 2)
   .option("--json", "print one JSON object per row")
   .addHelpText("after", "\n--weights and --kv-format take comma-separated lists.")
@@ -128,6 +129,15 @@ bench
   .option("--kv-format <formats>", "formats of attention and kvWrite", nameList, ["bf16", "e4m3", "int8"])
   .option("--tokens <counts>", "tokens per step", countList, [1, 8, 256])
   .option("--context <tokens>", "positions that attention sees", positiveInteger, 4096)
+  .option(
+    "--sequences <count>",
+    "sequences of attention and kvWrite, each with a context of its own",
+    positiveInteger,
+    1,
+  )
+  .option("--page-tokens <tokens>", "tokens per page: 16, 32 or 64", positiveInteger)
+  .option("--device <device>", "cpu, cuda or cuda:N")
+  .option("--deterministic", "on cuda, only kernels whose results do not depend on the batch")
   .option("--tier <tier>", "instruction tier, e.g. avx2; default: the best present")
   .option("--threads <count>", "compute threads; default: the machine's cores", positiveInteger)
   .option("--rounds <count>", "rounds of probes and kernel in turn", positiveInteger, 5)

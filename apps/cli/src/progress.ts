@@ -1,3 +1,4 @@
+import type { LoadProgress } from "@kvant/engine";
 import { Presets, SingleBar } from "cli-progress";
 
 export interface Progress {
@@ -5,10 +6,21 @@ export interface Progress {
   readonly stop: () => void;
 }
 
+const silent: Progress = { update: () => undefined, stop: () => undefined };
+
 /** A bar with the time left on standard error; silent where that is not a terminal. */
 export function progressBar(label: string): Progress {
-  if (!process.stderr.isTTY) return { update: () => undefined, stop: () => undefined };
-  const format = `${label} [{bar}] {percentage} % | {eta_formatted} left`;
+  return process.stderr.isTTY ? terminalBar(label, () => "") : silent;
+}
+
+/** The same for weights that load, with their bytes. `onProgress` is what an engine calls. */
+export function loadingBar(): { readonly onProgress: (progress: LoadProgress) => void; readonly stop: () => void } {
+  const { update, stop } = process.stderr.isTTY ? terminalBar("loading", gigabytes) : silent;
+  return { onProgress: ({ loadedBytes, totalBytes }) => update(loadedBytes, totalBytes), stop };
+}
+
+function terminalBar(label: string, amount: (done: number, total: number) => string): Progress {
+  const format = `${label} [{bar}] {percentage} %{amount} | {eta_formatted} left`;
   const bar = new SingleBar(
     { format, stream: process.stderr, clearOnComplete: true, hideCursor: true },
     Presets.shades_grey,
@@ -16,10 +28,15 @@ export function progressBar(label: string): Progress {
   let isStarted = false;
   return {
     update: (done, total) => {
-      if (!isStarted) bar.start(total, 0);
+      const payload = { amount: amount(done, total) };
+      if (!isStarted) bar.start(total, 0, payload);
       isStarted = true;
-      bar.update(done);
+      bar.update(done, payload);
     },
     stop: () => bar.stop(),
   };
+}
+
+function gigabytes(done: number, total: number): string {
+  return ` | ${(done / 1e9).toFixed(2)} of ${(total / 1e9).toFixed(2)} GB`;
 }

@@ -1,15 +1,18 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import {
   createEngine,
+  defaultStepTokens,
   type EngineOptions,
   type GenerateRequest,
   groupPageBytes,
+  type LoadProgress,
   type LocalEngine,
   type ModelInfo,
   planModel,
 } from "@kvant/engine";
-import { availableBackends, loadAddon } from "@kvant/kernels";
+import { planCost } from "@kvant/kernels";
 import { median } from "../median.ts";
+import { type ComputeKind, computeKinds, probesOf } from "../probes.ts";
 import { decodeStepBytes } from "./live-bytes.ts";
 
 export interface MeasureEngineOptions {
@@ -24,13 +27,18 @@ export interface MeasureEngineOptions {
   readonly decodeTokens: number;
   /** Measured rounds; the bandwidth probe runs before, between and after them. */
   readonly rounds: number;
+  /** Tokens of one step; default: the engine's. */
+  readonly maxStepTokens?: number;
   readonly onProgress?: (phase: string) => void;
+  readonly onLoad?: (progress: LoadProgress) => void;
 }
 
 export interface EngineMeasurement {
   readonly shape: string;
   readonly weights: string;
   readonly activations: string;
+  /** Of the output head. */
+  readonly headFormat: string | undefined;
   readonly kvFormat: string;
   readonly device: string;
   readonly backend: string;
@@ -40,15 +48,22 @@ export interface EngineMeasurement {
   readonly batch: number;
   readonly context: number;
   readonly prompt: number;
+  readonly maxStepTokens: number;
+  readonly deterministic: boolean;
   /** All sequences together. */
   readonly decodeTokensPerSecond: number;
   readonly prefillTokensPerSecond: number;
   /** Weight codes and scales, and the mean live KV, each once. */
   readonly bytesPerStep: number;
   readonly readGigabytesPerSecond: number;
-  /** null without the addon, which holds the probe, and on devices that it cannot read. */
+  /** null without the addon, which holds the probe. */
   readonly probeReadGigabytesPerSecond: number | null;
   readonly percentOfProbe: number | null;
+  /** Multiplications and additions of matrix products and attention per second of prefill. */
+  readonly prefillTeraOperationsPerSecond: number;
+  /** Of the multipliers that the scheme's activations run on. */
+  readonly probeMatmulTeraOperationsPerSecond: number | null;
+  readonly prefillPercentOfProbe: number | null;
   readonly weightBytes: number;
   readonly kvBytesPerToken: number;
   readonly loadSeconds: number;
@@ -56,63 +71,79 @@ export interface EngineMeasurement {
   readonly peakResidentBytes: number;
 }
 
-/** The probe reads this much memory; caches hold a small part of it. */
-const probeBytes = 2 ** 30;
-
-/** The engine's defaults, written down because the measurement depends on them. */
-const maxStepTokens = 256;
+/** The engine's default, written down because the measurement depends on it. */
 const pageTokens = 16;
 
 /**
  * Decode and prefill speed of one scheme, through the engine with scheduler and sampling, beside the machine's read
- * bandwidth measured in the same run (probe, bench, probe, bench, probe; medians).
+ * bandwidth and multipliers measured in the same run (probe, bench, probe, bench, probe; medians).
  */
 export async function measureEngine(options: MeasureEngineOptions): Promise<EngineMeasurement> {
   const { batch, context, decodeTokens, rounds, prompt = context, onProgress = () => undefined } = options;
   onProgress("loading");
-  const contextLength = Math.max(context, prompt) + decodeTokens + headStart(batch, Math.max(context, prompt));
-  const engine = await createEngine({
-    maxSequences: batch,
-    contextLength,
-    prefixReuse: false,
-    maxStepTokens,
-    pageTokens,
-    kvPages: 1 + batch * Math.ceil(contextLength / pageTokens),
-    swapMemoryBytes: 0, // nothing is preempted
-    ...options.engine,
-  });
+  const { device = "cpu" } = options.engine;
+  const maxStepTokens = options.maxStepTokens ?? defaultStepTokens(device);
+  const round = { batch, context, decodeTokens, maxStepTokens };
+  const ahead = headStart({ ...round, context: Math.max(context, prompt) });
+  const contextLength = Math.max(context, prompt) + decodeTokens + ahead;
+  const engine = await createEngine(
+    {
+      maxSequences: batch,
+      contextLength,
+      prefixReuse: false,
+      maxStepTokens,
+      pageTokens,
+      kvPages: 1 + batch * Math.ceil(contextLength / pageTokens),
+      swapMemoryBytes: 0, // nothing is preempted
+      ...options.engine,
+    },
+    options.onLoad === undefined ? {} : { onProgress: options.onLoad },
+  );
   try {
     const { model } = engine;
-    await decodeOnce(engine, { ...options, decodeTokens: 4 }, 0);
+    await decodeOnce(engine, { ...round, decodeTokens: 4 }, 0);
     let peakResidentBytes = process.resourceUsage().maxRSS * 1024;
-    const probes = [probe(model)];
+    const probes = probesOf({ device, threads: model.threads, tier: model.tier });
+    const multipliers = computeKindOf(model);
+    const reads: number[] = [];
+    const peaks: number[] = [];
+    const probe = (): void => {
+      if (probes === undefined) return;
+      reads.push(probes.read());
+      peaks.push(probes.compute(multipliers));
+    };
+    probe();
     const decodes: number[] = [];
     const prefills: number[] = [];
-    for (let round = 1; round <= rounds; round++) {
-      onProgress(`round ${round} of ${rounds}`);
-      const first = await decodeOnce(engine, options, round);
+    for (let index = 1; index <= rounds; index++) {
+      onProgress(`round ${index} of ${rounds}`);
+      const first = await decodeOnce(engine, round, index);
       decodes.push(first.decodeTokensPerSecond);
       const isSame = prompt === context;
       prefills.push(
         isSame
           ? first.prefillTokensPerSecond
-          : (await decodeOnce(engine, { ...options, context: prompt, decodeTokens: 1 }, -round)).prefillTokensPerSecond,
+          : (await decodeOnce(engine, { ...round, context: prompt, decodeTokens: 1 }, -index)).prefillTokensPerSecond,
       );
       peakResidentBytes = Math.max(peakResidentBytes, process.memoryUsage.rss());
-      probes.push(probe(model));
+      probe();
     }
     const decodeTokensPerSecond = median(decodes);
     const { plan, source } = planModel(options.engine);
     source.checkpoint?.close();
-    const liveTokens = context + (decodeTokens + headStart(batch, context)) / 2;
+    const liveTokens = context + (decodeTokens + headStart(round)) / 2;
     const bytesPerStep = decodeStepBytes(plan, batch, liveTokens, model.pageTokens);
     const readGigabytesPerSecond = (bytesPerStep * decodeTokensPerSecond) / batch / 1e9;
-    const probed = probes.filter((rate) => rate !== undefined);
-    const probeReadGigabytesPerSecond = probed.length === 0 ? null : median(probed) / 1e9;
+    const probeReadGigabytesPerSecond = reads.length === 0 ? null : median(reads) / 1e9;
+    const prefillTokensPerSecond = median(prefills);
+    const { operations } = planCost(plan, { tokens: prompt, contexts: [prompt] });
+    const prefillTeraOperationsPerSecond = ((operations / prompt) * prefillTokensPerSecond) / 1e12;
+    const probeMatmulTeraOperationsPerSecond = peaks.length === 0 ? null : median(peaks) / 1e12;
     return {
       shape: model.name,
       weights: model.weights,
       activations: model.activations,
+      headFormat: model.tensorClasses.find((row) => row.class === "head")?.format,
       kvFormat: model.kvFormat,
       device: model.device,
       backend: model.backend,
@@ -122,13 +153,21 @@ export async function measureEngine(options: MeasureEngineOptions): Promise<Engi
       batch,
       context,
       prompt,
+      maxStepTokens,
+      deterministic: model.deterministic,
       decodeTokensPerSecond,
-      prefillTokensPerSecond: median(prefills),
+      prefillTokensPerSecond,
       bytesPerStep,
       readGigabytesPerSecond,
       probeReadGigabytesPerSecond,
       percentOfProbe:
         probeReadGigabytesPerSecond === null ? null : (100 * readGigabytesPerSecond) / probeReadGigabytesPerSecond,
+      prefillTeraOperationsPerSecond,
+      probeMatmulTeraOperationsPerSecond,
+      prefillPercentOfProbe:
+        probeMatmulTeraOperationsPerSecond === null
+          ? null
+          : (100 * prefillTeraOperationsPerSecond) / probeMatmulTeraOperationsPerSecond,
       weightBytes: Object.values(model.weightBytes).reduce((sum, bytes) => sum + bytes, 0),
       kvBytesPerToken:
         plan.kvGroups.reduce((sum, group) => sum + groupPageBytes(group, model.pageTokens), 0) / model.pageTokens,
@@ -140,8 +179,15 @@ export async function measureEngine(options: MeasureEngineOptions): Promise<Engi
   }
 }
 
+interface Round {
+  readonly batch: number;
+  readonly context: number;
+  readonly decodeTokens: number;
+  readonly maxStepTokens: number;
+}
+
 /** Tokens that the first of several sequences may decode while the last one's prompt is still being computed. */
-function headStart(batch: number, context: number): number {
+function headStart({ batch, context, maxStepTokens }: Omit<Round, "decodeTokens">): number {
   return batch === 1 ? 0 : Math.ceil((batch * context) / maxStepTokens) + 2;
 }
 
@@ -151,8 +197,8 @@ function headStart(batch: number, context: number): number {
  */
 async function decodeOnce(
   engine: LocalEngine,
-  { batch, context, decodeTokens }: Pick<MeasureEngineOptions, "batch" | "context" | "decodeTokens">,
-  round: number,
+  { batch, context, decodeTokens, maxStepTokens }: Round,
+  salt: number,
 ): Promise<{ decodeTokensPerSecond: number; prefillTokensPerSecond: number }> {
   const startedAt = performance.now();
   let firsts = 0;
@@ -163,8 +209,8 @@ async function decodeOnce(
   let tokensAtEnd = Number.POSITIVE_INFINITY;
   async function read(index: number): Promise<void> {
     const request: GenerateRequest = {
-      prompt: { kind: "tokens", tokenIds: promptIds(engine.model.vocabSize, context, round * batch + index) },
-      maxTokens: decodeTokens + headStart(batch, context),
+      prompt: { kind: "tokens", tokenIds: promptIds(engine.model.vocabSize, context, salt * batch + index) },
+      maxTokens: decodeTokens + headStart({ batch, context, maxStepTokens }),
       temperature: 0,
       ignoreEos: true,
     };
@@ -198,9 +244,7 @@ function promptIds(vocabSize: number, count: number, salt: number): number[] {
   return Array.from({ length: count }, (_, i) => low + ((((i + 1) * 7919 + salt * 104_729) >>> 0) % (vocabSize - low)));
 }
 
-/** Bytes per second that all threads together read; undefined without an addon, and for devices with memory of their own. */
-function probe({ device, threads }: ModelInfo): number | undefined {
-  const hasAddon = availableBackends().some(({ name, create }) => name.startsWith("cpu") && create !== undefined);
-  if (!hasAddon || device !== "cpu") return undefined;
-  return median(loadAddon().probeRead(probeBytes, threads, 3));
+/** The multipliers of most of the model's products. */
+function computeKindOf({ activations }: ModelInfo): ComputeKind {
+  return computeKinds.find((kind) => kind === activations) ?? "fp32";
 }

@@ -17,8 +17,11 @@ export interface KernelCase {
   readonly context: number;
   /** Bytes that every repetition brings for itself, so that enough of them leave no cache. */
   readonly bytesPerCopy: number;
-  /** The op `copies` times over, each with weights or a KV layer of its own; the last one's output is readable. */
-  record(copies: number): Plan;
+  /**
+   * The op `copies` times over, each with weights or a KV layer of its own; the last one's output is readable. `samples`: the
+   * plan also has a few logits, so that its rows can sample as those of a decode step do.
+   */
+  record(copies: number, samples?: boolean): Plan;
   /** The same on a slice that the plain reference can follow: fewer outputs of a matrix, which are independent. */
   recordSlice(): Plan;
 }
@@ -58,10 +61,10 @@ export function linearCase(
     activations === "int8" || activations === "e4m3"
       ? ({ format: activations, scale: "token" } as const)
       : { format: activations };
-  const record = (copies: number, outputs: number): Plan => {
+  const record = (copies: number, outputs: number, samples = false): Plan => {
     const builder = planBuilder(tokens);
     const x = builder.input("x", cols);
-    return repeated(builder, copies, (copy) =>
+    return repeated(builder, copies, samples, (copy) =>
       builder.linear(
         `out ${copy}`,
         x,
@@ -85,7 +88,7 @@ export function linearCase(
     tokens,
     context: tokens,
     bytesPerCopy,
-    record: (copies) => record(copies, rows),
+    record: (copies, samples) => record(copies, rows, samples),
     recordSlice: () => record(1, Math.min(rows, sliceRows)),
   };
 }
@@ -102,13 +105,13 @@ export function kvCase(
   const { headCount: heads, kvHeadCount: kvHeads, headDim } = config;
   const live = op === "attention" ? context : tokens;
   const hasScales = bits === 8;
-  const record = (copies: number): Plan => {
+  const record = (copies: number, samples = false): Plan => {
     const builder = planBuilder(context);
     const q = builder.input("q", heads * headDim);
     const [k, v] = [builder.input("k", kvHeads * headDim), builder.input("v", kvHeads * headDim)];
     const scales = { kind: hasScales ? "token-head" : "none" } as const;
     const group = builder.kvGroup({ layerCount: copies, kvHeads, headDim, window: undefined, format, scales });
-    return repeated(builder, copies, (layer) => {
+    return repeated(builder, copies, samples, (layer) => {
       builder.kvWrite(k, v, group, layer);
       if (op === "kvWrite") return undefined;
       return builder.attention(`out ${layer}`, q, { group, layer, heads, scale: 1 / Math.sqrt(headDim) });
@@ -138,25 +141,26 @@ export function elementwiseCase(
 ): KernelCase {
   const { hiddenSize, intermediateSize, headCount, headDim, vocabSize, rmsNormEpsilon } = config;
   const width = { rmsNorm: hiddenSize, rope: headCount * headDim, siluMul: intermediateSize, embed: hiddenSize }[op];
-  const record = (copies: number): Plan => {
-    const builder = planBuilder(tokens, vocabSize);
+  const record = (copies: number, samples = false): Plan => {
+    // Of the embedding alone the ids matter; it samples from no logits as wide as its vocabulary.
+    const builder = op === "embed" ? planBuilder(tokens, vocabSize) : planBuilder(tokens);
     if (op === "embed") {
       const weight = { name: "table", class: "embedding", rows: vocabSize, cols: width } as const;
       const id = builder.weight({ ...weight, format: table, activation: undefined });
-      return repeated(builder, copies, (copy) => builder.embed(`out ${copy}`, id));
+      return repeated(builder, copies, false, (copy) => builder.embed(`out ${copy}`, id));
     }
     const x = builder.input("x", width);
     if (op === "rope") {
       const rope = builder.ropeTable(ropeTable(config.rope, headDim));
-      return repeated(builder, copies, (copy) => builder.rope(`out ${copy}`, x, rope, headDim));
+      return repeated(builder, copies, samples, (copy) => builder.rope(`out ${copy}`, x, rope, headDim));
     }
     if (op === "siluMul") {
       const up = builder.input("up", width);
-      return repeated(builder, copies, (copy) => builder.siluMul(`out ${copy}`, x, up));
+      return repeated(builder, copies, samples, (copy) => builder.siluMul(`out ${copy}`, x, up));
     }
     const norm = { name: "norm", class: "norm", rows: 1, cols: width, format: fp32, activation: undefined } as const;
     const id = builder.weight(norm);
-    return repeated(builder, copies, (copy) => builder.rmsNorm(`out ${copy}`, x, id, rmsNormEpsilon));
+    return repeated(builder, copies, samples, (copy) => builder.rmsNorm(`out ${copy}`, x, id, rmsNormEpsilon));
   };
   return {
     op,
@@ -172,13 +176,21 @@ export function elementwiseCase(
   };
 }
 
-function planBuilder(contextLength: number, vocabSize = 256): PlanBuilder {
+const fewLogits = 256;
+
+function planBuilder(contextLength: number, vocabSize = fewLogits): PlanBuilder {
   return new PlanBuilder({ name: "kernel", vocabSize, contextLength });
 }
 
-function repeated(builder: PlanBuilder, copies: number, record: (copy: number) => BufferId | undefined): Plan {
+function repeated(
+  builder: PlanBuilder,
+  copies: number,
+  samples: boolean,
+  record: (copy: number) => BufferId | undefined,
+): Plan {
   let last: BufferId | undefined;
   for (let copy = 0; copy < copies; copy++) last = record(copy);
   if (last !== undefined) builder.output(last);
+  if (samples) builder.logits(builder.gatherRows("logits", builder.input("hidden", fewLogits)));
   return builder.build();
 }

@@ -28,7 +28,12 @@ const cases: readonly KernelCase[] = [
 
 describe.each(cases)("$op $name", (each) => {
   test("is computed from numbers that are not all alike, and equals itself on the reference", async () => {
-    const run = await KernelRun.open(createReferenceBackend(), each.record(2), each.context - each.tokens, each.tokens);
+    const run = await KernelRun.open(createReferenceBackend(), each.record(2), {
+      count: 1,
+      start: each.context - each.tokens,
+      tokens: each.tokens,
+      sample: false,
+    });
     await run.step();
     const values = run.result(each.tokens);
     await run.close();
@@ -42,6 +47,23 @@ describe.each(cases)("$op $name", (each) => {
     expect(twice.operations).toBe(2 * once.operations);
     expect(twice.weightBytes + twice.kvBytes).toBe(2 * (once.weightBytes + once.kvBytes));
   });
+});
+
+test("sequences that sample run beside each other, and the first as if alone", async () => {
+  const each = kvCase("attention", small, "int8", 8, 1, 50);
+  const rows = { start: 49, tokens: 1, sample: true, pageTokens: 32 };
+  const results = [];
+  for (const count of [1, 3]) {
+    const run = await KernelRun.open(createReferenceBackend(), each.record(2, true), { ...rows, count });
+    await run.step();
+    results.push(run.result(count));
+    await run.close();
+  }
+  const [alone, together] = results;
+  const width = small.headCount * small.headDim;
+  expect(together!.length).toBe(3 * width);
+  expect(together!.slice(0, width)).toEqual(alone);
+  expect(together!.slice(width, 2 * width)).not.toEqual(alone);
 });
 
 test("an error that is there is seen", async () => {

@@ -14,12 +14,12 @@ const referenceTokens = 4;
 /** How far a backend's result is from the reference's: over the first tokens, and for `kvWrite` over a page's bytes. */
 export async function kernelError(each: KernelCase, backend: Backend): Promise<KernelError> {
   const plan = each.recordSlice();
-  const start = each.context - each.tokens;
+  const one = { count: 1, start: each.context - each.tokens, sample: false };
   const rows = Math.min(each.tokens, referenceTokens);
-  const actual = await resultOf(KernelRun.open(backend, plan, start, each.tokens), rows);
+  const actual = await resultOf(KernelRun.open(backend, plan, { ...one, tokens: each.tokens }), rows);
   // A page is compared whole, so the reference stores as many tokens as the backend.
   const tokens = each.op === "kvWrite" ? each.tokens : rows;
-  const expected = await resultOf(KernelRun.open(createReferenceBackend(), plan, start, tokens), rows);
+  const expected = await resultOf(KernelRun.open(createReferenceBackend(), plan, { ...one, tokens }), rows);
   let [difference, magnitude] = [0, 0];
   expected.forEach((value, i) => {
     const distance = Math.abs(actual[i]! - value);

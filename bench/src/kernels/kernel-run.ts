@@ -1,47 +1,70 @@
-import type { Backend, BufferId, Executable, Plan, RowUpdate, StepInputs } from "@kvant/kernels";
+import {
+  type Backend,
+  type BufferId,
+  type Executable,
+  type Plan,
+  type RowUpdate,
+  rowWants,
+  type StepInputs,
+} from "@kvant/kernels";
 import { greedy, Random } from "@kvant/kernels/conformance";
 import { loadRandomWeights } from "@kvant/models";
 
 const seed = 20_257;
-const pageTokens = 16;
-/** Pages that one step fills, each through a row of its own. */
-const fillRows = 16;
+/** Tokens that one step stores while pages are filled, each page through a row of its own. */
+const fillTokens = 256;
 /** Values of the random stream that inputs are cut from. */
 const period = 1 << 18;
 let stream: Float32Array | undefined;
+
+/** What the rows of a step bring. */
+export interface KernelRows {
+  /** Sequences, each with pages of its own. */
+  readonly count: number;
+  /** Position of each one's first token. */
+  readonly start: number;
+  /** Of each. */
+  readonly tokens: number;
+  /** Sample a token: the plan has logits. */
+  readonly sample: boolean;
+  /** Tokens per KV page; default 16. */
+  readonly pageTokens?: number;
+}
 
 /** A kernel's plan on one backend with random weights, inputs and, before the measured positions, random K and V. */
 export class KernelRun {
   readonly variants: readonly string[];
   readonly #plan: Plan;
   readonly #executable: Executable;
-  readonly #start: number;
-  readonly #tokens: number;
+  readonly #rows: KernelRows;
+  readonly #pageTokens: number;
 
-  private constructor(plan: Plan, executable: Executable, start: number, tokens: number) {
+  private constructor(plan: Plan, executable: Executable, rows: KernelRows) {
     this.#plan = plan;
     this.#executable = executable;
-    this.#start = start;
-    this.#tokens = tokens;
+    this.#rows = rows;
+    this.#pageTokens = rows.pageTokens ?? 16;
     this.variants = executable.variants;
   }
 
-  /** `tokens` at the positions from `start` on; the same seed gives every backend the same numbers. */
-  static async open(backend: Backend, plan: Plan, start: number, tokens: number): Promise<KernelRun> {
-    const pageCount = Math.ceil((start + tokens) / pageTokens) + 1;
+  /** The same seed gives every backend the same numbers. */
+  static async open(backend: Backend, plan: Plan, rows: KernelRows): Promise<KernelRun> {
+    const { count, start, tokens, pageTokens = 16 } = rows;
+    const rowPages = Math.ceil((start + tokens) / pageTokens);
+    const fillRows = fillTokens / pageTokens;
     const executable = backend.compile(plan, {
       pageTokens,
-      pageCounts: plan.kvGroups.map(() => pageCount),
-      maxRows: fillRows + 1,
-      maxTokens: Math.max(tokens, plan.kvGroups.length === 0 ? 1 : fillRows * pageTokens),
-      maxLogitRows: 1,
+      pageCounts: plan.kvGroups.map(() => 1 + count * rowPages),
+      maxRows: Math.max(count, fillRows),
+      maxTokens: Math.max(count * tokens, plan.kvGroups.length === 0 ? 1 : fillTokens),
+      maxLogitRows: rows.sample ? Math.max(count, fillRows) : 1,
     });
-    const run = new KernelRun(plan, executable, start, tokens);
+    const run = new KernelRun(plan, executable, rows);
     try {
       loadRandomWeights(plan, executable, seed);
-      if (plan.kvGroups.length > 0) await run.#fillPages(Math.ceil(start / pageTokens));
-      run.#writeInputs(0, tokens);
-      await run.#begin(pageCount - 1);
+      if (plan.kvGroups.length > 0) await run.#fillPages(rowPages);
+      run.#writeInputs(0, count * tokens);
+      await run.#begin(rowPages);
     } catch (error) {
       await executable.close();
       throw error;
@@ -58,7 +81,7 @@ export class KernelRun {
   result(rows: number): Float32Array | Uint8Array {
     const [output] = this.#plan.outputs;
     if (output !== undefined) return this.#executable.readBuffer(output, rows);
-    return this.#executable.readPage(0, Math.floor(this.#start / pageTokens) + 1);
+    return this.#executable.readPage(0, Math.floor(this.#rows.start / this.#pageTokens) + 1);
   }
 
   close(): Promise<void> {
@@ -66,11 +89,18 @@ export class KernelRun {
   }
 
   /** K and V do not depend on who attends to them: pages are filled by rows of one page, not by one long sequence. */
-  async #fillPages(pages: number): Promise<void> {
-    for (let first = 0; first < pages; first += fillRows) {
-      const count = Math.min(fillRows, pages - first);
-      const slots = Array.from({ length: count }, (_, i) => i + 1);
-      this.#writeInputs(1 + first, count * pageTokens);
+  async #fillPages(rowPages: number): Promise<void> {
+    const pageTokens = this.#pageTokens;
+    const fillRows = fillTokens / pageTokens;
+    const pages: number[] = [];
+    for (let row = 0; row < this.#rows.count; row++) {
+      for (let index = 0; index < Math.ceil(this.#rows.start / pageTokens); index++)
+        pages.push(1 + row * rowPages + index);
+    }
+    for (let first = 0; first < pages.length; first += fillRows) {
+      const count = Math.min(fillRows, pages.length - first);
+      const slots = Array.from({ length: count }, (_, slot) => slot);
+      this.#writeInputs(1 + first, count * pageTokens, ["k", "v"]);
       await this.#executable.submit({
         rowSlots: Int32Array.from(slots),
         rowStarts: Int32Array.from({ length: count + 1 }, (_, i) => i * pageTokens),
@@ -78,7 +108,7 @@ export class KernelRun {
         rowWants: new Uint8Array(count),
         tokenIds: new Int32Array(count * pageTokens),
         targets: new Int32Array(),
-        pageAppends: Int32Array.from(slots.flatMap((slot) => [slot, 0, 0, first + slot])),
+        pageAppends: Int32Array.from(slots.flatMap((slot) => [slot, 0, 0, pages[first + slot]!])),
         pageSwaps: new Int32Array(),
         pageCopies: new Int32Array(),
         rowUpdates: slots.map(restart),
@@ -86,22 +116,27 @@ export class KernelRun {
     }
   }
 
-  /** The first step gives the measured row its page table, which later steps find in place. */
-  async #begin(pages: number): Promise<void> {
-    const appends = this.#plan.kvGroups.flatMap((_, group) =>
-      Array.from({ length: pages }, (_, index) => [0, group, index, index + 1]).flat(),
-    );
-    await this.#executable.submit(this.#inputs(appends, [restart(0)]));
+  /** The first step gives the measured rows their page tables, which later steps find in place. */
+  async #begin(rowPages: number): Promise<void> {
+    const appends: number[] = [];
+    const slots = Array.from({ length: this.#rows.count }, (_, slot) => slot);
+    for (const group of this.#plan.kvGroups.keys()) {
+      for (const slot of slots) {
+        for (let index = 0; index < rowPages; index++) appends.push(slot, group, index, 1 + slot * rowPages + index);
+      }
+    }
+    await this.#executable.submit(this.#inputs(appends, slots.map(restart)));
   }
 
   #inputs(appends: readonly number[], rowUpdates: readonly RowUpdate[]): StepInputs {
     const random = new Random(seed);
+    const { count, start, tokens, sample } = this.#rows;
     return {
-      rowSlots: Int32Array.of(0),
-      rowStarts: Int32Array.of(0, this.#tokens),
-      rowPositions: Int32Array.of(this.#start),
-      rowWants: Uint8Array.of(0),
-      tokenIds: Int32Array.from(random.tokenIds(this.#tokens, this.#plan.vocabSize)),
+      rowSlots: Int32Array.from({ length: count }, (_, slot) => slot),
+      rowStarts: Int32Array.from({ length: count + 1 }, (_, row) => row * tokens),
+      rowPositions: new Int32Array(count).fill(start),
+      rowWants: new Uint8Array(count).fill(sample ? rowWants.sample : rowWants.nothing),
+      tokenIds: Int32Array.from(random.tokenIds(count * tokens, this.#plan.vocabSize)),
       targets: new Int32Array(),
       pageAppends: Int32Array.from(appends),
       pageSwaps: new Int32Array(),
@@ -110,8 +145,9 @@ export class KernelRun {
     };
   }
 
-  #writeInputs(salt: number, rows: number): void {
+  #writeInputs(salt: number, rows: number, names?: readonly string[]): void {
     for (const id of this.#plan.inputs) {
+      if (names?.includes(this.#plan.buffers[id]!.name) === false) continue;
       this.#executable.writeBuffer(id, randomInput(id, salt, rows * this.#plan.buffers[id]!.width));
     }
   }

@@ -1,9 +1,10 @@
 import { type ModelConfig, namedShape } from "@kvant/checkpoint";
 import { KvantError } from "@kvant/core";
 import { formats, parseKvFormat, parseWeightFormat, weightBytes, weightFormatName } from "@kvant/formats";
-import { createCpuBackend, loadAddon, planCost } from "@kvant/kernels";
+import { createBackend, type OpCost, type Plan, planCost } from "@kvant/kernels";
 import { activationsOf, resolveScheme } from "@kvant/models";
 import { median } from "../median.ts";
+import { type ComputeKind, probesOf } from "../probes.ts";
 import {
   elementwiseCase,
   type KernelCase,
@@ -14,7 +15,7 @@ import {
   matricesOf,
 } from "./kernel-case.ts";
 import { type KernelError, kernelError } from "./kernel-error.ts";
-import { KernelRun } from "./kernel-run.ts";
+import { type KernelRows, KernelRun } from "./kernel-run.ts";
 
 export interface MeasureKernelsOptions {
   /** A named shape, e.g. `tinyllama-1.1b`; its layer gives the sizes. */
@@ -27,10 +28,18 @@ export interface MeasureKernelsOptions {
   readonly activations?: string;
   /** Formats of `attention` and `kvWrite`. */
   readonly kvFormats: readonly string[];
-  /** Tokens per step, one row for each. */
+  /** Tokens per step; of each sequence where there are several. */
   readonly tokens: readonly number[];
+  /** Sequences of `attention` and `kvWrite`, each with a context of its own. Default 1. */
+  readonly sequences?: number;
+  /** Tokens per page: 16 (default), 32 or 64. */
+  readonly pageTokens?: number;
   /** Live positions that `attention` sees. */
   readonly context: number;
+  /** `cpu` (default), `cuda` or `cuda:N`. */
+  readonly device?: string;
+  /** On cuda: see EngineOptions. */
+  readonly deterministic?: boolean;
   readonly tier?: string;
   readonly threads?: number;
   /** Rounds of probe, probe, kernel. */
@@ -46,8 +55,12 @@ export interface KernelMeasurement extends KernelError {
   readonly weights: string | undefined;
   readonly activations: string | undefined;
   readonly kvFormat: string | undefined;
+  /** Of all sequences. */
   readonly tokens: number;
+  readonly sequences: number;
   readonly context: number;
+  readonly device: "cpu" | "cuda";
+  /** Instruction tier, or what the device is called. */
   readonly tier: string;
   readonly threads: number;
   readonly copies: number;
@@ -66,37 +79,55 @@ export interface KernelMeasurement extends KernelError {
   readonly percentOfProbe: number;
 }
 
-/** Copies rotate through this much memory: three times the largest last-level cache of the machines we tune for. */
-const rotatedBytes = 96 * 2 ** 20;
-const probeBytes = 256 * 2 ** 20;
-const mostCopies = 256;
-/** Operations of one timed step; longer ones would only take time. */
-const mostOperations = 40e9;
-const stepsPerRound = 3;
+/** How often a kernel is repeated in a step, by where it runs. */
+interface Repetition {
+  /** Copies rotate through this much memory: several times the last-level cache of the machines we tune for. */
+  readonly rotatedBytes: number;
+  /** Of one timed step; more would only take time. */
+  readonly mostOperations: number;
+  readonly leastCopies: number;
+  /** Of ops without weights or pages. */
+  readonly copies: number;
+}
 
-/** Measures kernels one by one on the CPU backend, each in a plan of its own. Yields rows as they are ready. */
+const mostCopies = 256;
+const repetitions: Readonly<Record<"cpu" | "cuda", Repetition>> = {
+  cpu: { rotatedBytes: 96 * 2 ** 20, mostOperations: 40e9, leastCopies: 2, copies: 32 },
+  // A step of a GPU also samples and carries its inputs, some 10 us that many copies share.
+  cuda: { rotatedBytes: 2 ** 30, mostOperations: 4e12, leastCopies: 4, copies: 64 },
+};
+const stepsPerRound = 3;
+/** Steps of so many rows with a token each run as one graph on a GPU. */
+const mostGraphRows = 256;
+
+/** Measures kernels one by one, each in a plan of its own. Yields rows as they are ready. */
 export async function* measureKernels(options: MeasureKernelsOptions): AsyncGenerator<KernelMeasurement> {
-  const { shape, tier, threads } = options;
-  const backend = createCpuBackend({ tier, threads });
+  const { shape, tier, threads, device = "cpu", deterministic } = options;
+  const backend = createBackend(device, { tier, threads, deterministic });
+  const probes = probesOf({ device, ...backend.info });
+  if (probes === undefined) throw new KvantError("NATIVE_NOT_FOUND", "kernels are measured beside the addon's probes");
+  const where = device.startsWith("cuda") ? "cuda" : "cpu";
   for (const each of kernelCases(namedShape(shape), options)) {
     const error = await kernelError(each, backend);
-    const copies = copiesOf(each);
-    const plan = each.record(copies);
-    const run = await KernelRun.open(backend, plan, each.context - each.tokens, each.tokens);
+    const rows = rowsOf(each, where, options);
+    const copies = copiesOf(each, rows.count, repetitions[where]);
+    const plan = each.record(copies, rows.sample);
+    const run = await KernelRun.open(backend, plan, rows);
     try {
       const times: number[] = [];
       const reads: number[] = [];
       const peaks: number[] = [];
+      // The first steps load kernels, then capture the graph.
+      for (let step = 0; step < stepsPerRound; step++) await run.step();
       for (let round = 0; round < options.rounds; round++) {
-        reads.push(median(loadAddon().probeRead(probeBytes, backend.info.threads, 3)));
-        const kind = each.activations === "int8" ? "int8" : "float32";
-        peaks.push(median(loadAddon().probeCompute(kind, backend.info.tier, backend.info.threads, 3)));
+        reads.push(probes.read());
+        peaks.push(probes.compute(multipliersOf(each)));
         for (let step = 0; step < stepsPerRound; step++) times.push((await run.step()) / copies);
       }
-      const cost = planCost(plan, { tokens: each.tokens, contexts: [each.context] });
-      const kept = cost.weightBytes + cost.kvBytes;
+      const tokens = rows.count * rows.tokens;
+      const cost = costOf(each, plan, rows);
       const isElementwise = cost.kvBytes === 0 && each.op !== "linear";
-      const bytes = (kept + (isElementwise ? cost.activationBytes : 0)) / copies;
+      const bytes = (cost.weightBytes + cost.kvBytes + (isElementwise ? cost.activationBytes : 0)) / copies;
       const operations = cost.operations / copies;
       const [seconds, read, peak] = [median(times), median(reads), median(peaks)];
       const bound = operations / peak > bytes / read ? "compute" : "memory";
@@ -104,12 +135,14 @@ export async function* measureKernels(options: MeasureKernelsOptions): AsyncGene
         op: each.op,
         name: each.name,
         shape,
-        variant: run.variants.at(-1) ?? "",
+        variant: variantOf(each, run.variants),
         weights: each.weights === undefined ? undefined : weightFormatName(each.weights),
         activations: each.activations,
         kvFormat: each.kvFormat,
-        tokens: each.tokens,
+        tokens,
+        sequences: isKvOp(each) ? rows.count : 1,
         context: each.context,
+        device: where,
         tier: backend.info.tier,
         threads: backend.info.threads,
         copies,
@@ -128,6 +161,49 @@ export async function* measureKernels(options: MeasureKernelsOptions): AsyncGene
       await run.close();
     }
   }
+}
+
+function isKvOp({ op }: KernelCase): boolean {
+  return op === "attention" || op === "kvWrite";
+}
+
+/** On a GPU single tokens sample, one per row: as in decode, the step is then a graph, without gaps between kernels. */
+function rowsOf(
+  each: KernelCase,
+  where: "cpu" | "cuda",
+  { sequences = 1, pageTokens = 16 }: MeasureKernelsOptions,
+): KernelRows {
+  if (isKvOp(each)) {
+    const start = each.context - each.tokens;
+    return { count: sequences, start, tokens: each.tokens, sample: where === "cuda" && each.tokens === 1, pageTokens };
+  }
+  const isGraph = where === "cuda" && each.op !== "embed" && each.tokens <= mostGraphRows;
+  return isGraph
+    ? { count: each.tokens, start: 0, tokens: 1, sample: true }
+    : { count: 1, start: 0, tokens: each.tokens, sample: false };
+}
+
+function multipliersOf({ op, activations }: KernelCase): ComputeKind {
+  // Attention meets pages of every format in 16 bit, where tensor cores do it.
+  return activations ?? (op === "attention" ? "fp16" : "fp32");
+}
+
+/** The logits that make a step sample are not part of the kernel. */
+function costOf({ context }: KernelCase, plan: Plan, { count, tokens }: KernelRows) {
+  const { ops } = planCost(plan, { tokens, contexts: new Array<number>(count).fill(context) });
+  const sum = (pick: (cost: OpCost) => number) =>
+    ops.filter(({ op }) => op !== "gatherRows").reduce((total, cost) => total + pick(cost), 0);
+  return {
+    weightBytes: sum((cost) => cost.weightBytes),
+    kvBytes: sum((cost) => cost.kvBytes),
+    activationBytes: sum((cost) => cost.activationBytes),
+    operations: sum((cost) => cost.operations),
+  };
+}
+
+function variantOf({ op }: KernelCase, variants: readonly string[]): string {
+  const own = variants.filter((variant) => !variant.startsWith("gather_rows"));
+  return own.at(-1) ?? op;
 }
 
 function kernelCases(config: ModelConfig, options: MeasureKernelsOptions): readonly KernelCase[] {
@@ -164,11 +240,12 @@ function casesOf(
   return [elementwiseCase(op, config, parseWeightFormat("fp32"), parseWeightFormat("bf16"), tokens)];
 }
 
-function copiesOf(each: KernelCase): number {
+function copiesOf(each: KernelCase, rowCount: number, repetition: Repetition): number {
   const one = planCost(each.recordSlice(), { tokens: each.tokens, contexts: [each.context] });
   // A slice of a matrix says nothing about its operations; they follow from its bytes only for KV ops.
-  const operations = each.op === "attention" ? one.operations : 0;
-  const wanted = each.bytesPerCopy === 0 ? 32 : Math.ceil(rotatedBytes / each.bytesPerCopy);
-  const affordable = operations === 0 ? mostCopies : Math.max(2, Math.floor(mostOperations / operations));
-  return Math.max(2, Math.min(wanted, affordable, mostCopies));
+  const operations = each.op === "attention" ? one.operations * rowCount : 0;
+  const bytes = each.bytesPerCopy * (isKvOp(each) ? rowCount : 1);
+  const wanted = bytes === 0 ? repetition.copies : Math.ceil(repetition.rotatedBytes / bytes);
+  const affordable = operations === 0 ? mostCopies : Math.floor(repetition.mostOperations / operations);
+  return Math.max(repetition.leastCopies, Math.min(wanted, affordable, mostCopies));
 }

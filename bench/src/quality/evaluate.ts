@@ -1,5 +1,5 @@
 import { KvantError } from "@kvant/core";
-import { type ForwardPassModel, type OpenForwardPass, openForwardPass } from "@kvant/engine";
+import { type ForwardPassModel, type LoadProgress, type OpenForwardPass, openForwardPass } from "@kvant/engine";
 import { klDivergence, negativeLogLikelihood } from "./divergence.ts";
 import { type Window, windows } from "./windows.ts";
 
@@ -11,6 +11,8 @@ export interface EvaluateOptions {
   readonly text: string;
   /** Also measure the KL divergence from the same model with a BF16 KV cache. */
   readonly divergence: boolean;
+  /** Of the model, then of the one with a BF16 KV cache where that is compared with. */
+  readonly onLoad?: (progress: LoadProgress) => void;
   /** Text tokens evaluated so far and in all. */
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -43,11 +45,12 @@ export interface Evaluation {
 export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   const startedAt = performance.now();
   const model = { mostTokens: maxWindowTokens, ...options.engine };
-  const open = await openForwardPass(model);
+  const open = await openForwardPass(model, options.onLoad);
   const isBaseline = open.info.kvFormat === "bf16";
   let baseline: OpenForwardPass | undefined;
   try {
-    if (options.divergence && !isBaseline) baseline = await openForwardPass({ ...model, kvFormat: "bf16" });
+    if (options.divergence && !isBaseline)
+      baseline = await openForwardPass({ ...model, kvFormat: "bf16" }, options.onLoad);
     const { info } = open;
     const { nats, divergence, tokens } = await score(open, baseline, options);
     return {

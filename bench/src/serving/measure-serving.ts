@@ -32,6 +32,8 @@ export interface ServingMeasurement {
   readonly model: string;
   readonly weights: string;
   readonly activations: string;
+  /** Of the output head. */
+  readonly headFormat: string | undefined;
   readonly kvFormat: string;
   readonly device: string;
   readonly tier: string;
@@ -50,6 +52,8 @@ export interface ServingMeasurement {
   readonly steps: number;
   /** Of the executable, from submission to result. */
   readonly meanStepSeconds: number;
+  /** Steps together over the time that the streams took: what is missing to 100 is the device's waiting for its host. */
+  readonly busyPercent: number;
   readonly decodeSteps: number;
   readonly meanDecodeStepSeconds: number;
   /** null where the system does not tell. */
@@ -107,6 +111,7 @@ export async function measureServing(options: MeasureServingOptions): Promise<Se
       model: model.id,
       weights: model.weights,
       activations: model.activations,
+      headFormat: model.tensor_classes.find((row) => row.class === "head")?.format,
       kvFormat: model.kv_format,
       device: model.device,
       tier: model.tier,
@@ -123,6 +128,7 @@ export async function measureServing(options: MeasureServingOptions): Promise<Se
       interTokenSeconds: percentiles(allGaps(results)),
       steps,
       meanStepSeconds: stepSeconds / steps,
+      busyPercent: (100 * stepSeconds) / seconds,
       decodeSteps,
       meanDecodeStepSeconds: delta(`kvant_step_seconds_sum${decode}`) / decodeSteps,
       server: serverShare,
@@ -181,6 +187,7 @@ interface ReportedModel {
   readonly device: string;
   readonly tier: string;
   readonly deterministic: boolean;
+  readonly tensor_classes: readonly { readonly class: string; readonly format: string }[];
 }
 
 async function reportedModel(url: string): Promise<ReportedModel> {

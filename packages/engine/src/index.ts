@@ -17,6 +17,7 @@ export type {
 export type { EngineOptions, LoadProgress } from "./engine-options.ts";
 export { ForwardPass, type ForwardPassOptions } from "./forward-pass.ts";
 export {
+  defaultStepTokens,
   type LoadedModel,
   loadEngineModel,
   type ModelSource,

@@ -19,6 +19,7 @@ import {
   resolveScheme,
   type Scheme,
   storedDtype,
+  type LoadProgress as WeightProgress,
 } from "@kvant/models";
 import { byteTokenizer, loadTokenizer, type Tokenizer } from "@kvant/tokenizer";
 import type { ModelBounds } from "./check-request.ts";
@@ -153,7 +154,7 @@ async function makeReady(
   const { config, checkpoint } = source;
   const { device = "cpu", threads, deterministic } = options;
   const backend = createBackend(device, { threads, deterministic });
-  const { pageTokens = defaultPageTokens, maxStepTokens = stepTokens(device) } = options;
+  const { pageTokens = defaultPageTokens, maxStepTokens = defaultStepTokens(device) } = options;
   const maxRows = rowCount(options.maxSequences);
   const { contextLength } = plan;
   const limits = { pageTokens, maxRows, maxTokens: maxStepTokens, maxLogitRows: sizes.maxLogitRows ?? maxRows };
@@ -168,11 +169,10 @@ async function makeReady(
   });
   const executable = backend.compile(plan, { ...limits, pageCounts, hostPageCounts });
   try {
-    if (checkpoint === undefined) loadRandomWeights(plan, executable, 1);
-    else
-      loadModel(checkpoint, plan, executable, ({ tensorName, loadedBytes, totalBytes }) =>
-        onProgress({ tensor: tensorName, loadedBytes, totalBytes }),
-      );
+    const report = ({ tensorName, loadedBytes, totalBytes }: WeightProgress) =>
+      onProgress({ tensor: tensorName, loadedBytes, totalBytes });
+    if (checkpoint === undefined) loadRandomWeights(plan, executable, 1, report);
+    else loadModel(checkpoint, plan, executable, report);
   } catch (error) {
     await executable.close();
     throw error;
@@ -200,7 +200,7 @@ async function makeReady(
 }
 
 /** Tokens in one step by default. */
-export function stepTokens(device: string): number {
+export function defaultStepTokens(device: string): number {
   return device.startsWith("cuda") ? defaultDeviceStepTokens : defaultMaxStepTokens;
 }
 

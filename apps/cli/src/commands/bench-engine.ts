@@ -3,6 +3,7 @@ import { type EngineMeasurement, measureEngine } from "@kvant/bench";
 import { KvantError } from "@kvant/core";
 import { engineOptions, formatNames, type ModelFlags } from "../model-options.ts";
 import { megabytes, printRow, say, table } from "../print.ts";
+import { loadingBar } from "../progress.ts";
 
 export interface BenchEngineFlags extends ModelFlags {
   readonly shape?: string;
@@ -11,6 +12,7 @@ export interface BenchEngineFlags extends ModelFlags {
   readonly prompt?: number;
   readonly decodeTokens: number;
   readonly rounds: number;
+  readonly maxStepTokens?: number;
   readonly json?: boolean;
 }
 
@@ -30,10 +32,11 @@ export async function benchEngine(model: string | undefined, flags: BenchEngineF
 }
 
 async function measureOne(model: string | undefined, flags: BenchEngineFlags): Promise<EngineMeasurement> {
-  const { shape, batch, context, prompt, decodeTokens, rounds } = flags;
+  const { shape, batch, context, prompt, decodeTokens, rounds, maxStepTokens } = flags;
   if (shape !== undefined && model !== undefined)
     throw new KvantError("INVALID_ARGUMENT", "give either MODEL or --shape NAME, not both");
   const load = shape === undefined ? {} : { load: "dummy" as const };
+  const bar = loadingBar();
   return measureEngine({
     engine: engineOptions(shape ?? model, { ...flags, ...load }),
     batch,
@@ -41,8 +44,10 @@ async function measureOne(model: string | undefined, flags: BenchEngineFlags): P
     ...(prompt === undefined ? {} : { prompt }),
     decodeTokens,
     rounds,
+    ...(maxStepTokens === undefined ? {} : { maxStepTokens }),
+    onLoad: bar.onProgress,
     onProgress: (phase) => say(`${shape ?? model ?? "tiny"} ${flags.weights ?? ""} ${flags.kvFormat ?? ""}: ${phase}`),
-  });
+  }).finally(bar.stop);
 }
 
 /** The same command line for one pair, in a child process. */
@@ -73,9 +78,12 @@ function measurementTable(rows: readonly EngineMeasurement[]): string {
   const header = [
     "weights",
     "activations",
+    "head",
     "KV",
     "decode tok/s",
     "prefill tok/s",
+    "TOP/s",
+    "% of probe",
     "MB/step",
     "GB/s",
     "% of probe",
@@ -87,9 +95,12 @@ function measurementTable(rows: readonly EngineMeasurement[]): string {
   const lines = rows.map((row) => [
     row.weights,
     row.activations,
+    row.headFormat ?? "-",
     row.kvFormat,
     row.decodeTokensPerSecond.toFixed(1),
     row.prefillTokensPerSecond.toFixed(0),
+    row.prefillTeraOperationsPerSecond.toFixed(3),
+    row.prefillPercentOfProbe?.toFixed(1) ?? "-",
     (row.bytesPerStep / 1e6).toFixed(2),
     row.readGigabytesPerSecond.toFixed(2),
     row.percentOfProbe?.toFixed(1) ?? "-",
@@ -99,7 +110,13 @@ function measurementTable(rows: readonly EngineMeasurement[]): string {
     row.loadSeconds.toFixed(2),
   ]);
   if (first === undefined) return table(header, lines);
-  const { shape, tier, threads, batch, context, probeReadGigabytesPerSecond: rate } = first;
-  const probe = rate === null ? "absent without the addon" : `${rate.toFixed(1)} GB/s`;
-  return `${shape}, ${tier}, ${threads} threads, batch ${batch}, context ${context}; read probe ${probe}\n${table(header, lines)}`;
+  const { shape, tier, threads, batch, context, prompt, maxStepTokens } = first;
+  const { probeReadGigabytesPerSecond: rate, probeMatmulTeraOperationsPerSecond: peak } = first;
+  const probes =
+    rate === null || peak === null
+      ? "probes absent without the addon"
+      : `read probe ${rate.toFixed(1)} GB/s, multiplier probe of the first row ${peak.toFixed(2)} TOP/s`;
+  const where = first.device === "cuda" ? tier : `${tier}, ${threads} threads`;
+  const title = `${shape}, ${where}, batch ${batch}, context ${context}, prompt ${prompt}, steps of ${maxStepTokens} tokens`;
+  return `${title}; ${probes}\n${table(header, lines)}`;
 }

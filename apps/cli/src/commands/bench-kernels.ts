@@ -8,7 +8,11 @@ export interface BenchKernelsFlags {
   readonly activations?: string;
   readonly kvFormat: readonly string[];
   readonly tokens: readonly number[];
+  readonly sequences: number;
+  readonly pageTokens?: number;
   readonly context: number;
+  readonly device?: string;
+  readonly deterministic?: boolean;
   readonly tier?: string;
   readonly threads?: number;
   readonly rounds: number;
@@ -25,9 +29,13 @@ export async function benchKernels(flags: BenchKernelsFlags): Promise<void> {
       weights: flags.weights,
       kvFormats: flags.kvFormat,
       tokens: flags.tokens,
+      sequences: flags.sequences,
       context: flags.context,
       rounds: flags.rounds,
       ...(flags.activations === undefined ? {} : { activations: flags.activations }),
+      ...(flags.pageTokens === undefined ? {} : { pageTokens: flags.pageTokens }),
+      ...(flags.device === undefined ? {} : { device: flags.device }),
+      ...(flags.deterministic === undefined ? {} : { deterministic: flags.deterministic }),
       ...(flags.tier === undefined ? {} : { tier: flags.tier }),
       ...(flags.threads === undefined ? {} : { threads: flags.threads }),
     })) {
@@ -57,7 +65,9 @@ function measurementTable(rows: readonly KernelMeasurement[]): string {
   ];
   const lines = rows.map((row) => [
     row.variant,
-    row.op === "attention" ? `${row.name} at ${row.context}` : row.name,
+    row.op === "attention"
+      ? `${row.sequences > 1 ? `${row.sequences} x ` : ""}${row.name} at ${row.context}`
+      : row.name,
     (row.seconds * 1e6).toFixed(1),
     (row.bytes / 1e6).toFixed(3),
     (row.operations / 1e6).toFixed(1),
@@ -71,6 +81,7 @@ function measurementTable(rows: readonly KernelMeasurement[]): string {
     row.maxAbsoluteError.toExponential(1),
     row.relativeError.toExponential(1),
   ]);
-  const title = first === undefined ? "" : `${first.shape}, ${first.tier}, ${first.threads} threads\n`;
+  const threads = first?.device === "cuda" ? "" : `, ${first?.threads} threads`;
+  const title = first === undefined ? "" : `${first.shape}, ${first.tier}${threads}\n`;
   return title + table(header, lines);
 }

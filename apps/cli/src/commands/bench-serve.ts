@@ -53,6 +53,7 @@ function measurementTable(row: ServingMeasurement): string {
     ["inter-token p50, p99 ms", [row.interTokenSeconds.p50, row.interTokenSeconds.p99].map(milliseconds).join(", ")],
     ["failed requests", `${row.failures} of ${row.requests}`],
     ["steps, mean ms", `${row.steps}, ${milliseconds(row.meanStepSeconds)}`],
+    ["% of the time in steps", row.busyPercent.toFixed(1)],
     ["decode steps, mean ms", `${row.decodeSteps}, ${milliseconds(row.meanDecodeStepSeconds)}`],
     ["server CPU ms per step", milliseconds(row.server?.cpuSecondsPerStep)],
     ["engine CPU ms per step", milliseconds(row.engine?.cpuSecondsPerStep)],
@@ -60,7 +61,7 @@ function measurementTable(row: ServingMeasurement): string {
     ["CPU % of step, all threads", row.cpuPercentOfStep?.toFixed(1) ?? "-"],
   ];
   const title =
-    `${row.model}, ${row.tier}, ${row.weights} weights, ${row.kvFormat} KV, ${row.streams} streams, ` +
+    `${row.model}, ${row.tier}, ${row.weights} weights, ${row.headFormat ?? "no"} head, ${row.kvFormat} KV, ${row.streams} streams, ` +
     `${row.promptTokens} tokens in, ${row.outputTokens} out, ${row.seconds.toFixed(1)} s`;
   const failures = row.failureSentences.map((sentence) => `\n  ${sentence}`).join("");
   return `${title}\n${table(["measure", "value"], cells)}${failures}`;

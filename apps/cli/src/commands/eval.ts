@@ -2,7 +2,7 @@ import { evaluate } from "@kvant/bench";
 import { kvFormatNames } from "@kvant/formats";
 import { engineOptions, formatNames, type ModelFlags } from "../model-options.ts";
 import { printRow, say, table } from "../print.ts";
-import { progressBar } from "../progress.ts";
+import { loadingBar, progressBar } from "../progress.ts";
 import { readText } from "../read-text.ts";
 
 export interface EvalFlags extends ModelFlags {
@@ -20,6 +20,7 @@ export async function evaluateModel(model: string | undefined, flags: EvalFlags)
   for (const weights of formatNames(flags.weights)) {
     for (const kvFormat of kvFormats) {
       const label = [weights ?? "stored weights", `${kvFormat ?? "bf16"} KV`].join(", ");
+      const loading = loadingBar();
       const bar = progressBar(label);
       const chosen = {
         ...flags,
@@ -34,7 +35,11 @@ export async function evaluateModel(model: string | undefined, flags: EvalFlags)
           },
           text,
           divergence: flags.kl,
-          onProgress: bar.update,
+          onLoad: loading.onProgress,
+          onProgress: (done, total) => {
+            loading.stop();
+            bar.update(done, total);
+          },
         });
         bar.stop();
         if (flags.json) printRow(row);
@@ -49,6 +54,7 @@ export async function evaluateModel(model: string | undefined, flags: EvalFlags)
           row.seconds.toFixed(1),
         ]);
       } finally {
+        loading.stop();
         bar.stop();
       }
     }

@@ -2,6 +2,7 @@ import { KvantError } from "@kvant/core";
 import { createEngine, type GenerateRequest } from "@kvant/engine";
 import { engineOptions, type ModelFlags, type SizeFlags, servingDefaults } from "../model-options.ts";
 import { modelLines, printRow, say } from "../print.ts";
+import { loadingBar } from "../progress.ts";
 
 export interface GenerateFlags extends ModelFlags, SizeFlags {
   readonly prompt?: string;
@@ -52,10 +53,10 @@ function request(flags: GenerateFlags): GenerateRequest {
 /** Generates in this process and prints text as it comes, or the token ids on one line. */
 export async function generate(model: string | undefined, flags: GenerateFlags): Promise<void> {
   const wanted = request(flags);
-  const engine = await createEngine({
-    maxSequences: 1,
-    ...engineOptions(model, { ...servingDefaults, ...flags }),
-  });
+  const bar = flags.quiet ? undefined : loadingBar();
+  const options = { maxSequences: 1, ...engineOptions(model, { ...servingDefaults, ...flags }) };
+  const hooks = bar === undefined ? {} : { onProgress: bar.onProgress };
+  const engine = await createEngine(options, hooks).finally(bar?.stop);
   try {
     if (!flags.quiet) {
       say(modelLines(engine.model));

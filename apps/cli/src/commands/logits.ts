@@ -3,6 +3,7 @@ import { KvantError } from "@kvant/core";
 import { openForwardPass } from "@kvant/engine";
 import { engineOptions, type ModelFlags } from "../model-options.ts";
 import { modelLines, printRow, say } from "../print.ts";
+import { loadingBar } from "../progress.ts";
 
 export interface LogitsFlags extends ModelFlags {
   readonly input: string;
@@ -22,7 +23,9 @@ export async function logits(model: string, flags: LogitsFlags): Promise<void> {
     );
   }
   const values = toInt32(ids);
-  const { pass, info, close } = await openForwardPass({ ...engineOptions(model, flags), mostTokens: tokens });
+  const bar = loadingBar();
+  const options = { ...engineOptions(model, flags), mostTokens: tokens };
+  const { pass, info, close } = await openForwardPass(options, bar.onProgress).finally(bar.stop);
   try {
     say(modelLines(info));
     const stray = values.find((id) => id < 0 || id >= info.vocabSize);

@@ -3,7 +3,7 @@ import { startEngineProcess } from "@kvant/engine";
 import { readKeyFile, startServer } from "@kvant/server";
 import { engineOptions, type ModelFlags, type SizeFlags, servingDefaults } from "../model-options.ts";
 import { modelLines, say } from "../print.ts";
-import { progressBar } from "../progress.ts";
+import { loadingBar } from "../progress.ts";
 
 export interface ServeFlags extends ModelFlags, SizeFlags {
   readonly host: string;
@@ -36,9 +36,9 @@ export async function serve(model: string | undefined, flags: ServeFlags): Promi
   say(
     `kvant: loading ${options.servedModelName ?? options.model} (weights ${options.weights}, KV ${options.kvFormat})`,
   );
-  const bar = progressBar("loading");
+  const bar = loadingBar();
   const engine = await startEngineProcess(options, {
-    onProgress: ({ loadedBytes, totalBytes }) => bar.update(loadedBytes, totalBytes),
+    onProgress: bar.onProgress,
     onFault: (error) => say(`kvant: ${error.message}; restarting the engine`),
     ...(bundledEntry === undefined ? {} : { entry: bundledEntry }),
   }).finally(bar.stop);

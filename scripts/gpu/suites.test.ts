@@ -1,0 +1,93 @@
+import { execFile } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { afterAll, expect, test } from "vitest";
+import { repository } from "../packages/workspace-packages.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "kvant gpu suites "));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+interface Result {
+  readonly exitCode: number;
+  readonly output: string;
+}
+
+function run(command: string, args: readonly string[], environment: Record<string, string> = {}): Promise<Result> {
+  return new Promise((resolve) => {
+    execFile(command, args, { env: { ...process.env, ...environment } }, (error, stdout, stderr) => {
+      resolve({ exitCode: error === null ? 0 : Number(error.code ?? 1), output: `${stdout}${stderr}` });
+    });
+  });
+}
+
+function runSource(script: string, ...args: readonly string[]): Promise<Result> {
+  const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
+  return run(process.execPath, [
+    ...["--conditions=@kvant/source", "--import", tsx],
+    join(repository, "scripts/gpu", script),
+    ...args,
+  ]);
+}
+
+test("the suite of conformance checks runs on any device", async () => {
+  const { exitCode, output } = await runSource(
+    "test-gpu.ts",
+    "--device",
+    "cpu",
+    "--mode",
+    "default",
+    "--only",
+    "golden",
+  );
+  expect(output).toContain("10 passed, 0 failed");
+  expect(exitCode).toBe(0);
+});
+
+test("a killed engine is survived on the CPU, and faults of a GPU are skipped aloud", async () => {
+  const { exitCode, output } = await runSource("test-faults.ts", "--device", "cpu");
+  expect(output).toContain("all faults are survived");
+  expect(output.match(/^SKIPPED .*: the device is not cuda$/gm)?.length).toBe(5);
+  expect(output).not.toContain("FAILED");
+  expect(exitCode).toBe(0);
+});
+
+test("a packed folder stands alone", async () => {
+  const [packed, temporary] = [join(folder, "packed"), join(folder, "tmp")];
+  mkdirSync(packed);
+  mkdirSync(temporary);
+  // Node is there already, so that it is neither packed nor unpacked.
+  writeFileSync(join(packed, "node.xz"), "");
+  symlinkSync(process.execPath, join(temporary, "kvant-node"));
+  const pack = await run(join(repository, "scripts/gpu-host.sh"), ["pack", packed], { KVANT_PACK_TINY: "0" });
+  expect(pack, pack.output).toMatchObject({ exitCode: 0 });
+
+  const suite = (...args: string[]) =>
+    run(join(packed, "gpu-host.sh"), args, { TMPDIR: temporary, KVANT_NATIVE: "", KVANT_GPU_WRAPPER: "" });
+  const doctor = await suite("kvant", "doctor");
+  expect(doctor.output).toMatch(/reference +present/);
+  expect(doctor.output).toMatch(/cpu scalar +present/);
+  const streams = ["--streams", "2", "--prompt-tokens", "8", "--output-tokens", "4"];
+  const served = await suite(
+    "bench:serve",
+    "--device",
+    "cpu",
+    "--shape",
+    "qwen2.5-0.5b",
+    ...streams,
+    "--",
+    "--kv-pages",
+    "64",
+  );
+  expect(
+    JSON.parse(served.output.split("\n").find((line) => line.startsWith("{")) ?? "{}"),
+    served.output,
+  ).toMatchObject({
+    model: "qwen2.5-0.5b",
+    failures: 0,
+  });
+  const nothing = await suite("bench:nothing");
+  expect(nothing).toMatchObject({ exitCode: 2, output: expect.stringContaining("there is no suite bench:nothing") });
+});
