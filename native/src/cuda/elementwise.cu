@@ -19,23 +19,23 @@ __device__ int64_t global_thread() { return static_cast<int64_t>(blockIdx.x) * b
 
 template <Format format>
 __global__ void embed_kernel(StepTokens tokens, const typename Codes<format>::Code* table, int64_t width, float* out) {
-  wait_for_inputs();
   let_next_start();
+  wait_for_inputs();
   const int64_t i = global_thread();
   if (i >= tokens.count * width) return;
   out[i] = Codes<format>::decode(table[tokens.ids[i / width] * width + i % width]);
 }
 
 __global__ void add_kernel(const float* x, const float* y, float* out, int64_t values) {
-  wait_for_inputs();
   let_next_start();
+  wait_for_inputs();
   const int64_t i = global_thread();
   if (i < values) out[i] = x[i] + y[i];
 }
 
 __global__ void rope_kernel(const float* x, RopeTables tables, StepTokens tokens, int64_t width, int head_dim, float* out) {
-  wait_for_inputs();
   let_next_start();
+  wait_for_inputs();
   const int64_t i = global_thread(), half = head_dim / 2;
   if (i >= tokens.count * (width / 2)) return;
   const int64_t t = i / (width / 2), pair = i % (width / 2);
@@ -46,8 +46,8 @@ __global__ void rope_kernel(const float* x, RopeTables tables, StepTokens tokens
 }
 
 __global__ void gather_kernel(const float* x, const int32_t* rows, float* out, int64_t count, int64_t width) {
-  wait_for_inputs();
   let_next_start();
+  wait_for_inputs();
   const int64_t i = global_thread();
   if (i >= count * width) return;
   const int32_t row = rows[i / width];

@@ -55,8 +55,8 @@ __device__ void store_head(const float* x, bool is_key, int head, int64_t t, con
 template <Format format>
 __global__ void kv_write_kernel(const float* k, const float* v, StepTokens tokens, KvPages pages, int layer,
                                 unsigned long long* saturations) {
-  wait_for_inputs();
   let_next_start();
+  wait_for_inputs();
   const int64_t item = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
   const int64_t t = item / (2 * pages.kv_heads);
   if (t >= tokens.count || tokens.slots[t] < 0) return;
@@ -99,8 +99,8 @@ __device__ void prepare_head(const float* x, const float* norm, const QkvStoreAr
 template <Format format>
 __global__ void qkv_store_kernel(QkvStoreArgs args, StepTokens tokens, KvPages pages, unsigned long long* saturations) {
   extern __shared__ float keys[];
-  wait_for_inputs();
   let_next_start();
+  wait_for_inputs();
   const int head_dim = pages.head_dim, warp = threadIdx.x / 32, all_heads = args.heads + 2 * pages.kv_heads;
   const int64_t t = blockIdx.x;
   const int part = static_cast<int>(blockIdx.y) * kWarps + warp;

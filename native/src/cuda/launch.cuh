@@ -22,8 +22,8 @@ __device__ __forceinline__ void wait_for_inputs() {
 #endif
 }
 
-// The next kernel may start as soon as every block has come here (or ended). Best called early: what counts is that the blocks
-// of the next one find room.
+// The next kernel may start as soon as every block has come here (or ended). Best called first of all: the next kernel waits for
+// the end of this one by itself, and a small kernel between two large ones then keeps neither from starting early.
 __device__ __forceinline__ void let_next_start() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");

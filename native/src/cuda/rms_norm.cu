@@ -36,8 +36,8 @@ __device__ float normalize_row(float* x, const float* residual, int width, float
 __global__ void __launch_bounds__(1024) rms_norm_kernel(float* all_x, const float* all_residual, const float* weight, int norm_width,
                                                         float epsilon, float* out) {
   __shared__ double partial[32];
-  wait_for_inputs();
   let_next_start();
+  wait_for_inputs();
   const int64_t start = static_cast<int64_t>(blockIdx.x) * norm_width;
   float* const x = all_x + start;
   const float inverse = normalize_row(x, all_residual == nullptr ? nullptr : all_residual + start, norm_width, epsilon, nullptr, partial);
@@ -58,8 +58,8 @@ __global__ void __launch_bounds__(1024) rms_norm_prepared_kernel(float* all_x, c
   extern __shared__ __align__(16) float row[];
   __shared__ double partial[32];
   __shared__ float largest[32];
-  wait_for_inputs();
   let_next_start();
+  wait_for_inputs();
   const int64_t start = static_cast<int64_t>(blockIdx.x) * width;
   const float inverse =
       normalize_row(all_x + start, all_residual == nullptr ? nullptr : all_residual + start, width, epsilon, row, partial);
@@ -92,8 +92,8 @@ __global__ void __launch_bounds__(1024) rms_norm_octets_kernel(float* all_x, con
     const int octet = threadIdx.x + i * blockDim.x;
     if (octet < octets) load_octet(weight + octet * 8, factors[i]);
   }
-  wait_for_inputs();
   let_next_start();
+  wait_for_inputs();
   float* const x = all_x + static_cast<int64_t>(blockIdx.x) * width;
   double squares = 0;
 #pragma unroll

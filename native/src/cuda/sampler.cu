@@ -260,8 +260,8 @@ __device__ bool changes_logits(const DeviceSampling& sampling, int32_t output_le
 __global__ void __launch_bounds__(kThreads) greedy_kernel(const float* all_logits, int64_t vocab, const SampledRow* rows,
                                                           RowStates states, Best* bests) {
   __shared__ BlockMemory memory;
-  wait_for_inputs();
   let_next_start();
+  wait_for_inputs();
   const SampledRow row = rows[blockIdx.x];
   if (row.slot < 0) return;
   const DeviceSampling& sampling = states.samplings[row.slot];
@@ -282,8 +282,8 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(const float* all_logit
                                                           int64_t count, RowStates states, uint8_t* scratch,
                                                           const Best* bests, RowResult* results) {
   __shared__ BlockMemory memory;
-  wait_for_inputs();
   let_next_start();
+  wait_for_inputs();
   auto* const values = reinterpret_cast<double*>(scratch) + blockIdx.x * vocab;
   auto* const weights = reinterpret_cast<Weight*>(scratch) + (gridDim.x + blockIdx.x) * vocab;
   const Candidates all = {values, weights, vocab};

@@ -14,8 +14,8 @@ __device__ float silu_product(float gate, float up) { return gate / (1.0f + expf
 
 // A block takes 4 * kThreads columns of a row. up null: gate rows are [2 * width], gate then up.
 __global__ void __launch_bounds__(kThreads) silu_mul_kernel(const float* gate, const float* up, float* out, int width) {
-  wait_for_inputs();
   let_next_start();
+  wait_for_inputs();
   const int64_t row = blockIdx.x;
   const float* const x = gate + row * width * (up == nullptr ? 2 : 1);
   const float* const y = up == nullptr ? x + width : up + row * width;
@@ -40,8 +40,8 @@ template <class Form>
 __global__ void __launch_bounds__(1024) silu_mul_prepared_kernel(const float* gate, const float* up, PreparedForm form, Prepared to) {
   extern __shared__ __align__(16) float row[];
   __shared__ float largest[32];
-  wait_for_inputs();
   let_next_start();
+  wait_for_inputs();
   const int width = form.cols;
   const float* const x = gate + static_cast<int64_t>(blockIdx.x) * width * (up == nullptr ? 2 : 1);
   const float* const y = up == nullptr ? x + width : up + static_cast<int64_t>(blockIdx.x) * width;
@@ -67,8 +67,8 @@ constexpr int kOctetsPerThread = 4;
 template <class Form>
 __global__ void __launch_bounds__(kThreads) silu_mul_cluster_kernel(const float* gate, const float* up, PreparedForm form, Prepared to) {
   __shared__ float largest[32], shared[kRowCluster];
-  wait_for_inputs();
   let_next_start();
+  wait_for_inputs();
   const int width = form.cols, octets = width / 8, part = static_cast<int>(blockIdx.x % kRowCluster);
   const int64_t row = blockIdx.x / kRowCluster;
   const float* const x = gate + row * width * (up == nullptr ? 2 : 1);

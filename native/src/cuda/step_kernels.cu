@@ -8,8 +8,8 @@ namespace {
 
 __global__ void place_kernel(StepPacket layout, const int32_t* packet, int64_t slots_at, int64_t logits_at, int64_t sampled_at,
                              StepArrays arrays) {
-  wait_for_inputs();
   let_next_start();
+  wait_for_inputs();
   const int32_t i = static_cast<int32_t>(blockIdx.x * blockDim.x + threadIdx.x);
   if (i == 0) *arrays.saturations = 0;
   if (i < layout.tokens) {
@@ -24,8 +24,8 @@ __global__ void place_kernel(StepPacket layout, const int32_t* packet, int64_t s
 
 // A thread per entry. The host has dropped what a later entry of the same place replaces.
 __global__ void append_kernel(const int32_t* appends, int32_t count, const GroupTable* groups) {
-  wait_for_inputs();
   let_next_start();
+  wait_for_inputs();
   const int32_t i = static_cast<int32_t>(blockIdx.x * blockDim.x + threadIdx.x);
   if (i >= count) return;
   const int32_t* const entry = appends + 4 * i;  // row slot, group, index, page

@@ -20,8 +20,8 @@ __device__ __forceinline__ float scaled(float held, float factor, float w_scale,
 
 template <class Sum, int kTokens>
 __global__ void __launch_bounds__(kThreads) scale_kernel(const Scaling scaling) {
-  wait_for_inputs();
   let_next_start();
+  wait_for_inputs();
   const int feature = (blockIdx.x * kThreads + threadIdx.x) * 4;
   if (feature >= scaling.rows) return;
   const float4 ones = {1, 1, 1, 1}, zeros = {0, 0, 0, 0};

@@ -12,8 +12,8 @@ constexpr int kThreads = 1024;
 template <class Form>
 __global__ void __launch_bounds__(kThreads) prepare_kernel(const PreparedForm form, const float* x, Prepared to) {
   __shared__ float largest[kThreads / 32];
-  wait_for_inputs();
   let_next_start();
+  wait_for_inputs();
   const size_t token = blockIdx.x;
   const float* from = x + token * form.cols;
   float scale = form.static_scale;
