@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "../check.h"
 #include "library_call.h"
 #include "library_scale.h"
 
@@ -13,8 +14,10 @@ namespace {
 constexpr int kTokensAtOnce = 2048;
 // Decoded weights of a slab of rows: in the second-level cache where columns are few, enough for the library's best rate elsewhere.
 constexpr int kSlabRows = 4096;
-// Up to here the library's kernels without scales, which split the columns, are faster by more than a pass over the result takes.
-constexpr int kFewTokens = 128;
+// The library's FP8 kernels that scale give a block 128 rows and all columns; those that do not also split the columns. Where rows
+// leave multiprocessors idle, that gains more than a pass over the result of so many tokens costs: on an H100, 4096 x 14336
+// weights times 64 tokens take 49 us with the first and 30 with the second.
+constexpr int kFewTokens = 256, kRowsOfBlock = 128;
 
 std::optional<Numbers> numbers_of(const Layout& layout, Format activation, Operand operand) {
   const bool per_row = layout.groups == 1 && bits(layout.format) == 8;
@@ -39,7 +42,11 @@ std::unique_ptr<LibraryProduct> LibraryProduct::make(const Layout& layout, Forma
 }
 
 LibraryProduct::LibraryProduct(const Layout& layout, Numbers numbers, bool decodes)
-    : layout_(layout), numbers_(numbers), decodes_(decodes), slab_rows_(decodes ? std::min(layout.rows, kSlabRows) : layout.rows) {}
+    : layout_(layout), numbers_(numbers), decodes_(decodes), slab_rows_(decodes ? std::min(layout.rows, kSlabRows) : layout.rows) {
+  int device = 0;
+  check(cudaGetDevice(&device), "linear: current device");
+  check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device), "linear: multiprocessors");
+}
 
 // H100: from here on the library is faster than `tiles`.
 int64_t LibraryProduct::least_tokens() const { return decodes_ ? 256 : 17; }
@@ -51,7 +58,8 @@ void LibraryProduct::tune(const void* codes) const {
 Problem LibraryProduct::problem(int rows, int tokens) const {
   // The library's FP8 kernels take whole units.
   const int whole = takes_codes() ? static_cast<int>(whole_token_units(tokens)) : tokens;
-  return {numbers_, takes_codes() && tokens > kFewTokens, rows, whole, layout_.padded_cols, layout_.rows};
+  const bool scaled = takes_codes() && (tokens > kFewTokens || rows / kRowsOfBlock >= multiprocessors_);
+  return {numbers_, scaled, rows, whole, layout_.padded_cols, layout_.rows};
 }
 
 size_t LibraryProduct::workspace_bytes() const {

@@ -15,7 +15,7 @@ enum class Numbers { bf16, fp16, e4m3, int8 };
 //
 //   weights               activations   the library            then
 //   bf16, fp16            the same      float32 sums           bias
-//   e4m3, scale per row   e4m3 codes    float32, both scales   bias; up to 128 tokens float32, then both scales and bias
+//   e4m3, scale per row   e4m3 codes    float32, both scales   bias; both scales and bias where tokens and rows are few
 //   int8, scale per row   int8          exact int32 sums       both scales, bias (library_scale.cu)
 //   8 bits, scale per row bf16, fp16    the same, of codes decoded to 16 bits a slab of rows at a time: exact
 //                                                              scales, bias
@@ -46,6 +46,7 @@ class LibraryProduct {
   Numbers numbers_;
   bool decodes_;   // weights of 8 bits to 16-bit numbers
   int slab_rows_;  // rows of one call of the library
+  int multiprocessors_ = 0;
 };
 
 }  // namespace kvant::cuda::linear::library

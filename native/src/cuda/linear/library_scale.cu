@@ -19,43 +19,43 @@ __device__ __forceinline__ float scaled(float held, float factor, float w_scale,
 }
 
 template <class Sum, int kTokens>
-__global__ void __launch_bounds__(kThreads) scale_kernel(const Scaling scaling) {
+__global__ void __launch_bounds__(kThreads) scale_kernel(const ScaledSums sums) {
   let_next_start();
   wait_for_inputs();
   const int feature = (blockIdx.x * kThreads + threadIdx.x) * 4;
-  if (feature >= scaling.rows) return;
+  if (feature >= sums.rows) return;
   const float4 ones = {1, 1, 1, 1}, zeros = {0, 0, 0, 0};
-  const float4 w = scaling.w_scales ? *reinterpret_cast<const float4*>(scaling.w_scales + feature) : ones;
-  const float4 bias = scaling.bias ? *reinterpret_cast<const float4*>(scaling.bias + feature) : zeros;
+  const float4 w = sums.w_scales ? *reinterpret_cast<const float4*>(sums.w_scales + feature) : ones;
+  const float4 bias = sums.bias ? *reinterpret_cast<const float4*>(sums.bias + feature) : zeros;
   const int first = blockIdx.y * kTokens;
   float4 held[kTokens];
 #pragma unroll
   for (int i = 0; i < kTokens; i++) {
-    if (first + i < scaling.tokens) held[i] = *reinterpret_cast<const float4*>(scaling.y + static_cast<size_t>(first + i) * scaling.stride + feature);
+    if (first + i < sums.tokens) held[i] = *reinterpret_cast<const float4*>(sums.y + static_cast<size_t>(first + i) * sums.stride + feature);
   }
 #pragma unroll
   for (int i = 0; i < kTokens; i++) {
-    if (first + i >= scaling.tokens) break;
-    const float x = scaling.x_scales ? scaling.x_scales[first + i] : 1.0f;
+    if (first + i >= sums.tokens) break;
+    const float x = sums.x_scales ? sums.x_scales[first + i] : 1.0f;
     float4 out;
-    out.x = scaled<Sum>(held[i].x, scaling.factor, w.x, x, bias.x);
-    out.y = scaled<Sum>(held[i].y, scaling.factor, w.y, x, bias.y);
-    out.z = scaled<Sum>(held[i].z, scaling.factor, w.z, x, bias.z);
-    out.w = scaled<Sum>(held[i].w, scaling.factor, w.w, x, bias.w);
-    *reinterpret_cast<float4*>(scaling.y + static_cast<size_t>(first + i) * scaling.stride + feature) = out;
+    out.x = scaled<Sum>(held[i].x, sums.factor, w.x, x, bias.x);
+    out.y = scaled<Sum>(held[i].y, sums.factor, w.y, x, bias.y);
+    out.z = scaled<Sum>(held[i].z, sums.factor, w.z, x, bias.z);
+    out.w = scaled<Sum>(held[i].w, sums.factor, w.w, x, bias.w);
+    *reinterpret_cast<float4*>(sums.y + static_cast<size_t>(first + i) * sums.stride + feature) = out;
   }
 }
 
 }  // namespace
 
-void scale_sums(const Scaling& scaling, bool integers, cudaStream_t stream) {
+void scale_sums(const ScaledSums& sums, bool integers, cudaStream_t stream) {
   // Few tokens: more blocks, so that all multiprocessors work.
-  const bool few = scaling.tokens <= 256;
+  const bool few = sums.tokens <= 256;
   const int tokens = few ? kFewTokens : kManyTokens;
-  const dim3 grid(static_cast<unsigned>((scaling.rows / 4 + kThreads - 1) / kThreads), static_cast<unsigned>((scaling.tokens + tokens - 1) / tokens));
+  const dim3 grid(static_cast<unsigned>((sums.rows / 4 + kThreads - 1) / kThreads), static_cast<unsigned>((sums.tokens + tokens - 1) / tokens));
   const auto kernel = integers ? (few ? scale_kernel<int, kFewTokens> : scale_kernel<int, kManyTokens>)
                                : (few ? scale_kernel<float, kFewTokens> : scale_kernel<float, kManyTokens>);
-  launch("linear scales of a library product", kernel, grid, kThreads, 0, stream, scaling);
+  launch("linear scales of a library product", kernel, grid, kThreads, 0, stream, sums);
 }
 
 }  // namespace kvant::cuda::linear::library

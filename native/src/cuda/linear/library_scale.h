@@ -10,7 +10,7 @@ namespace kvant::cuda::linear::library {
 
 // y[t, n] = x_scale[t] * (factor * w_scale[n] * sum[t, n]) + bias[n] in place. Null scales are 1, a null bias is 0. Everything is
 // 16-byte aligned, rows and stride are multiples of 4.
-struct Scaling {
+struct ScaledSums {
   float* y;               // [tokens, stride], of which `rows` are taken
   const float* w_scales;  // [rows]
   const float* x_scales;  // [tokens]
@@ -20,7 +20,7 @@ struct Scaling {
 };
 
 // The sums are int32, or float32.
-void scale_sums(const Scaling& scaling, bool integers, cudaStream_t stream);
+void scale_sums(const ScaledSums& sums, bool integers, cudaStream_t stream);
 
 // `count` codes of int8, e4m3 or e5m2, whole rows, to fp16 (half) or bf16 in the order of columns. Returns what the numbers must
 // still be multiplied by.

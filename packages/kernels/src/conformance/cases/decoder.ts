@@ -12,6 +12,7 @@ function decoderCase(kind: TinyDecoder): ConformanceCase {
   return {
     name: `decoder ${kind.name}`,
     budget: isFloat ? decoderBudgets.float : decoderBudgets.rounding,
+    tensorCoreBudget: kind.activation.format === "e4m3" ? decoderBudgets.fp8TensorCores : undefined,
     exactPages: false,
     absentOn: absentKernels(kind.activation),
     setup() {
