@@ -39,6 +39,8 @@ const modes = [
 ].filter(({ name }) => values.mode === undefined || values.mode === name);
 
 const counts = new Map<string, { passed: number; failed: number }>();
+/** Checks that the backend has no kernel for, by the reason. */
+const skipped = new Map<string, number>();
 const started = performance.now();
 
 const absence = device.startsWith("cuda") ? cudaAbsence() : undefined;
@@ -51,16 +53,16 @@ if (absence !== undefined) {
 }
 
 async function runMode({ name, deterministic }: (typeof modes)[number]): Promise<void> {
-  const { arithmetic } = createBackend(device, { deterministic }).info;
+  const { arithmetic, name: backend } = createBackend(device, { deterministic }).info;
   const create = (options = {}) => createBackend(device, { deterministic, ...options });
   const indices = new Map<string, number>();
   for (const check of checksFor(arithmetic)) {
     const index = indices.get(check.group) ?? 0;
     indices.set(check.group, index + 1);
     if (isSubset && index % subsetStride !== 0) continue;
-    const absence = check.absentOn?.cuda;
+    const absence = check.absentOn?.[backend];
     if (absence !== undefined) {
-      console.log(`SKIPPED ${check.group}: ${check.name}: ${absence}`);
+      skipped.set(absence, (skipped.get(absence) ?? 0) + 1);
       continue;
     }
     await report(name, check.group, check.name, () => check.run(create));
@@ -117,6 +119,7 @@ async function printWorst(mode: string, create: () => ReturnType<typeof createBa
 
 function summarize(): void {
   let [passed, failed] = [0, 0];
+  for (const [reason, count] of skipped) console.log(`SKIPPED ${count} checks: ${reason}`);
   for (const [key, count] of counts) {
     console.log(`${key}: ${count.passed} passed, ${count.failed} failed`);
     passed += count.passed;
