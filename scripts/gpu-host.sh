@@ -2,7 +2,8 @@
 # Packs what a GPU host without network needs into one folder, and runs a suite there.
 #   scripts/gpu-host.sh pack FOLDER     here: Node, the addon as built, the command line, the suites, the models that they use
 #   FOLDER/gpu-host.sh SUITE [ARGS...]  there, SUITE being one of
-#     test:gpu       conformance and golden models, deterministic and default; --only TEXT, --mode MODE, --worst
+#     test:gpu       conformance and golden models, deterministic and default; --only TEXT, --mode MODE, --subset racecheck,
+#                    --worst
 #     test:faults    refused memory, a lost device context and a killed engine behind the real server; --only TEXT
 #     bench:kernels  kvant bench kernels: each kernel beside the device's probes
 #     bench:engine   kvant bench engine: decode and prefill beside the same probes
@@ -68,7 +69,7 @@ run() {
 
 start() { exec ${KVANT_GPU_WRAPPER:-} "$@"; }
 
-usage() { sed -n '2,14s/^# //p' "$0"; }
+usage() { sed -n '2,15s/^# //p' "$0"; }
 
 case "${1:-}" in
   pack) pack "${2:?name the folder to pack into}" ;;

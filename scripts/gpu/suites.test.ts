@@ -42,13 +42,13 @@ test("the suite of conformance checks runs on any device", async () => {
     "--only",
     "golden",
   );
-  expect(output).toContain("10 passed, 0 failed");
+  expect(output, output).toContain("10 passed, 0 failed");
   expect(exitCode).toBe(0);
 });
 
 test("a killed engine is survived on the CPU, and faults of a GPU are skipped aloud", async () => {
   const { exitCode, output } = await runSource("test-faults.ts", "--device", "cpu");
-  expect(output).toContain("all faults are survived");
+  expect(output, output).toContain("all faults are survived");
   expect(output.match(/^SKIPPED .*: the device is not cuda$/gm)?.length).toBe(5);
   expect(output).not.toContain("FAILED");
   expect(exitCode).toBe(0);

@@ -27,9 +27,9 @@ const { values } = parseArgs({
 
 const patienceMilliseconds = 60_000;
 const streamCount = 4;
-/** Far past the step that fails, so that every stream runs when it does. */
 const failingStep = 20;
-const outputTokens = 100;
+/** Far past the step that fails, and past the moment in which a process is killed, so that every stream runs then. */
+const outputTokens = 450;
 
 interface Server {
   readonly child: ChildProcess;

@@ -11,7 +11,7 @@ export interface Generation {
   /** `reason` is what readers of the request's streams get. */
   abort(reason: KvantError): void;
   /** Streams one prompt, measured, up to `done`. Throws what the engine throws, or the reason of an abort. */
-  run(request: GenerateRequest): AsyncGenerator<GenerateEvent>;
+  run(request: GenerateRequest): AsyncIterableIterator<GenerateEvent>;
   /** Aborts what still runs and leaves the gate. */
   end(): void;
 }
@@ -79,36 +79,83 @@ export class GenerationGate {
     for (const resolve of this.#idleWaiters.splice(0)) resolve();
   }
 
-  async *#measure(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<GenerateEvent> {
-    const arrived = performance.now();
-    const lastToken = new Map<number, number>();
-    let outcome: Outcome = "cancelled";
-    try {
-      for await (const event of this.#engine.generate(request, signal)) {
-        if (event.type === "delta" && event.tokenIds.length > 0) {
-          const now = performance.now();
-          const previous = lastToken.get(event.index);
-          if (lastToken.size === 0) this.#metrics.firstToken((now - arrived) / 1000);
-          if (previous !== undefined) this.#metrics.laterTokens((now - previous) / 1000, event.tokenIds.length);
-          lastToken.set(event.index, now);
-        } else if (event.type === "finish") {
-          this.#metrics.finished(event.reason);
-        } else if (event.type === "done") {
-          this.#metrics.timed(event.timings);
-          outcome = "completed";
-        }
-        yield event;
-      }
-      // An engine may answer an abort by ending the stream; the reader must not take that for the end of the text.
-      if (outcome !== "completed") signal.throwIfAborted();
-    } catch (error) {
-      outcome = signal.aborted ? "cancelled" : outcomeOf(errorCode(error), lastToken.size > 0);
-      throw signal.aborted ? signal.reason : error;
-    } finally {
-      this.#metrics.ended(outcome, (performance.now() - arrived) / 1000);
-    }
+  #measure(request: GenerateRequest, signal: AbortSignal): AsyncIterableIterator<GenerateEvent> {
+    return new MeasuredStream(this.#engine.generate(request, signal), signal, this.#metrics);
   }
 }
+
+/** The events of one prompt on their way to a transport. A generator would do; this passes a token on with half the promises. */
+class MeasuredStream implements AsyncIterableIterator<GenerateEvent> {
+  readonly #events: AsyncIterator<GenerateEvent>;
+  readonly #signal: AbortSignal;
+  readonly #metrics: RequestMetrics;
+  readonly #arrived = performance.now();
+  readonly #lastToken = new Map<number, number>();
+  #outcome: Outcome = "cancelled";
+  #isOver = false;
+
+  constructor(events: AsyncIterable<GenerateEvent>, signal: AbortSignal, metrics: RequestMetrics) {
+    this.#events = events[Symbol.asyncIterator]();
+    this.#signal = signal;
+    this.#metrics = metrics;
+  }
+
+  next(): Promise<IteratorResult<GenerateEvent>> {
+    return this.#isOver ? Promise.resolve(over) : this.#events.next().then(this.#pass, this.#fail);
+  }
+
+  async return(): Promise<IteratorResult<GenerateEvent>> {
+    if (this.#isOver) return over;
+    this.#end();
+    await this.#events.return?.();
+    return over;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  readonly #pass = (result: IteratorResult<GenerateEvent>): IteratorResult<GenerateEvent> => {
+    if (result.done !== true) {
+      this.#observe(result.value);
+      return result;
+    }
+    // An engine may answer an abort by ending the stream; the reader must not take that for the end of the text.
+    if (this.#outcome !== "completed" && this.#signal.aborted) return this.#fail(this.#signal.reason);
+    this.#end();
+    return result;
+  };
+
+  readonly #fail = (error: unknown): never => {
+    const { aborted, reason } = this.#signal;
+    this.#outcome = aborted ? "cancelled" : outcomeOf(errorCode(error), this.#lastToken.size > 0);
+    this.#end();
+    throw aborted ? reason : error;
+  };
+
+  #observe(event: GenerateEvent): void {
+    if (event.type === "delta" && event.tokenIds.length > 0) {
+      const now = performance.now();
+      const previous = this.#lastToken.get(event.index);
+      if (this.#lastToken.size === 0) this.#metrics.firstToken((now - this.#arrived) / 1000);
+      if (previous !== undefined) this.#metrics.laterTokens((now - previous) / 1000, event.tokenIds.length);
+      this.#lastToken.set(event.index, now);
+    } else if (event.type === "finish") {
+      this.#metrics.finished(event.reason);
+    } else if (event.type === "done") {
+      this.#metrics.timed(event.timings);
+      this.#outcome = "completed";
+    }
+  }
+
+  #end(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#metrics.ended(this.#outcome, (performance.now() - this.#arrived) / 1000);
+  }
+}
+
+const over: IteratorResult<GenerateEvent> = { done: true, value: undefined };
 
 function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

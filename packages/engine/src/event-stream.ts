@@ -2,11 +2,31 @@ import type { GenerateEvent, TokenLogprob } from "./engine.ts";
 
 type Delta = Extract<GenerateEvent, { type: "delta" }>;
 
-/** A queued delta owns its arrays, so that merging appends to them. */
-interface OpenDelta extends Delta {
+/** Deltas that have been merged. It owns its arrays, so that merging appends to them; most deltas never need it. */
+class MergedDelta implements Delta {
+  readonly type = "delta";
+  readonly index: number;
   text: string;
   readonly tokenIds: number[];
   readonly logprobs: TokenLogprob[];
+
+  constructor({ index, text, tokenIds, logprobs }: Delta) {
+    this.index = index;
+    this.text = text;
+    this.tokenIds = [...tokenIds];
+    this.logprobs = [...logprobs];
+  }
+
+  add({ text, tokenIds, logprobs }: Delta): void {
+    this.text += text;
+    this.tokenIds.push(...tokenIds);
+    this.logprobs.push(...logprobs);
+  }
+}
+
+interface Reader {
+  resolve(result: IteratorResult<GenerateEvent>): void;
+  reject(error: unknown): void;
 }
 
 /**
@@ -14,11 +34,12 @@ interface OpenDelta extends Delta {
  * of a completion merged into one, so the queue never holds more than one delta per completion between other events.
  */
 export class EventStream implements AsyncIterableIterator<GenerateEvent> {
-  readonly #queue: (Exclude<GenerateEvent, Delta> | OpenDelta)[] = [];
+  readonly #queue: GenerateEvent[] = [];
   readonly #onLeave: () => void;
   #ended = false;
   #error: unknown;
-  #wakes: (() => void)[] = [];
+  /** Readers that came before what they wait for, first come first served. */
+  readonly #readers: Reader[] = [];
 
   /** @param onLeave called once when the reader goes away before the end. */
   constructor(onLeave: () => void) {
@@ -29,13 +50,13 @@ export class EventStream implements AsyncIterableIterator<GenerateEvent> {
     if (this.#ended) return;
     if (event.type === "delta") this.#pushDelta(event);
     else this.#queue.push(event);
-    this.#notify();
+    this.#serve();
   }
 
   /** After the last event. */
   end(): void {
     this.#ended = true;
-    this.#notify();
+    this.#serve();
   }
 
   /** Queued events are still handed out before the error is thrown. */
@@ -45,20 +66,11 @@ export class EventStream implements AsyncIterableIterator<GenerateEvent> {
     this.end();
   }
 
-  async next(): Promise<IteratorResult<GenerateEvent>> {
-    for (;;) {
-      const event = this.#queue.shift();
-      if (event !== undefined) return { done: false, value: event };
-      if (this.#error !== undefined) {
-        const error = this.#error;
-        this.#error = undefined;
-        throw error;
-      }
-      if (this.#ended) return { done: true, value: undefined };
-      await new Promise<void>((resolve) => {
-        this.#wakes.push(resolve);
-      });
-    }
+  next(): Promise<IteratorResult<GenerateEvent>> {
+    return new Promise((resolve, reject) => {
+      this.#readers.push({ resolve, reject });
+      this.#serve();
+    });
   }
 
   async return(): Promise<IteratorResult<GenerateEvent>> {
@@ -72,30 +84,41 @@ export class EventStream implements AsyncIterableIterator<GenerateEvent> {
     return this;
   }
 
-  #notify(): void {
-    const wakes = this.#wakes;
-    this.#wakes = [];
-    for (const wake of wakes) wake();
+  #serve(): void {
+    while (this.#readers.length > 0) {
+      const event = this.#queue.shift();
+      if (event === undefined && !this.#ended) return;
+      const { resolve, reject } = this.#readers.shift()!;
+      if (event !== undefined) {
+        resolve({ done: false, value: event });
+      } else if (this.#error !== undefined) {
+        reject(this.#error);
+        this.#error = undefined;
+      } else {
+        resolve({ done: true, value: undefined });
+      }
+    }
   }
 
   #pushDelta(event: Delta): void {
-    const open = this.#openDelta(event.index);
-    if (open === undefined) {
-      this.#queue.push({ ...event, tokenIds: [...event.tokenIds], logprobs: [...event.logprobs] });
+    const at = this.#openDelta(event.index);
+    if (at === -1) {
+      this.#queue.push(event);
       return;
     }
-    open.text += event.text;
-    open.tokenIds.push(...event.tokenIds);
-    open.logprobs.push(...event.logprobs);
+    const open = this.#queue[at] as Delta;
+    const merged = open instanceof MergedDelta ? open : new MergedDelta(open);
+    merged.add(event);
+    this.#queue[at] = merged;
   }
 
-  /** The queued delta of a completion, unless another event of that completion follows it. */
-  #openDelta(index: number): OpenDelta | undefined {
+  /** Where the queued delta of a completion is, unless another event of that completion follows it; -1 for nowhere. */
+  #openDelta(index: number): number {
     for (let i = this.#queue.length - 1; i >= 0; i--) {
       const event = this.#queue[i]!;
-      if (event.type === "done") return undefined;
-      if (event.index === index) return event.type === "delta" ? event : undefined;
+      if (event.type === "done") return -1;
+      if (event.index === index) return event.type === "delta" ? i : -1;
     }
-    return undefined;
+    return -1;
   }
 }

@@ -44,7 +44,8 @@ export async function streamChoices(
         begun.add(index);
         text = chunks.begin(index) + text;
       }
-      await stream.write(text);
+      const caughtUp = stream.write(text);
+      if (caughtUp !== undefined) await caughtUp;
       generation.signal.throwIfAborted();
     }
   };

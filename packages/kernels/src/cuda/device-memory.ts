@@ -4,7 +4,7 @@ import { lowerPlan } from "../cpu/lowering/lower-plan.ts";
 import type { Plan } from "../plan.ts";
 
 /** Workspaces of matrix products and attention, graphs, the sampler, and what the driver takes as kernels load. */
-const workspaceReserve = 2 ** 30;
+const workspaceReserve = 1.5 * 2 ** 30;
 /** Per row slot and vocabulary id: a count of outputs and a flag for the prompt. */
 const rowStateBytes = 5;
 
