@@ -47,17 +47,19 @@ __device__ __forceinline__ void eight_floats(const Call& call, int tile, int uni
 }
 
 template <Format F, int kTokens>
-__global__ void __launch_bounds__(kStreamWarps * 32) fp32_kernel(const Call call) {
+__global__ void __launch_bounds__(kFp32Warps * 32) fp32_kernel(const Call call) {
   constexpr bool kScaled = bits(F) <= 8;
-  __shared__ float shared[kStreamWarps][kTokens][kTileRows];
+  __shared__ float shared[kFp32Warps][kTokens][kTileRows];
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, c = lane % 4;
   const int tile = blockIdx.x, first_token = blockIdx.y * kTokens, units = call.chunks * 2;
   const float* x = static_cast<const float*>(call.x);
   float factor = 1.0f;
   if constexpr (kScaled) factor = Decoder<F, __half2>::kFactor;
 
+  let_next_start();
+  wait_for_inputs();
   float total[kTokens][2] = {};
-  for (int unit = warp; unit < units; unit += kStreamWarps) {
+  for (int unit = warp; unit < units; unit += kFp32Warps) {
     float w[2][8], scale[2] = {1.0f, 1.0f};
     eight_floats<F>(call, tile, unit, lane, 0, w[0]);
     eight_floats<F>(call, tile, unit, lane, 1, w[1]);
@@ -69,7 +71,7 @@ __global__ void __launch_bounds__(kStreamWarps * 32) fp32_kernel(const Call call
     for (int t = 0; t < kTokens; t++) {
       const int token = min(first_token + t, call.tokens - 1);
       const float4* at = reinterpret_cast<const float4*>(x + static_cast<size_t>(token) * call.padded_cols + unit * kUnitColumns + c * 8);
-      const float4 low = __ldg(at), high = __ldg(at + 1);
+      const float4 low = __ldcg(at), high = __ldcg(at + 1);
       const float values[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
 #pragma unroll
       for (int half = 0; half < 2; half++) {
@@ -91,12 +93,12 @@ __global__ void __launch_bounds__(kStreamWarps * 32) fp32_kernel(const Call call
     }
   }
   __syncthreads();
-  for (int at = threadIdx.x; at < kTokens * kTileRows; at += kStreamWarps * 32) {
+  for (int at = threadIdx.x; at < kTokens * kTileRows; at += kFp32Warps * 32) {
     const int token = first_token + at / kTileRows, row = tile * kTileRows + at % kTileRows;
     if (token >= call.tokens || row >= call.rows) continue;
     float value = 0;
 #pragma unroll
-    for (int w = 0; w < kStreamWarps; w++) value += shared[w][at / kTileRows][at % kTileRows];
+    for (int w = 0; w < kFp32Warps; w++) value += shared[w][at / kTileRows][at % kTileRows];
     call.y[static_cast<size_t>(token) * call.rows + row] = value + (call.bias ? call.bias[row] : 0.0f);
   }
 }
@@ -105,10 +107,9 @@ template <Format F>
 void launch_fp32(const Call& call, bool, cudaStream_t stream) {
   const unsigned tiles = static_cast<unsigned>((call.rows + kTileRows - 1) / kTileRows);
   const auto grid = [&](int tokens) { return dim3(tiles, static_cast<unsigned>((call.tokens + tokens - 1) / tokens)); };
-  if (call.tokens == 1) fp32_kernel<F, 1><<<grid(1), kStreamWarps * 32, 0, stream>>>(call);
-  else if (call.tokens <= 4) fp32_kernel<F, 4><<<grid(4), kStreamWarps * 32, 0, stream>>>(call);
-  else fp32_kernel<F, 16><<<grid(16), kStreamWarps * 32, 0, stream>>>(call);
-  check_launch("linear fp32");
+  if (call.tokens == 1) launch("linear fp32", fp32_kernel<F, 1>, grid(1), dim3(kFp32Warps * 32), 0, stream, call);
+  else if (call.tokens <= 4) launch("linear fp32", fp32_kernel<F, 4>, grid(4), dim3(kFp32Warps * 32), 0, stream, call);
+  else launch("linear fp32", fp32_kernel<F, 16>, grid(16), dim3(kFp32Warps * 32), 0, stream, call);
 }
 
 }  // namespace kvant::cuda::linear

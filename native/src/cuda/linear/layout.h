@@ -60,6 +60,7 @@ struct Call {
   int group_units;        // units of a group
   int group_shift;        // log2 of group_units, -1 where it is no power of two
   int splits;             // of the columns among blocks
+  int multiprocessors;
 };
 
 // The kernels of one pair of weight format and operand; one such table entry per file product_<weights>_<operand>.cu.

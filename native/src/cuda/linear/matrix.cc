@@ -202,6 +202,7 @@ class DeviceMatrix final : public CudaMatrix {
         .group_units = layout_.group_stride / linear::kUnitColumns,
         .group_shift = log2_or_minus_one(layout_.group_stride / linear::kUnitColumns),
         .splits = takes_tiles(tokens) ? splits(tokens) : 1,
+        .multiprocessors = multiprocessors_,
     };
     if (takes_library(tokens)) return library_->multiply(call, call.parts, stream);
     (takes_tiles(tokens) ? product_.tiles : product_.stream)(call, layout_.groups > 1, stream);

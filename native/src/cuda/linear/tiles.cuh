@@ -35,11 +35,9 @@ struct TileShape {
 };
 
 template <Format F, Operand kOperand, int kTokenTiles>
-__device__ __forceinline__ void fetch_chunk(const Call& call, int chunk, uint32_t stage) {
+__device__ __forceinline__ void fetch_weights(const Call& call, int chunk, uint32_t stage) {
   using Shape = TileShape<F, kOperand, kTokenTiles>;
-  constexpr int kXBytes = Family<F, kOperand>::kXBytes;
-  const int thread = threadIdx.x;
-  const int first_row = blockIdx.x * kBlockRows, first_token = blockIdx.y * Shape::kTokens;
+  const int thread = threadIdx.x, first_row = blockIdx.x * kBlockRows;
 #pragma unroll
   for (int i = 0; i < Shape::kWeightBytes / 16 / 256; i++) {
     const int at = i * 256 + thread;
@@ -53,6 +51,13 @@ __device__ __forceinline__ void fetch_chunk(const Call& call, int chunk, uint32_
                  call.codes + (static_cast<size_t>(first_row + row) * call.padded_cols + chunk * kChunkColumns) * kBytes + vector * 16);
     }
   }
+}
+
+template <Format F, Operand kOperand, int kTokenTiles>
+__device__ __forceinline__ void fetch_x(const Call& call, int chunk, uint32_t stage) {
+  using Shape = TileShape<F, kOperand, kTokenTiles>;
+  constexpr int kXBytes = Family<F, kOperand>::kXBytes;
+  const int thread = threadIdx.x, first_token = blockIdx.y * Shape::kTokens;
 #pragma unroll
   for (int i = 0; i < Shape::kTokens * Shape::kXRowBytes / 16 / 256; i++) {
     constexpr int kVectors = Shape::kXRowBytes / 16;
@@ -83,9 +88,15 @@ __global__ void __launch_bounds__(256, kTokenTiles > 4 ? 1 : 2) tiles_kernel(con
   const bool scale_units = kGrouped && call.group_units % 2 != 0;
   Sum sum[2][kTokenTiles][4] = {};
   float total[2][kTokenTiles][4] = {};
+  let_next_start();
 #pragma unroll
   for (int i = 0; i < Shape::kStages - 1; i++) {
-    if (begin + i < end) fetch_chunk<F, kOperand, kTokenTiles>(call, begin + i, shared + i * Shape::kStageBytes);
+    if (begin + i < end) fetch_weights<F, kOperand, kTokenTiles>(call, begin + i, shared + i * Shape::kStageBytes);
+  }
+  wait_for_inputs();
+#pragma unroll
+  for (int i = 0; i < Shape::kStages - 1; i++) {
+    if (begin + i < end) fetch_x<F, kOperand, kTokenTiles>(call, begin + i, shared + i * Shape::kStageBytes);
     asm volatile("cp.async.commit_group;");
   }
   int stage = 0;
@@ -93,7 +104,10 @@ __global__ void __launch_bounds__(256, kTokenTiles > 4 ? 1 : 2) tiles_kernel(con
     asm volatile("cp.async.wait_group %0;" ::"n"(Shape::kStages - 2) : "memory");
     __syncthreads();
     const int ahead = chunk + Shape::kStages - 1, free_stage = stage == 0 ? Shape::kStages - 1 : stage - 1;
-    if (ahead < end) fetch_chunk<F, kOperand, kTokenTiles>(call, ahead, shared + free_stage * Shape::kStageBytes);
+    if (ahead < end) {
+      fetch_weights<F, kOperand, kTokenTiles>(call, ahead, shared + free_stage * Shape::kStageBytes);
+      fetch_x<F, kOperand, kTokenTiles>(call, ahead, shared + free_stage * Shape::kStageBytes);
+    }
     asm volatile("cp.async.commit_group;");
     const uint8_t *codes = shared_bytes + stage * Shape::kStageBytes, *x = codes + Shape::kWeightBytes;
     stage = stage + 1 == Shape::kStages ? 0 : stage + 1;
@@ -166,7 +180,7 @@ __global__ void __launch_bounds__(256, kTokenTiles > 4 ? 1 : 2) tiles_kernel(con
           if (call.splits > 1) {
             call.parts[static_cast<size_t>(blockIdx.z) * call.tokens * call.rows + at] = value;
           } else {
-            call.y[at] = fmaf(value, call.x_scales ? call.x_scales[token] : 1.0f, bias);
+            call.y[at] = fmaf(value, call.x_scales ? __ldcg(call.x_scales + token) : 1.0f, bias);
           }
         }
       }
@@ -182,8 +196,7 @@ void launch_tiles_of(const Call& call, cudaStream_t stream) {
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shape::kSharedBytes), "linear tiles: shared memory");
   const dim3 grid(static_cast<unsigned>((call.rows + kBlockRows - 1) / kBlockRows),
                   static_cast<unsigned>((call.tokens + Shape::kTokens - 1) / Shape::kTokens), static_cast<unsigned>(call.splits));
-  kernel<<<grid, 256, Shape::kSharedBytes, stream>>>(call);
-  check_launch("linear tiles");
+  launch("linear tiles", kernel, grid, dim3(256), size_t{Shape::kSharedBytes}, stream, call);
   if (call.splits > 1) sum_parts(call, stream);
 }
 
