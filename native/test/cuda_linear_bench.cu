@@ -115,7 +115,13 @@ const Scheme kSchemes[] = {{"bf16 x bf16", Format::bf16, 0, Format::bf16},
                            {"e4m3-channel x bf16", Format::e4m3, -1, Format::bf16},
                            {"e4m3-channel x e4m3", Format::e4m3, -1, Format::e4m3},
                            {"int4-g128 x int8", Format::int4, 128, Format::int8},
-                           {"int4-g128 x bf16", Format::int4, 128, Format::bf16}};
+                           {"int4-g128 x bf16", Format::int4, 128, Format::bf16},
+                           {"int4-g128-affine x int8", Format::int4, 128, Format::int8, kvant::Scales::affine},
+                           {"int8-g128-affine x int8", Format::int8, 128, Format::int8, kvant::Scales::affine},
+                           {"mxfp4 x bf16", Format::e2m1, 32, Format::bf16, kvant::Scales::e8m0},
+                           {"nvfp4 x bf16", Format::e2m1, 16, Format::bf16, kvant::Scales::e4m3},
+                           {"int8-channel x int8 static", Format::int8, -1, Format::int8, kvant::Scales::fp32, 0.01f},
+                           {"e4m3-channel x e4m3 static", Format::e4m3, -1, Format::e4m3, kvant::Scales::fp32, 0.01f}};
 
 struct Shape {
   int rows, cols;
@@ -160,7 +166,7 @@ struct Bench {
       }
     }
     const size_t count = matrices.size() / std::size(kLayer);
-    std::printf("%-20s layer ", scheme.name);
+    std::printf("%-26s layer ", scheme.name);
     for (int tokens : {1, 2, 4, 8, 16, 32, 64}) {
       const double time = run(matrices, tokens);
       std::printf(" | %2d %7.1f us (%3.0f%%)", tokens, time / static_cast<double>(count) * 1e6, 100 * bytes / time / read);
@@ -174,7 +180,7 @@ struct Bench {
       Matrices copies;
       do add(copies, scheme, shape);
       while (copies.size() * copies.front()->bytes() < 3 * cache || copies.size() < 2);
-      std::printf("%-20s %6dx%-5d", scheme.name, shape.rows, shape.cols);
+      std::printf("%-26s %6dx%-5d", scheme.name, shape.rows, shape.cols);
       for (int tokens : {1, 8, 16, 64, 2048}) {
         if (tokens == 2048 && shape.rows == kHead.rows) continue;
         const double time = run(copies, tokens) / static_cast<double>(copies.size());

@@ -6,16 +6,19 @@
 // A block of eight warps makes 16 features x kTokens tokens; warp i takes units i, i + 8, ... Lane (g, c) adds up rows g and
 // g + 8 over its eight columns of each unit; quads meet by shuffles, warps in shared memory, in a fixed order, the same for
 // every number of tokens: batch-invariant. Reads N * K codes once per kTokens tokens; 2 * T * N * K operations on top.
-#include "../check.h"
+#include "cpu/linear/float_codes.h"
 #include "decode.cuh"
 #include "layout.h"
-#include "stream.cuh"
+#include "../launch.cuh"
+#include "tensor_core.cuh"
 
 namespace kvant::cuda::linear {
 
-// Eight columns of a row as float32, without scale.
+constexpr int kFp32Warps = 8;
+
+// Eight columns of a row as float32, less their code of zero, without scale.
 template <Format F>
-__device__ __forceinline__ void eight_floats(const Call& call, int tile, int unit, int lane, int half, float (&w)[8]) {
+__device__ __forceinline__ void eight_floats(const Call& call, int tile, int unit, int lane, int half, int zero, float (&w)[8]) {
   const int c = lane % 4, chunk = unit / 2;
   const size_t row = static_cast<size_t>(tile) * kTileRows + lane / 4 + half * 8;
   if constexpr (F == Format::fp32) {
@@ -35,7 +38,7 @@ __device__ __forceinline__ void eight_floats(const Call& call, int tile, int uni
       words[0] = __ldg(reinterpret_cast<const uint32_t*>(call.codes) +
                        ((static_cast<size_t>(tile) * call.chunks + chunk) * 32 + lane) * 4 + unit % 2 * 2 + half);
     }
-    Decoder<F, Pair>::eight(words, pairs);
+    Decoder<F, Pair>::template eight<true>(words, Decoder<F, Pair>::offset(zero), pairs);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
       float2 both;
@@ -43,6 +46,25 @@ __device__ __forceinline__ void eight_floats(const Call& call, int tile, int uni
       else both = __half22float2(from_bits<Pair>(pairs[i]));
       w[2 * i] = both.x, w[2 * i + 1] = both.y;
     }
+  }
+}
+
+// Scales and codes of zero of rows g and g + 8 for the eight columns of lane (g, c).
+template <Format F>
+__device__ __forceinline__ void load_scales(const Call& call, int tile, int unit, int g, int c, float (&scale)[2], int (&zero)[2]) {
+  struct Plain {
+    static __device__ uint32_t offset(int) { return 0; }
+  };
+  const uint8_t* run = call.scales + (static_cast<size_t>(tile) * call.groups + group_of(call, unit)) * call.scale_run;
+  GroupFactors factors;
+  if (F == Format::e2m1 && call.scaling == Scaling::codes) {
+    load_factors<Plain, F, Scaling::codes>(call, run, g, c, factors);
+    for (int half = 0; half < 2; half++) {
+      scale[half] = kvant::linear::decode_float(factors.offset[half], Format::e4m3) * call.row_scales[tile * kTileRows + g + half * 8];
+    }
+  } else {
+    load_factors<Plain, F, Scaling::groups>(call, run, g, c, factors);
+    for (int half = 0; half < 2; half++) scale[half] = factors.scale[half], zero[half] = factors.zero[half];
   }
 }
 
@@ -61,12 +83,10 @@ __global__ void __launch_bounds__(kFp32Warps * 32) fp32_kernel(const Call call) 
   float total[kTokens][2] = {};
   for (int unit = warp; unit < units; unit += kFp32Warps) {
     float w[2][8], scale[2] = {1.0f, 1.0f};
-    eight_floats<F>(call, tile, unit, lane, 0, w[0]);
-    eight_floats<F>(call, tile, unit, lane, 1, w[1]);
-    if constexpr (kScaled) {
-      const float* at = call.scales + (static_cast<size_t>(tile) * call.groups + group_of(call, unit)) * kTileRows;
-      scale[0] = __ldg(at + g), scale[1] = __ldg(at + g + 8);
-    }
+    int zero[2] = {};
+    if constexpr (kScaled) load_scales<F>(call, tile, unit, g, c, scale, zero);
+    eight_floats<F>(call, tile, unit, lane, 0, zero[0], w[0]);
+    eight_floats<F>(call, tile, unit, lane, 1, zero[1], w[1]);
 #pragma unroll
     for (int t = 0; t < kTokens; t++) {
       const int token = min(first_token + t, call.tokens - 1);
@@ -104,7 +124,7 @@ __global__ void __launch_bounds__(kFp32Warps * 32) fp32_kernel(const Call call) 
 }
 
 template <Format F>
-void launch_fp32(const Call& call, bool, cudaStream_t stream) {
+void launch_fp32(const Call& call, cudaStream_t stream) {
   const unsigned tiles = static_cast<unsigned>((call.rows + kTileRows - 1) / kTileRows);
   const auto grid = [&](int tokens) { return dim3(tiles, static_cast<unsigned>((call.tokens + tokens - 1) / tokens)); };
   if (call.tokens == 1) launch("linear fp32", fp32_kernel<F, 1>, grid(1), dim3(kFp32Warps * 32), 0, stream, call);

@@ -11,9 +11,6 @@
 
 namespace kvant::cuda::linear {
 
-__device__ __forceinline__ void copy_async(uint32_t to, const void* from) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
-}
 __device__ __forceinline__ uint4 load_shared(const uint8_t* at) { return *reinterpret_cast<const uint4*>(at); }
 
 // Where 16-byte vector `vector` of row `row` of a chunk lies. Rows of 128 bytes exchange their halves in odd rows: eight
@@ -43,11 +40,11 @@ __device__ __forceinline__ void fetch_weights(const Call& call, int chunk, uint3
     const int at = i * 256 + thread;
     if constexpr (bits(F) == 4) {
       const size_t tile = static_cast<size_t>(first_row / kTileRows + at / 32);
-      copy_async(stage + at * 16, call.codes + ((tile * call.chunks + chunk) * 32 + at % 32) * 16);
+      copy_async<16>(stage + at * 16, call.codes + ((tile * call.chunks + chunk) * 32 + at % 32) * 16);
     } else {
       constexpr int kBytes = bits(F) / 8, kVectors = kChunkColumns * kBytes / 16;
       const int row = at / kVectors, vector = at % kVectors;
-      copy_async(stage + swizzled<kBytes>(row, vector),
+      copy_async<16>(stage + swizzled<kBytes>(row, vector),
                  call.codes + (static_cast<size_t>(first_row + row) * call.padded_cols + chunk * kChunkColumns) * kBytes + vector * 16);
     }
   }
@@ -63,19 +60,21 @@ __device__ __forceinline__ void fetch_x(const Call& call, int chunk, uint32_t st
     constexpr int kVectors = Shape::kXRowBytes / 16;
     const int at = i * 256 + thread, row = at / kVectors, vector = at % kVectors;
     const int token = min(first_token + row, call.tokens - 1);
-    copy_async(stage + Shape::kWeightBytes + swizzled<kXBytes>(row, vector),
+    copy_async<16>(stage + Shape::kWeightBytes + swizzled<kXBytes>(row, vector),
                static_cast<const uint8_t*>(call.x) +
                    (static_cast<size_t>(token) * call.padded_cols + chunk * kChunkColumns) * kXBytes + vector * 16);
   }
 }
 
 // Splits are counted for two blocks per multiprocessor; a few registers more than 128 halve the speed at 64 tokens.
-template <Format F, Operand kOperand, int kTokenTiles, bool kGrouped>
+template <Format F, Operand kOperand, int kTokenTiles, Scaling kScaling>
 __global__ void __launch_bounds__(256, kTokenTiles > 4 ? 1 : 2) tiles_kernel(const Call call) {
   using Fam = Family<F, kOperand>;
   using Sum = typename Fam::Sum;
   using Shape = TileShape<F, kOperand, kTokenTiles>;
   constexpr int kXBytes = Fam::kXBytes;
+  constexpr bool kGrouped = kScaling == Scaling::groups;
+  constexpr float kFactor = Fam::template kFactor<kScaling>;
   extern __shared__ __align__(128) uint8_t shared_bytes[];
   const uint32_t shared = static_cast<uint32_t>(__cvta_generic_to_shared(shared_bytes));
 
@@ -85,7 +84,7 @@ __global__ void __launch_bounds__(256, kTokenTiles > 4 ? 1 : 2) tiles_kernel(con
   const int end = static_cast<int>(static_cast<int64_t>(call.chunks) * (blockIdx.z + 1) / call.splits);
 
   // Groups of whole chunks are scaled once per chunk.
-  const bool scale_units = kGrouped && call.group_units % 2 != 0;
+  const bool scale_units = kScaling != Scaling::rows && call.group_units % 2 != 0;
   Sum sum[2][kTokenTiles][4] = {};
   float total[2][kTokenTiles][4] = {};
   let_next_start();
@@ -125,17 +124,17 @@ __global__ void __launch_bounds__(256, kTokenTiles > 4 ? 1 : 2) tiles_kernel(con
         }
       }
     }
+    GroupFactors factors[2];
     const auto add = [&]<int kUnit>() {
       typename Fam::Weights weights[2];
-      [[maybe_unused]] float scales[2][2];
 #pragma unroll
       for (int m = 0; m < 2; m++) {
-        Fam::template decode<kUnit>(words[m], weights[m]);
-        if (kGrouped && (kUnit == 1 || scale_units)) {
+        if (kUnit == 0 || scale_units) {
           const size_t tile = blockIdx.x * (kBlockRows / kTileRows) + warp_row / 16 + m;
-          const float* at = call.scales + (tile * call.groups + group_of(call, chunk * 2 + kUnit)) * kTileRows;
-          scales[m][0] = __ldg(at + g), scales[m][1] = __ldg(at + g + 8);
+          const int group = kScaling == Scaling::rows ? 0 : group_of(call, chunk * 2 + kUnit);
+          load_factors<Fam, F, kScaling>(call, call.scales + (tile * call.groups + group) * call.scale_run, g, c, factors[m]);
         }
+        Fam::template decode<kUnit, kScaling>(words[m], factors[m], weights[m]);
       }
 #pragma unroll
       for (int t = 0; t < kTokenTiles; t++) {
@@ -143,13 +142,20 @@ __global__ void __launch_bounds__(256, kTokenTiles > 4 ? 1 : 2) tiles_kernel(con
         const uint4 v = load_shared(x + swizzled<kXBytes>(token, (kXBytes == 2 ? kUnit * 4 : 0) + c));
         uint32_t values[4] = {v.x, v.y, v.z, v.w};
         if constexpr (kXBytes == 1 && kUnit == 1) values[0] = v.z, values[1] = v.w;
+        Fam::order(values);
+        Sum x_sums[4] = {};
+        if (Fam::template sums_x<kScaling>(call)) Fam::add_x(x_sums, values);
 #pragma unroll
         for (int m = 0; m < 2; m++) {
           Fam::multiply(sum[m][t], weights[m], values);
+          if (Fam::template sums_x<kScaling>(call)) {
+#pragma unroll
+            for (int e = 0; e < 4; e++) sum[m][t][e] -= Fam::zero(factors[m], e / 2) * x_sums[e];
+          }
           if (kGrouped && (kUnit == 1 || scale_units)) {
 #pragma unroll
             for (int e = 0; e < 4; e++) {
-              total[m][t][e] = fmaf(static_cast<float>(sum[m][t][e]) * Fam::kFactor, scales[m][e / 2], total[m][t][e]);
+              total[m][t][e] = fmaf(static_cast<float>(sum[m][t][e]) * kFactor, factors[m].scale[e / 2], total[m][t][e]);
               sum[m][t][e] = 0;
             }
           }
@@ -166,7 +172,7 @@ __global__ void __launch_bounds__(256, kTokenTiles > 4 ? 1 : 2) tiles_kernel(con
     for (int half = 0; half < 2; half++) {
       const int row = blockIdx.x * kBlockRows + warp_row + m * 16 + half * 8 + g;
       if (row >= call.rows) continue;
-      const float scale = !kGrouped && bits(F) <= 8 ? call.scales[row] : 1.0f;
+      const float scale = !kGrouped && bits(F) <= 8 ? call.row_scales[row] : 1.0f;
       const float bias = call.bias && call.splits == 1 ? call.bias[row] : 0.0f;
 #pragma unroll
       for (int t = 0; t < kTokenTiles; t++) {
@@ -174,7 +180,7 @@ __global__ void __launch_bounds__(256, kTokenTiles > 4 ? 1 : 2) tiles_kernel(con
         for (int e = 0; e < 2; e++) {
           const int token = blockIdx.y * Shape::kTokens + warp_token + t * 8 + c * 2 + e;
           if (token >= call.tokens) continue;
-          float value = kGrouped ? total[m][t][half * 2 + e] : static_cast<float>(sum[m][t][half * 2 + e]) * Fam::kFactor;
+          float value = kGrouped ? total[m][t][half * 2 + e] : static_cast<float>(sum[m][t][half * 2 + e]) * kFactor;
           if constexpr (!kGrouped && bits(F) <= 8) value *= scale;
           const size_t at = static_cast<size_t>(token) * call.rows + row;
           if (call.splits > 1) {
@@ -188,10 +194,10 @@ __global__ void __launch_bounds__(256, kTokenTiles > 4 ? 1 : 2) tiles_kernel(con
   }
 }
 
-template <Format F, Operand kOperand, int kTokenTiles, bool kGrouped>
+template <Format F, Operand kOperand, int kTokenTiles, Scaling kScaling>
 void launch_tiles_of(const Call& call, cudaStream_t stream) {
   using Shape = TileShape<F, kOperand, kTokenTiles>;
-  const auto kernel = tiles_kernel<F, kOperand, kTokenTiles, kGrouped>;
+  const auto kernel = tiles_kernel<F, kOperand, kTokenTiles, kScaling>;
   // Once per process and device would do; the call costs less than a microsecond and is allowed while capturing.
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shape::kSharedBytes), "linear tiles: shared memory");
   const dim3 grid(static_cast<unsigned>((call.rows + kBlockRows - 1) / kBlockRows),
@@ -201,21 +207,16 @@ void launch_tiles_of(const Call& call, cudaStream_t stream) {
 }
 
 // Tokens of a block: 64 up to 64 tokens, else 128 (tokens_per_block in matrix.cc agrees).
-template <Format F, Operand kOperand, bool kGrouped>
-void launch_tiles_sized(const Call& call, cudaStream_t stream) {
-  call.tokens <= 64 ? launch_tiles_of<F, kOperand, 4, kGrouped>(call, stream)
-                    : launch_tiles_of<F, kOperand, 8, kGrouped>(call, stream);
-}
+template <Format F, Operand kOperand, Scaling kScaling>
+struct LaunchTiles {
+  static void run(const Call& call, cudaStream_t stream) {
+    call.tokens <= 64 ? launch_tiles_of<F, kOperand, 4, kScaling>(call, stream) : launch_tiles_of<F, kOperand, 8, kScaling>(call, stream);
+  }
+};
 
 template <Format F, Operand kOperand>
-void launch_tiles(const Call& call, bool grouped, cudaStream_t stream) {
-  if constexpr (bits(F) == 16) {
-    launch_tiles_sized<F, kOperand, false>(call, stream);
-  } else if constexpr (kHasUngrouped<F>) {
-    grouped ? launch_tiles_sized<F, kOperand, true>(call, stream) : launch_tiles_sized<F, kOperand, false>(call, stream);
-  } else {
-    launch_tiles_sized<F, kOperand, true>(call, stream);
-  }
+void launch_tiles(const Call& call, cudaStream_t stream) {
+  launch_scaled<LaunchTiles, F, kOperand>(call, stream);
 }
 
 }  // namespace kvant::cuda::linear
