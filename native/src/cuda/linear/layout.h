@@ -15,6 +15,7 @@ constexpr int kChunkColumns = 64;
 // Features of one tensor-core tile, and the padding of a matrix: the features of one block of the prefill product.
 constexpr int kTileRows = 16;
 constexpr int kBlockRows = 128;
+constexpr int kInverseShift = 40;
 
 // A weight matrix on the device. Every group is padded to whole units, a row to whole chunks; rows to kBlockRows. Padding
 // meets zero activations (columns) or is not stored (rows). Lane (g, c) of a warp, g = lane / 4 and c = lane % 4, works on
@@ -72,7 +73,7 @@ struct Call {
   float* parts;           // [splits, tokens, rows], prefill product with splits > 1
   int rows, tokens, padded_cols, chunks, groups;
   int group_units;        // units of a group
-  int group_shift;        // log2 of group_units, -1 where it is no power of two
+  uint64_t group_inverse; // 2^kInverseShift / group_units, rounded up: exact quotients of fewer than 2^20 units
   int scale_run;          // bytes of the scales of a group of a tile
   Scaling scaling;
   int splits;             // of the columns among blocks

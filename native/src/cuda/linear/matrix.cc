@@ -115,13 +115,6 @@ const MatrixSpec& checked(const MatrixSpec& spec) {
   return spec;
 }
 
-int log2_or_minus_one(int value) {
-  for (int shift = 0; shift < 31; shift++) {
-    if (value == 1 << shift) return shift;
-  }
-  return -1;
-}
-
 // Byte offsets in the workspace.
 struct Workspace {
   size_t x_scales, parts, bytes;
@@ -208,7 +201,7 @@ class DeviceMatrix final : public CudaMatrix {
         .chunks = layout_.chunks,
         .groups = layout_.groups,
         .group_units = layout_.group_stride / linear::kUnitColumns,
-        .group_shift = log2_or_minus_one(layout_.group_stride / linear::kUnitColumns),
+        .group_inverse = (uint64_t{1} << linear::kInverseShift) / static_cast<uint64_t>(layout_.group_stride / linear::kUnitColumns) + 1,
         .scale_run = layout_.scale_run,
         .scaling = scaling(),
         .splits = takes_tiles(tokens) ? splits(tokens) : 1,

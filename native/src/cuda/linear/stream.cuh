@@ -70,8 +70,14 @@ __global__ void __launch_bounds__(kStreamThreads, kTokenTiles == 1 ? 2 : 1) stre
   const bool scale_units = kScaling != Scaling::rows && call.group_units % 2 != 0;
   const size_t row_bytes = static_cast<size_t>(call.padded_cols) * bits(F) / 8;
 
-  // The steps of this warp in order, as they are fetched.
-  int fetch_tile = warp < steps ? begin : end, fetch_step = warp, fetch_slot = 0, fetch_scales = 0;
+  // The steps of this warp for a pair of tiles; blocks begin at different ones, as all reading the same few lines of x at a
+  // time would wait for one another.
+  const int count = warp < steps ? (steps - 1 - warp) / kStreamWarps + 1 : 0;
+  const int first_step = warp + static_cast<int>(static_cast<int64_t>(count) * blockIdx.x / gridDim.x) * kStreamWarps;
+  const auto next = [&](int step) { return step + kStreamWarps < steps ? step + kStreamWarps : warp; };
+
+  // What is fetched next.
+  int fetch_tile = count > 0 ? begin : end, fetch_step = first_step, fetch_slot = 0, fetch_scales = 0;
   const auto fetch = [&] {
     if (fetch_tile < end) {
       const uint32_t to = static_cast<uint32_t>(__cvta_generic_to_shared(codes + fetch_slot * Step::kBytes));
@@ -97,8 +103,8 @@ __global__ void __launch_bounds__(kStreamThreads, kTokenTiles == 1 ? 2 : 1) stre
         fetch_scales = fetch_scales == Step::kAhead ? 0 : fetch_scales + 1;
       }
       fetch_slot = fetch_slot + 1 == Step::kAhead ? 0 : fetch_slot + 1;
-      fetch_step += kStreamWarps;
-      if (fetch_step >= steps) fetch_step = warp, fetch_tile += kPairTiles;
+      fetch_step = next(fetch_step);
+      if (fetch_step == first_step) fetch_tile += kPairTiles;
     }
     asm volatile("cp.async.commit_group;" ::: "memory");
   };
@@ -113,7 +119,8 @@ __global__ void __launch_bounds__(kStreamThreads, kTokenTiles == 1 ? 2 : 1) stre
     const bool both = tile + 1 < end;
     Sum sum[kPairTiles][kTokenTiles][4] = {};
     float total[kPairTiles][kTokenTiles][4] = {};
-    for (int step = warp; step < steps; step += kStreamWarps) {
+    int step = first_step;
+    for (int i = 0; i < count; i++, step = next(step)) {
       constexpr int kXVectors = Step::kUnits * 32 * kXBytes / 64;
       uint4 tokens_x[kTokenTiles][kXVectors];
 #pragma unroll
@@ -138,44 +145,52 @@ __global__ void __launch_bounds__(kStreamThreads, kTokenTiles == 1 ? 2 : 1) stre
       fetch();
 
       const int first_group = kScaling == Scaling::rows ? 0 : group_of(call, step * Step::kUnits);
-      GroupFactors factors[kPairTiles];
-      Sum x_sums[kTokenTiles][4] = {};
-      const auto add = [&]<int kUnit>() {
-        const bool scaled = kGrouped && (kUnit + 1 == Step::kUnits || scale_units);
-        typename Fam::Weights weights[kPairTiles];
-#pragma unroll
-        for (int m = 0; m < kPairTiles; m++) {
-          if (kUnit == 0 || scale_units) {
-            const int group = kScaling == Scaling::rows ? 0 : group_of(call, step * Step::kUnits + kUnit) - first_group;
-            load_factors<Fam, F, kScaling>(call, runs + m * (Step::kScaleBytes / 2) + group * call.scale_run, g, c, factors[m]);
-          }
-          Fam::template decode<kUnit, kScaling>(words[m], factors[m], weights[m]);
-        }
+      uint32_t values[Step::kUnits][kTokenTiles][4];
+      Sum x_sums[Step::kUnits][kTokenTiles][4] = {};
+      const auto order = [&]<int kUnit>() {
 #pragma unroll
         for (int t = 0; t < kTokenTiles; t++) {
-          uint32_t values[4];
-          unit_of<kXBytes, kUnit>(tokens_x[t], values);
-          Fam::order(values);
-          if (Fam::template sums_x<kScaling>(call)) Fam::add_x(x_sums[t], values);
+          unit_of<kXBytes, kUnit>(tokens_x[t], values[kUnit][t]);
+          Fam::order(values[kUnit][t]);
+          if (!Fam::template sums_x<kScaling>(call)) continue;
+          if (kUnit == 1 && !scale_units) {
 #pragma unroll
-          for (int m = 0; m < kPairTiles; m++) {
-            if (m == 1 && !both) continue;
-            Fam::multiply(sum[m][t], weights[m], values);
-            if (scaled) {
+            for (int e = 0; e < 2; e++) x_sums[kUnit][t][e] = x_sums[0][t][e];
+          }
+          Fam::add_x(x_sums[kUnit][t], values[kUnit][t]);
+        }
+      };
+      order.template operator()<0>();
+      if constexpr (Step::kUnits == 2) order.template operator()<1>();
+#pragma unroll
+      for (int m = 0; m < kPairTiles; m++) {
+        if (m == 1 && !both) break;
+        GroupFactors factors;
+        const auto add = [&]<int kUnit>() {
+          if (kUnit == 0 || scale_units) {
+            const int group = kScaling == Scaling::rows ? 0 : group_of(call, step * Step::kUnits + kUnit) - first_group;
+            load_factors<Fam, F, kScaling>(call, runs + m * (Step::kScaleBytes / 2) + group * call.scale_run, g, c, factors);
+          }
+          typename Fam::Weights weights;
+          Fam::template decode<kUnit, kScaling>(words[m], factors, weights);
+#pragma unroll
+          for (int t = 0; t < kTokenTiles; t++) {
+            Fam::multiply(sum[m][t], weights, values[kUnit][t]);
+            if constexpr (kGrouped) {
+              if (kUnit + 1 < Step::kUnits && !scale_units) continue;
 #pragma unroll
               for (int e = 0; e < 4; e++) {
                 Sum value = sum[m][t][e];
-                if (Fam::template sums_x<kScaling>(call)) value -= Fam::zero(factors[m], e / 2) * x_sums[t][e];
-                total[m][t][e] = fmaf(static_cast<float>(value) * kFactor, factors[m].scale[e / 2], total[m][t][e]);
+                if (Fam::template sums_x<kScaling>(call)) value -= Fam::zero(factors, e / 2) * x_sums[kUnit][t][e % 2];
+                total[m][t][e] = fmaf(static_cast<float>(value) * kFactor, factors.scale[e / 2], total[m][t][e]);
                 sum[m][t][e] = 0;
               }
             }
           }
-          if (scaled && Fam::template sums_x<kScaling>(call)) x_sums[t][0] = x_sums[t][1] = x_sums[t][2] = x_sums[t][3] = 0;
-        }
-      };
-      add.template operator()<0>();
-      if constexpr (Step::kUnits == 2) add.template operator()<1>();
+        };
+        add.template operator()<0>();
+        if constexpr (Step::kUnits == 2) add.template operator()<1>();
+      }
     }
 
 #pragma unroll

@@ -30,7 +30,7 @@ __device__ __forceinline__ void step_uint8(int (&d)[4], const uint32_t (&a)[4], 
 }
 
 __device__ __forceinline__ int group_of(const Call& call, int unit) {
-  const int group = call.group_shift >= 0 ? unit >> call.group_shift : unit / call.group_units;
+  const int group = static_cast<int>(static_cast<uint64_t>(unit) * call.group_inverse >> kInverseShift);
   return group < call.groups ? group : call.groups - 1;  // the unit that pads a row to whole chunks
 }
 

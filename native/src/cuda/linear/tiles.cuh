@@ -83,6 +83,10 @@ __global__ void __launch_bounds__(256, kTokenTiles > 4 ? 1 : 2) tiles_kernel(con
   const int begin = static_cast<int>(static_cast<int64_t>(call.chunks) * blockIdx.z / call.splits);
   const int end = static_cast<int>(static_cast<int64_t>(call.chunks) * (blockIdx.z + 1) / call.splits);
 
+  // Blocks begin at different chunks: all reading the same few lines of x at a time would wait for one another.
+  const int count = end - begin, shift = static_cast<int>(static_cast<int64_t>(count) * blockIdx.x / gridDim.x);
+  const auto chunk_at = [&](int i) { return begin + (i + shift < count ? i + shift : i + shift - count); };
+
   // Groups of whole chunks are scaled once per chunk.
   const bool scale_units = kScaling != Scaling::rows && call.group_units % 2 != 0;
   Sum sum[2][kTokenTiles][4] = {};
@@ -90,22 +94,23 @@ __global__ void __launch_bounds__(256, kTokenTiles > 4 ? 1 : 2) tiles_kernel(con
   let_next_start();
 #pragma unroll
   for (int i = 0; i < Shape::kStages - 1; i++) {
-    if (begin + i < end) fetch_weights<F, kOperand, kTokenTiles>(call, begin + i, shared + i * Shape::kStageBytes);
+    if (i < count) fetch_weights<F, kOperand, kTokenTiles>(call, chunk_at(i), shared + i * Shape::kStageBytes);
   }
   wait_for_inputs();
 #pragma unroll
   for (int i = 0; i < Shape::kStages - 1; i++) {
-    if (begin + i < end) fetch_x<F, kOperand, kTokenTiles>(call, begin + i, shared + i * Shape::kStageBytes);
+    if (i < count) fetch_x<F, kOperand, kTokenTiles>(call, chunk_at(i), shared + i * Shape::kStageBytes);
     asm volatile("cp.async.commit_group;");
   }
   int stage = 0;
-  for (int chunk = begin; chunk < end; chunk++) {
+  for (int i = 0; i < count; i++) {
+    const int chunk = chunk_at(i);
     asm volatile("cp.async.wait_group %0;" ::"n"(Shape::kStages - 2) : "memory");
     __syncthreads();
-    const int ahead = chunk + Shape::kStages - 1, free_stage = stage == 0 ? Shape::kStages - 1 : stage - 1;
-    if (ahead < end) {
-      fetch_weights<F, kOperand, kTokenTiles>(call, ahead, shared + free_stage * Shape::kStageBytes);
-      fetch_x<F, kOperand, kTokenTiles>(call, ahead, shared + free_stage * Shape::kStageBytes);
+    const int ahead = i + Shape::kStages - 1, free_stage = stage == 0 ? Shape::kStages - 1 : stage - 1;
+    if (ahead < count) {
+      fetch_weights<F, kOperand, kTokenTiles>(call, chunk_at(ahead), shared + free_stage * Shape::kStageBytes);
+      fetch_x<F, kOperand, kTokenTiles>(call, chunk_at(ahead), shared + free_stage * Shape::kStageBytes);
     }
     asm volatile("cp.async.commit_group;");
     const uint8_t *codes = shared_bytes + stage * Shape::kStageBytes, *x = codes + Shape::kWeightBytes;
