@@ -1,14 +1,18 @@
-// Linear products over the shapes of llama3-8b: GB/s of weight codes and scales for few tokens, TFLOP/s for many, and the
-// percent of what a probe reaches in the same run: streaming reads, and tensor-core steps (mma.sync) on registers.
+// Linear products over the shapes of llama3-8b, each after the kernel that prepares its input, as in a model: GB/s of weight
+// codes and scales for few tokens, TFLOP/s for many, and the percent of what a probe reaches in the same run: streaming
+// reads, and tensor-core steps (mma.sync) on registers. First whole layers in their order, then each matrix by itself.
+//   cuda_linear_bench [layers|shapes] [part of a scheme's name]
 // Random weights and activations; enough copies of each matrix that they do not stay in the second-level cache. Times are
-// medians of graph replays and include the preparation of the activations.
+// medians of graph replays.
 #include <cuda_runtime.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "cuda/linear/tensor_core.cuh"
@@ -102,76 +106,140 @@ struct Scheme {
   Format weights;
   int group;
   Format activation;
+  kvant::Scales scales = kvant::Scales::fp32;
+  float static_scale = 0;
 };
 
-}  // namespace
+const Scheme kSchemes[] = {{"bf16 x bf16", Format::bf16, 0, Format::bf16},
+                           {"int8-channel x int8", Format::int8, -1, Format::int8},
+                           {"e4m3-channel x bf16", Format::e4m3, -1, Format::bf16},
+                           {"e4m3-channel x e4m3", Format::e4m3, -1, Format::e4m3},
+                           {"int4-g128 x int8", Format::int4, 128, Format::int8},
+                           {"int4-g128 x bf16", Format::int4, 128, Format::bf16},
+                           {"int4-g128-affine x int8", Format::int4, 128, Format::int8, kvant::Scales::affine},
+                           {"int8-g128-affine x int8", Format::int8, 128, Format::int8, kvant::Scales::affine},
+                           {"mxfp4 x bf16", Format::e2m1, 32, Format::bf16, kvant::Scales::e8m0},
+                           {"nvfp4 x bf16", Format::e2m1, 16, Format::bf16, kvant::Scales::e4m3},
+                           {"int8-channel x int8 static", Format::int8, -1, Format::int8, kvant::Scales::fp32, 0.01f},
+                           {"e4m3-channel x e4m3 static", Format::e4m3, -1, Format::e4m3, kvant::Scales::fp32, 0.01f}};
 
-int main() {
-  int devices = 0;
-  if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
-    std::printf("SKIPPED cuda_linear_bench: no CUDA device\n");
-    return 0;
-  }
-  cudaDeviceProp device;
-  succeed(cudaGetDeviceProperties(&device, 0), "device");
+struct Shape {
+  int rows, cols;
+};
+constexpr Shape kLayer[] = {{6144, 4096}, {4096, 4096}, {28672, 4096}, {4096, 14336}};  // QKV, output, gate and up, down
+constexpr Shape kHead = {128256, 4096};
+constexpr size_t kMost = static_cast<size_t>(kHead.rows) * kHead.cols;
+constexpr int kMaxTokens = 2048;
+constexpr size_t kWorkspace = size_t{256} << 20;
+
+using Matrices = std::vector<std::unique_ptr<kvant::cuda::CudaMatrix>>;
+
+struct Bench {
   cudaStream_t stream;
-  succeed(cudaStreamCreate(&stream), "stream");
-  constexpr size_t kMost = size_t{128256} * 4096;
-  constexpr int kMaxTokens = 2048, kMaxRows = 28672;
-  constexpr size_t kWorkspace = size_t{256} << 20;
   __nv_bfloat16* source;
   float *x, *y;
   void* workspace;
-  uint32_t* word;
-  succeed(cudaMalloc(&source, kMost * 2), "source");
-  succeed(cudaMalloc(&x, size_t{kMaxTokens} * 14336 * 4), "x");
-  succeed(cudaMalloc(&y, size_t{kMaxTokens} * kMaxRows * 4), "y");
-  succeed(cudaMalloc(&workspace, kWorkspace), "workspace");
-  succeed(cudaMalloc(&word, 4), "word");
-  fill_bf16<<<4096, 256>>>(source, kMost);
-  fill_fp32<<<4096, 256>>>(x, size_t{kMaxTokens} * 14336);
-  succeed(cudaDeviceSynchronize(), "fill");
+  double read, fp16_rate, int8_rate;  // probes, per second
+  size_t cache;
 
-  const double read = static_cast<double>(kMost) * 2 / seconds(stream, [&] {
-    read_probe<<<device.multiProcessorCount * 8, 512, 0, stream>>>(reinterpret_cast<const uint4*>(source), kMost / 8, word);
-  });
-  const double probe_warps = device.multiProcessorCount * 8.0;
-  const double fp16_rate = probe_warps * kProbeSteps * kProbeChains * 2 * 16 * 8 * 16 /
-      seconds(stream, [&] { tensor_probe<false><<<device.multiProcessorCount, 256, 0, stream>>>(word); });
-  const double int8_rate = probe_warps * kProbeSteps * kProbeChains * 2 * 16 * 8 * 32 /
-      seconds(stream, [&] { tensor_probe<true><<<device.multiProcessorCount, 256, 0, stream>>>(word); });
-  std::printf("%s: read probe %.0f GB/s, mma.sync probe fp16 %.0f TFLOP/s, int8 %.0f TOP/s\n", device.name, read / 1e9, fp16_rate / 1e12, int8_rate / 1e12);
-  std::printf("per cell: microseconds, GB/s of weights (%% of read probe) at 1, 8, 64 tokens; TFLOP/s (%% of mma.sync probe) at 2048\n");
+  void add(Matrices& to, const Scheme& scheme, Shape shape) const {
+    to.push_back(kvant::cuda::make_cuda_matrix({shape.rows, shape.cols, scheme.weights, scheme.group, scheme.activation, scheme.static_scale, scheme.scales}, {}));
+    to.back()->load_rows(0, shape.rows, Format::bf16, source, stream);
+  }
 
-  const Scheme all[] = {{"bf16 x bf16", Format::bf16, 0, Format::bf16},          {"int8-channel x bf16", Format::int8, -1, Format::bf16},
-                        {"int8-channel x int8", Format::int8, -1, Format::int8}, {"e4m3-channel x bf16", Format::e4m3, -1, Format::bf16},
-                        {"e4m3-channel x e4m3", Format::e4m3, -1, Format::e4m3}, {"int4-g128 x bf16", Format::int4, 128, Format::bf16},
-                        {"int4-g128 x int8", Format::int4, 128, Format::int8},   {"fp4-g32 x fp16", Format::e2m1, 32, Format::fp16},
-                        {"fp32 x fp32", Format::fp32, 0, Format::fp32}};
-  const int shapes[][2] = {{4096, 4096}, {28672, 4096}, {4096, 14336}, {128256, 4096}};
-  for (const Scheme& scheme : all) {
-    for (const auto& shape : shapes) {
-      const MatrixSpec spec{shape[0], shape[1], scheme.weights, scheme.group, scheme.activation, 0};
-      std::vector<std::unique_ptr<kvant::cuda::CudaMatrix>> copies;
-      do {
-        copies.push_back(kvant::cuda::make_cuda_matrix(spec, {}));
-        copies.back()->load_rows(0, spec.rows, Format::bf16, source, stream);
-      } while (copies.size() * copies.front()->bytes() < 3 * static_cast<size_t>(device.l2CacheSize) || copies.size() < 2);
-      std::printf("%-20s %6dx%-5d", scheme.name, shape[0], shape[1]);
-      for (int tokens : {1, 8, 64, 2048}) {
-        if (tokens == 2048 && shape[0] > kMaxRows) continue;
-        if (copies.front()->workspace_bytes(tokens) > kWorkspace) succeed(cudaErrorInvalidValue, "workspace");
-        const double time = seconds(stream, [&] {
-          for (const auto& matrix : copies) matrix->run(x, tokens, nullptr, y, workspace, stream);
-        }) / static_cast<double>(copies.size());
+  double run(const Matrices& matrices, int tokens) const {
+    return seconds(stream, [&] {
+      for (const auto& matrix : matrices) {
+        if (matrix->workspace_bytes(tokens) > kWorkspace) succeed(cudaErrorInvalidValue, "workspace");
+        matrix->run(x, tokens, nullptr, y, workspace, stream);
+      }
+    });
+  }
+
+  void layers(const Scheme& scheme) const {
+    Matrices matrices;
+    double bytes = 0;
+    while (bytes < 8.0 * static_cast<double>(cache)) {
+      for (const Shape& shape : kLayer) {
+        add(matrices, scheme, shape);
+        bytes += static_cast<double>(matrices.back()->bytes());
+      }
+    }
+    const size_t count = matrices.size() / std::size(kLayer);
+    std::printf("%-26s layer ", scheme.name);
+    for (int tokens : {1, 2, 4, 8, 16, 32, 64}) {
+      const double time = run(matrices, tokens);
+      std::printf(" | %2d %7.1f us (%3.0f%%)", tokens, time / static_cast<double>(count) * 1e6, 100 * bytes / time / read);
+    }
+    std::printf("\n");
+    std::fflush(stdout);
+  }
+
+  void shapes(const Scheme& scheme) const {
+    for (const Shape& shape : {kLayer[0], kLayer[1], kLayer[2], kLayer[3], kHead}) {
+      Matrices copies;
+      do add(copies, scheme, shape);
+      while (copies.size() * copies.front()->bytes() < 3 * cache || copies.size() < 2);
+      std::printf("%-26s %6dx%-5d", scheme.name, shape.rows, shape.cols);
+      for (int tokens : {1, 8, 16, 64, 2048}) {
+        if (tokens == 2048 && shape.rows == kHead.rows) continue;
+        const double time = run(copies, tokens) / static_cast<double>(copies.size());
         const double bytes = static_cast<double>(copies.front()->bytes());
-        const double operations = 2.0 * tokens * shape[0] * shape[1];
+        const double operations = 2.0 * tokens * shape.rows * shape.cols;
         const double rate = scheme.activation == Format::int8 ? int8_rate : fp16_rate;
         if (tokens < 2048) std::printf(" | %7.1f us %5.0f (%3.0f%%)", time * 1e6, bytes / time / 1e9, 100 * bytes / time / read);
         else std::printf(" | %8.1f us %4.0f T (%3.0f%%)", time * 1e6, operations / time / 1e12, 100 * operations / time / rate);
       }
       std::printf("\n");
       std::fflush(stdout);
+    }
+  }
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int devices = 0;
+  if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
+    std::printf("SKIPPED cuda_linear_bench: no CUDA device\n");
+    return 0;
+  }
+  const std::string mode = argc > 1 ? argv[1] : "", only = argc > 2 ? argv[2] : "";
+  cudaDeviceProp device;
+  succeed(cudaGetDeviceProperties(&device, 0), "device");
+  Bench bench{};
+  bench.cache = static_cast<size_t>(device.l2CacheSize);
+  uint32_t* word;
+  succeed(cudaStreamCreate(&bench.stream), "stream");
+  succeed(cudaMalloc(&bench.source, kMost * 2), "source");
+  succeed(cudaMalloc(&bench.x, size_t{kMaxTokens} * 14336 * 4), "x");
+  succeed(cudaMalloc(&bench.y, std::max(size_t{kMaxTokens} * 28672, static_cast<size_t>(64 * kHead.rows)) * 4), "y");
+  succeed(cudaMalloc(&bench.workspace, kWorkspace), "workspace");
+  succeed(cudaMalloc(&word, 4), "word");
+  fill_bf16<<<4096, 256>>>(bench.source, kMost);
+  fill_fp32<<<4096, 256>>>(bench.x, size_t{kMaxTokens} * 14336);
+  succeed(cudaDeviceSynchronize(), "fill");
+
+  bench.read = static_cast<double>(kMost) * 2 / seconds(bench.stream, [&] {
+    read_probe<<<device.multiProcessorCount * 8, 512, 0, bench.stream>>>(reinterpret_cast<const uint4*>(bench.source), kMost / 8, word);
+  });
+  const double probe_warps = device.multiProcessorCount * 8.0;
+  bench.fp16_rate = probe_warps * kProbeSteps * kProbeChains * 2 * 16 * 8 * 16 /
+      seconds(bench.stream, [&] { tensor_probe<false><<<device.multiProcessorCount, 256, 0, bench.stream>>>(word); });
+  bench.int8_rate = probe_warps * kProbeSteps * kProbeChains * 2 * 16 * 8 * 32 /
+      seconds(bench.stream, [&] { tensor_probe<true><<<device.multiProcessorCount, 256, 0, bench.stream>>>(word); });
+  std::printf("%s: read probe %.0f GB/s, mma.sync probe fp16 %.0f TFLOP/s, int8 %.0f TOP/s\n", device.name, bench.read / 1e9,
+              bench.fp16_rate / 1e12, bench.int8_rate / 1e12);
+  if (mode != "shapes") {
+    std::printf("tokens, microseconds of a layer's four products and preparations, weights read as %% of the read probe\n");
+    for (const Scheme& scheme : kSchemes) {
+      if (std::strstr(scheme.name, only.c_str()) != nullptr) bench.layers(scheme);
+    }
+  }
+  if (mode != "layers") {
+    std::printf("microseconds, GB/s of weights (%% of read probe) at 1, 8, 16, 64 tokens; TFLOP/s (%% of mma.sync probe) at 2048\n");
+    for (const Scheme& scheme : kSchemes) {
+      if (std::strstr(scheme.name, only.c_str()) != nullptr) bench.shapes(scheme);
     }
   }
   return 0;

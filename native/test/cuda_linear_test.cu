@@ -103,6 +103,14 @@ std::vector<MatrixSpec> schemes() {
       }
     }
   }
+  for (Format activation : {Format::fp32, Format::bf16, Format::fp16, Format::e4m3, Format::int8}) {
+    for (Format weights : {Format::int8, Format::int4}) {
+      for (int group : {-1, 32, 128, 48}) out.push_back({0, 0, weights, group, activation, 0, Scales::affine});
+    }
+    if (activation == Format::int8) continue;
+    out.push_back({0, 0, Format::e2m1, 32, activation, 0, Scales::e8m0});
+    out.push_back({0, 0, Format::e2m1, 16, activation, 0, Scales::e4m3});
+  }
   return out;
 }
 
@@ -115,7 +123,10 @@ void check_products(MatrixSpec spec, Random random, int64_t most_tokens) {
   if (rows > 2) std::fill_n(w.begin() + cols, cols, 0.0f);  // a row of zeros
   std::fill_n(x.begin() + 2 * cols, cols, 0.0f);            // a token of zeros
 
-  const Naive naive = quantize_weights(spec, w, 0, rows);
+  const int64_t first_part = rows / 3;  // two parts that share a tile
+  Naive naive = quantize_weights(spec, w, 0, first_part);
+  const Naive rest = quantize_weights(spec, w, first_part, rows - first_part);
+  for (size_t i = static_cast<size_t>(first_part * cols); i < w.size(); i++) naive.codes[i] = rest.codes[i], naive.scales[i] = rest.scales[i];
   const bool scaled = spec.activation == Format::int8 || spec.activation == Format::e4m3;
   std::vector<double> expected(static_cast<size_t>(most_tokens * rows)), magnitude(expected.size()), weights(w.size());
   for (size_t i = 0; i < w.size(); i++) weights[i] = naive.codes[i] * naive.scales[i];
@@ -142,12 +153,11 @@ void check_products(MatrixSpec spec, Random random, int64_t most_tokens) {
   for (const auto& [deterministic, library] : {std::pair(false, true), std::pair(false, false), std::pair(true, true)}) {
     const auto matrix = kvant::cuda::make_cuda_matrix(spec, {.deterministic = deterministic, .library = library});
     if (!deterministic && library && matrix->variant(most_tokens).find("cublaslt") == std::string::npos) continue;  // the same as without
-    const int64_t first_part = spec.group_size == -2 ? 0 : rows / 3;  // two parts that share a tile
     const Poisoned second(std::vector<float>(w.begin() + first_part * cols, w.end()));
     matrix->load_rows(0, first_part, Format::fp32, source.data(), nullptr);
     matrix->load_rows(first_part, rows - first_part, Format::fp32, second.data(), nullptr);
     std::vector<float> all;
-    for (int64_t tokens : {most_tokens, int64_t{1}, int64_t{3}, int64_t{8}, int64_t{11}, int64_t{16}, int64_t{17}, int64_t{40}, int64_t{64}, int64_t{65}, int64_t{133}}) {
+    for (int64_t tokens : {most_tokens, int64_t{1}, int64_t{3}, int64_t{8}, int64_t{11}, int64_t{16}, int64_t{17}, int64_t{33}, int64_t{40}, int64_t{64}, int64_t{65}, int64_t{133}}) {
       if (tokens > most_tokens) continue;
       const int64_t first = tokens == most_tokens ? 0 : std::min<int64_t>(1, most_tokens - tokens);
       const std::vector<float> y = run(*matrix, x, first, tokens, device_bias.floats());
@@ -221,13 +231,33 @@ std::vector<float> held_on_cpu(const MatrixSpec& spec, Format dtype, const void*
   return y;
 }
 
+struct Held {
+  Format format;
+  int group;
+  Scales scales = Scales::fp32;
+};
+
+std::vector<Held> held_formats() {
+  std::vector<Held> out;
+  for (Format format : {Format::fp32, Format::bf16, Format::fp16}) out.push_back({format, 0});
+  for (Format format : {Format::int8, Format::int4, Format::e4m3, Format::e5m2, Format::e2m1}) {
+    for (int group : {-1, -2, 32, 64, 128, 48, 7}) out.push_back({format, group});
+  }
+  for (Format format : {Format::int8, Format::int4}) {
+    for (int group : {-1, 32, 64, 128, 48, 7}) out.push_back({format, group, Scales::affine});
+  }
+  out.push_back({Format::e2m1, 32, Scales::e8m0});
+  out.push_back({Format::e2m1, 16, Scales::e4m3});
+  return out;
+}
+
 void test_codes() {
   kvant::ThreadPool pool(2);
   Random random{77};
-  for (Format format : {Format::fp32, Format::bf16, Format::fp16, Format::int8, Format::int4, Format::e4m3, Format::e5m2, Format::e2m1}) {
-    for (int group : kvant::bits(format) > 8 ? std::vector<int>{0} : std::vector<int>{-1, -2, 32, 64, 128, 48, 7}) {
+  for (const auto& [format, group, scales] : held_formats()) {
+    for (int64_t cols : {172, 20}) {
       for (Format dtype : {Format::fp32, Format::bf16, Format::fp16}) {
-        const MatrixSpec spec{37, 172, format, group, Format::fp32, 0};
+        const MatrixSpec spec{37, cols, format, group, Format::fp32, 0, scales};
         std::vector<float> w(static_cast<size_t>(spec.rows * spec.cols));
         const float limit = std::min(kvant::max_value(format), 60000.0f);
         for (size_t i = 0; i < w.size(); i++) {
@@ -309,8 +339,10 @@ void test_refusals() {
   check_refused("0 x 8", make({0, 8, Format::fp32, 0, Format::fp32, 0}));
   check_refused("int8 weights with group size 0", make({8, 8, Format::int8, 0, Format::fp32, 0}));
   check_refused("e4m3-channel x int8", make({8, 8, Format::e4m3, -1, Format::int8, 0}));
-  check_refused("int4-g32-affine x bf16", make({8, 8, Format::int4, 32, Format::bf16, 0, Scales::affine}));
-  check_refused("mxfp4 x bf16", make({8, 8, Format::e2m1, 32, Format::bf16, 0, Scales::e8m0}));
+  check_refused("e4m3-channel-affine x bf16", make({8, 8, Format::e4m3, -1, Format::bf16, 0, Scales::affine}));
+  check_refused("zero points are per row or group", make({8, 8, Format::int8, -2, Format::bf16, 0, Scales::affine}));
+  check_refused("it is always 32", make({8, 8, Format::e2m1, 16, Format::bf16, 0, Scales::e8m0}));
+  check_refused("it is always 16", make({8, 8, Format::e2m1, 32, Format::bf16, 0, Scales::e4m3}));
   check_refused("bf16 x e4m3", make({8, 8, Format::bf16, 0, Format::e4m3, 0}));
   check_refused("activation scale -1", make({8, 8, Format::int8, -1, Format::int8, -1}));
   check_refused("only int8 and e4m3 take one", make({8, 8, Format::int8, -1, Format::bf16, 1}));

@@ -78,11 +78,8 @@ DeviceWeight::DeviceWeight(const WeightSpec& spec, const std::string& name, cons
     values_ = DeviceMemory(static_cast<size_t>(spec_.rows * spec_.cols * bits(spec_.format) / 8), name);
     return;
   }
-  if (spec_.scales != Scales::fp32) {
-    throw Error("OP_UNSUPPORTED", name_ + ": the CUDA backend has no kernel for weights with zero points, MXFP4 or NVFP4 scales");
-  }
   try {
-    matrix_ = make_cuda_matrix({spec_.rows, spec_.cols, spec_.format, spec_.group_size, spec_.activation, spec_.activation_scale, Scales::fp32},
+    matrix_ = make_cuda_matrix({spec_.rows, spec_.cols, spec_.format, spec_.group_size, spec_.activation, spec_.activation_scale, spec_.scales},
                                options);
   } catch (const std::invalid_argument& error) {
     throw Error("OP_UNSUPPORTED", name_ + ": " + error.what());

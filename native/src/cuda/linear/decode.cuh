@@ -3,6 +3,8 @@
 // 16-bit numbers, two of 8-bit codes, one of 4-bit codes (order: layout.h). Where a decoder leaves numbers a power of two
 // too small, kFactor says by how much; the kernels multiply their float32 sums by it.
 //
+// Integers may have a code of zero; its decoders take it as an `offset`, which every lane makes once per row and group.
+//
 // Small floats are moved under a wider exponent field by shifts, which is exact for subnormal numbers too; integers are
 // or-ed into the mantissa of a power of two, which is then subtracted. The NaN codes of e4m3 and e5m2 may decode to numbers:
 // load_weights puts the NaN into the scale.
@@ -61,18 +63,28 @@ struct Decoder {
     }
   }
 
-  // Two int8 codes p, each in the lower byte of a half word. Half: 1024 + (code + 128) - 1152. bfloat16 has seven bits of
-  // mantissa: 128 + (code & 127), less 128 or, for a negative code, 256.
-  static __device__ __forceinline__ uint32_t byte_integers(uint32_t p) {
-    if constexpr (kHalf) return subtract<Pair>((p ^ 0x00800080u) | 0x64006400u, 0x64806480u);
-    return subtract<Pair>(and_or<0x007f007fu>(p, 0x43004300u), and_or<0x00800080u>(p, 0x43004300u));
+  // What `eight` takes for a code of zero; of no use to floats.
+  static __device__ __forceinline__ uint32_t offset(int zero) {
+    if constexpr (F == Format::int4) return static_cast<uint32_t>((kHalf ? 0x6408 : 0x4308) + zero) * 0x00010001u;
+    if constexpr (F == Format::int8 && kHalf) return static_cast<uint32_t>(0x6480 + zero) * 0x00010001u;
+    if constexpr (F == Format::int8) return to_bits(__float2bfloat162_rn(static_cast<float>(zero)));
+    return 0;
+  }
+
+  // Two int8 codes p, each in the lower byte of a half word. Half: 1024 + (code + 128) - (1152 + zero). bfloat16 has seven bits
+  // of mantissa: 128 + (code & 127), less 128 or, for a negative code, 256, less zero: at most 255, which is exact.
+  template <bool kZeros>
+  static __device__ __forceinline__ uint32_t byte_integers(uint32_t p, uint32_t offset) {
+    if constexpr (kHalf) return subtract<Pair>((p ^ 0x00800080u) | 0x64006400u, kZeros ? offset : 0x64806480u);
+    const uint32_t codes = subtract<Pair>(and_or<0x007f007fu>(p, 0x43004300u), and_or<0x00800080u>(p, 0x43004300u));
+    if constexpr (kZeros) return subtract<Pair>(codes, offset);
+    return codes;
   }
 
   // Two 4-bit codes in the lowest nibbles of the half words.
-  static __device__ __forceinline__ uint32_t nibbles(uint32_t t) {
+  static __device__ __forceinline__ uint32_t nibbles(uint32_t t, uint32_t offset) {
     if constexpr (F == Format::int4) {
-      if constexpr (kHalf) return subtract<Pair>(and_or<0x000f000fu>(t, 0x64006400u), 0x64086408u);
-      return subtract<Pair>(and_or<0x000f000fu>(t, 0x43004300u), 0x43084308u);
+      return subtract<Pair>(and_or<0x000f000fu>(t, kHalf ? 0x64006400u : 0x43004300u), offset);
     } else {
       const uint32_t sign = (t << 12) & 0x80008000u;
       if constexpr (kHalf) return and_or<0x0e000e00u>(t << 9, sign);
@@ -80,8 +92,9 @@ struct Decoder {
     }
   }
 
-  // pairs[i] = columns 2i and 2i + 1.
-  static __device__ __forceinline__ void eight(const uint32_t (&words)[kWords], uint32_t (&pairs)[4]) {
+  // pairs[i] = columns 2i and 2i + 1. int4 always takes its offset, int8 with kZeros.
+  template <bool kZeros>
+  static __device__ __forceinline__ void eight(const uint32_t (&words)[kWords], uint32_t offset, uint32_t (&pairs)[4]) {
     if constexpr (kWords == 4) {
 #pragma unroll
       for (int i = 0; i < 4; i++) pairs[i] = words[i];
@@ -89,24 +102,30 @@ struct Decoder {
 #pragma unroll
       for (int i = 0; i < 4; i++) {
         if constexpr (F == Format::int8) {
-          pairs[i] = byte_integers(__byte_perm(words[i / 2], 0, i % 2 ? 0x4342 : 0x4140));
+          pairs[i] = byte_integers<kZeros>(__byte_perm(words[i / 2], 0, i % 2 ? 0x4342 : 0x4140), offset);
         } else {
           pairs[i] = byte_floats(__byte_perm(words[i / 2], 0, i % 2 ? 0x3424 : 0x1404));
         }
       }
     } else {
 #pragma unroll
-      for (int i = 0; i < 4; i++) pairs[i] = nibbles(words[0] >> (4 * i));
+      for (int i = 0; i < 4; i++) pairs[i] = nibbles(words[0] >> (4 * i), offset);
     }
   }
 };
 
-// Eight int4 codes to eight int8 codes: two words in the order of columns.
-__device__ __forceinline__ void eight_int8(uint32_t word, uint32_t (&out)[2]) {
-  const uint32_t low = word & 0x0f0f0f0fu, high = (word >> 4) & 0x0f0f0f0fu;  // columns 0 4 1 5, 2 6 3 7
-  const uint32_t biased[2] = {__byte_perm(low, high, 0x6420), __byte_perm(low, high, 0x7531)};
-#pragma unroll
-  for (int i = 0; i < 2; i++) out[i] = ((biased[i] | 0x80808080u) - 0x08080808u) ^ 0x80808080u;  // no borrow between bytes
-}
+// e2m1 numbers times e4m3 scales, exact in either 16-bit format: 2 + 4 bits of mantissa.
+template <class Pair>
+struct ScaleCodes {
+  static constexpr bool kHalf = std::is_same_v<Pair, __half2>;
+  // Of a decoded number times `pair`.
+  static constexpr float kFactor = kHalf ? 256.0f : 1.0f;
+  // A scale twice, times 2^6 for half, whose e2m1 numbers are 2^-14 too small.
+  static __device__ __forceinline__ uint32_t pair(uint32_t code) {
+    const uint32_t both = (code & 0x7fu) * 0x00010001u;
+    if constexpr (kHalf) return multiply<Pair>(both << 7, 0x74007400u);
+    return multiply<Pair>(both << 4, 0x7b807b80u);
+  }
+};
 
 }  // namespace kvant::cuda::linear

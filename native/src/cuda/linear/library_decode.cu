@@ -21,7 +21,7 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(const uint4* codes, si
 #pragma unroll
   for (int unit = 0; unit < 2; unit++) {
     uint32_t pairs[4];
-    Decoder<F, Pair>::eight(units[unit], pairs);
+    Decoder<F, Pair>::template eight<false>(units[unit], 0, pairs);
     out[chunk * 8 + unit * 4 + c] = {pairs[0], pairs[1], pairs[2], pairs[3]};
   }
 }

@@ -81,7 +81,7 @@ void LibraryProduct::multiply(const Call& call, void* workspace, cudaStream_t st
       const int tokens = std::min(tokens_at_once, call.tokens - token);
       float* const y = call.y + static_cast<size_t>(token) * call.rows + row;
       const float* const x_scales = call.x_scales == nullptr ? nullptr : call.x_scales + token;
-      const float* const w_scales = call.scales == nullptr ? nullptr : call.scales + row;
+      const float* const w_scales = call.row_scales == nullptr ? nullptr : call.row_scales + row;
       const void* const x = static_cast<const uint8_t*>(call.x) + static_cast<size_t>(token) * x_row;
       const Problem problem = this->problem(rows, tokens);
       library::multiply(problem, {decodes_ ? decoded : codes, x, w_scales, x_scales, y}, workspace, stream);

@@ -1,5 +1,5 @@
-// scale = absmax / max;  code = encode(clamp(w / scale, -max, max)), float32 divisions rounded to nearest even: the codes and
-// scales of src/cpu/linear/pack_rows.cc.
+// scale = absmax / max;  code = encode(clamp(w / scale, -max, max)), float32 divisions rounded to nearest even; affine, e8m0 and
+// e4m3 scales as in group_scales.cuh: the codes and scales of src/cpu/linear/pack_rows.cc.
 // source: [rows, K] fp32, bf16 or fp16   codes, scales: layout.h
 // Runs once per weight at load: reads the source twice, writes codes and scales. Source rows need no alignment.
 #include <cuda_bf16.h>
@@ -9,6 +9,7 @@
 
 #include "../check.h"
 #include "cpu/linear/float_codes.h"
+#include "group_scales.cuh"
 #include "layout.h"
 
 namespace kvant::cuda::linear {
@@ -51,42 +52,70 @@ __global__ void tensor_absmax(const T* source, size_t count, uint32_t* largest) 
   if (threadIdx.x == 0) atomicMax(largest, __float_as_uint(value));
 }
 
-// One block per row and, in turn, its groups; with `largest` one scale for all.
+// The scale per tensor from the largest magnitude; negative where there is none.
+struct TensorScale {
+  const uint32_t* largest;
+  float limit;  // largest code of the weights
+  __device__ float value(Scales scales) const {
+    if (largest == nullptr) return -1.0f;
+    const float scale = __uint_as_float(*largest) / limit;
+    return scales == Scales::e4m3 ? scale / max_value(Format::e4m3) : scale;
+  }
+};
+
+// Smallest and largest value of a group, by a warp; not below or above zero, NaN is ignored.
 template <class T>
-__global__ void __launch_bounds__(kThreads) write_scales(const Layout layout, const T* source, Rows rows, float limit, const uint32_t* largest,
-                                                         float* scales) {
-  const int row = blockIdx.x;
-  const T* from = source + static_cast<size_t>(row) * layout.cols;
-  if (largest != nullptr) {
-    if (threadIdx.x == 0) scales[layout.scale_at(rows.offset + row, 0)] = __uint_as_float(*largest) / limit;
+__device__ Range warp_range(const T* from, int begin, int end) {
+  Range range;
+  for (int k = begin + threadIdx.x % 32; k < end; k += 32) range.add(widen(from[k]));
+  for (int step = 16; step > 0; step /= 2) {
+    range.add(__shfl_xor_sync(0xffffffffu, range.smallest, step));
+    range.add(__shfl_xor_sync(0xffffffffu, range.largest, step));
+  }
+  return range;
+}
+
+// One block per row; its warps take groups in turn, or all the row's one group.
+template <class T>
+__global__ void __launch_bounds__(kThreads) write_scales(const Layout layout, const T* source, Rows rows, float limit, TensorScale tensor,
+                                                         uint8_t* scales) {
+  __shared__ Range ranges[kThreads / 32];
+  const int row = rows.offset + blockIdx.x, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const T* from = source + static_cast<size_t>(blockIdx.x) * layout.cols;
+  const float tensor_scale = tensor.value(layout.scales);
+  if (layout.scales == Scales::e4m3 && threadIdx.x == 0) reinterpret_cast<float*>(scales + layout.row_scales_at())[row] = tensor_scale;
+  if (layout.groups == 1 && layout.scales != Scales::e4m3) {
+    const int share = (layout.cols + kThreads / 32 - 1) / (kThreads / 32);
+    const Range part = warp_range(from, min(warp * share, layout.cols), min((warp + 1) * share, layout.cols));
+    if (lane == 0) ranges[warp] = part;
+    __syncthreads();
+    if (threadIdx.x != 0) return;
+    Range range;
+    for (const Range& each : ranges) range.add(each.smallest), range.add(each.largest);
+    store_scale(layout, row, 0, 0, group_scale(layout.scales, range, limit, tensor_scale), scales);
     return;
   }
-  if (layout.groups == 1) {
-    float value = 0;
-    for (int k = threadIdx.x; k < layout.cols; k += kThreads) value = fmaxf(value, fabsf(widen(from[k])));
-    value = block_max(value);
-    if (threadIdx.x == 0) scales[layout.scale_at(rows.offset + row, 0)] = value / limit;
-    return;
-  }
-  for (int group = threadIdx.x / 32; group < layout.groups; group += kThreads / 32) {
-    const int begin = group * layout.group_cols, end = min(begin + layout.group_cols, layout.cols);
-    float value = 0;
-    for (int k = begin + threadIdx.x % 32; k < end; k += 32) value = fmaxf(value, fabsf(widen(from[k])));
-    for (int step = 16; step > 0; step /= 2) value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, step));
-    if (threadIdx.x % 32 == 0) scales[layout.scale_at(rows.offset + row, group)] = fminf(value, kLargest) / limit;
+  const int parts = layout.scales == Scales::e4m3 ? 2 : 1, width = layout.scales == Scales::e4m3 ? kUnitColumns / 2 : layout.group_cols;
+  for (int at = warp; at < layout.groups * parts; at += kThreads / 32) {
+    const int begin = min(at * width, layout.cols), end = min(begin + width, layout.cols);
+    const GroupScale group = group_scale(layout.scales, warp_range(from, begin, end), limit, tensor_scale);
+    if (lane == 0) store_scale(layout, row, at / parts, at % parts, group, scales);
   }
 }
 
 template <Format F>
-__device__ uint32_t encode(float value, float scale, bool& nan) {
+__device__ uint32_t encode(float value, const GroupScale& group, bool affine, bool& nan) {
   constexpr auto definition = float_definition(F);
   if constexpr (F == Format::fp32) return __float_as_uint(value);
   if constexpr (F == Format::bf16 || F == Format::fp16) return encode_float(value, definition);
-  if (!(scale > 0)) return 0;
-  const float quotient = value / scale;
+  if (!(group.scale > 0)) return 0;
+  const float quotient = value / group.scale;
   if constexpr (F == Format::int8 || F == Format::int4) {
-    constexpr float kLimit = max_value(F);
-    return static_cast<uint32_t>(quotient == quotient ? __float2int_rn(fminf(fmaxf(quotient, -kLimit), kLimit)) : 0);
+    constexpr float kLimit = max_value(F), kLow = -kLimit - 1;
+    const float number = quotient == quotient ? quotient : 0.0f;
+    if (!affine) return static_cast<uint32_t>(__float2int_rn(fminf(fmaxf(number, -kLimit), kLimit)));
+    const float code = rintf(fminf(fmaxf(number, 2 * kLow), 2 * kLimit + 1)) + group.zero;
+    return static_cast<uint32_t>(static_cast<int>(fminf(fmaxf(code, kLow), kLimit)));
   } else {
     const uint32_t code = encode_float(quotient, definition);
     nan |= definition.nan_code != 0 && code == definition.nan_code;
@@ -96,24 +125,24 @@ __device__ uint32_t encode(float value, float scale, bool& nan) {
 
 // One thread per eight padded columns of a row.
 template <Format F, class T>
-__global__ void __launch_bounds__(kThreads) write_codes(const Layout layout, const T* source, Rows rows, uint8_t* codes, float* scales) {
+__global__ void __launch_bounds__(kThreads) write_codes(const Layout layout, const T* source, Rows rows, uint8_t* codes, uint8_t* scales) {
   const int octets = layout.padded_cols / 8;
   const int64_t index = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   const int in_source = static_cast<int>(index / octets), octet = static_cast<int>(index % octets);
   if (in_source >= rows.count) return;
   const int row = rows.offset + in_source;
   const int group = min(octet * 8 / layout.group_stride, layout.groups - 1);
-  float* scale_at = bits(F) > 8 ? nullptr : scales + layout.scale_at(row, group);
-  const float scale = bits(F) > 8 ? 1.0f : *scale_at;
+  GroupScale factors;
+  if constexpr (bits(F) <= 8) factors = stored_scale(layout, row, group, octet % 4 / 2, scales);
   uint32_t out[8];
   bool nan = false;
   for (int i = 0; i < 8; i++) {
     const int column = layout.source_column(octet * 8 + i);
-    out[i] = column < 0 ? 0 : encode<F>(widen(source[static_cast<size_t>(in_source) * layout.cols + column]), scale, nan);
+    out[i] = column < 0 ? 0 : encode<F>(widen(source[static_cast<size_t>(in_source) * layout.cols + column]), factors, layout.scales == Scales::affine, nan);
   }
   // The kernels may decode a NaN code as a number; the scale carries the NaN to the result instead. Threads of the same group
   // that read the scale after this write NaN codes, which changes no result.
-  if (nan) *scale_at = __uint_as_float(0x7fc00000u);
+  if (nan) reinterpret_cast<float*>(scales + layout.run_at(row, group))[row % kTileRows] = __uint_as_float(0x7fc00000u);
 
   const int c = octet % 4, unit = octet / 4 % 2, chunk = octet / 8;
   const size_t at = static_cast<size_t>(row) * layout.padded_cols + octet * 8;
@@ -134,10 +163,10 @@ __global__ void __launch_bounds__(kThreads) write_codes(const Layout layout, con
 }
 
 template <Format F, class T>
-void load(const Layout& layout, int group_size, Rows rows, const T* source, uint8_t* codes, float* scales, uint32_t* largest,
+void load(const Layout& layout, int group_size, Rows rows, const T* source, uint8_t* codes, uint8_t* scales, uint32_t* largest,
           cudaStream_t stream) {
   if constexpr (bits(F) <= 8) {
-    const bool tensor = group_size == -2;
+    const bool tensor = group_size == -2 || layout.scales == Scales::e4m3;
     if (tensor) {
       const size_t count = static_cast<size_t>(rows.count) * layout.cols;
       check(cudaMemsetAsync(largest, 0, sizeof *largest, stream), "load weights: clear the largest magnitude");
@@ -145,7 +174,8 @@ void load(const Layout& layout, int group_size, Rows rows, const T* source, uint
       tensor_absmax<<<blocks, kThreads, 0, stream>>>(source, count, largest);
       check_launch("load weights: absmax");
     }
-    write_scales<<<static_cast<unsigned>(rows.count), kThreads, 0, stream>>>(layout, source, rows, max_value(F), tensor ? largest : nullptr, scales);
+    write_scales<<<static_cast<unsigned>(rows.count), kThreads, 0, stream>>>(layout, source, rows, max_value(F),
+                                                                                 {tensor ? largest : nullptr, max_value(F)}, scales);
     check_launch("load weights: scales");
   }
   const int64_t threads = static_cast<int64_t>(rows.count) * (layout.padded_cols / 8);
@@ -154,7 +184,7 @@ void load(const Layout& layout, int group_size, Rows rows, const T* source, uint
 }
 
 template <class T>
-void load_from(const Layout& layout, int group_size, Rows rows, const T* source, uint8_t* codes, float* scales, uint32_t* largest,
+void load_from(const Layout& layout, int group_size, Rows rows, const T* source, uint8_t* codes, uint8_t* scales, uint32_t* largest,
                cudaStream_t stream) {
   switch (layout.format) {
     case Format::fp32: return load<Format::fp32>(layout, group_size, rows, source, codes, scales, largest, stream);
@@ -171,7 +201,7 @@ void load_from(const Layout& layout, int group_size, Rows rows, const T* source,
 }  // namespace
 
 void load_weights(const Layout& layout, int group_size, int row_offset, int rows, Format dtype, const void* source,
-                  uint8_t* codes, float* scales, uint32_t* largest, cudaStream_t stream) {
+                  uint8_t* codes, uint8_t* scales, uint32_t* largest, cudaStream_t stream) {
   if (rows == 0) return;
   const Rows part{row_offset, rows};
   if (dtype == Format::fp32) {

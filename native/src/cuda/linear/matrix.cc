@@ -26,11 +26,13 @@ using linear::Call;
 using linear::Layout;
 
 constexpr int64_t kStreamTokens = 16;
-constexpr int64_t kMaxInt8Columns = (int64_t{1} << 31) / (128 * 127) - 1;  // exact int32 sums, as on the CPU
 constexpr int64_t kMaxDimension = int64_t{1} << 24;                       // rows and columns are int in the kernels
 constexpr int64_t kMaxTokens = 65535;                                     // of one call: tokens are blocks in y, at least one each
 constexpr int kMaxSplits = 16;
 constexpr int kMinChunksPerSplit = 4;
+
+// Exact int32 sums, as on the CPU: every partial sum is at most 128 * 127 * K, or 255 * 127 * K with codes of zero.
+int64_t most_int8_columns(Scales scales) { return (int64_t{1} << 31) / ((scales == Scales::affine ? 255 : 128) * 127) - 1; }
 
 size_t align(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
@@ -92,8 +94,13 @@ const MatrixSpec& checked(const MatrixSpec& spec) {
     throw std::invalid_argument(std::string("linear: ") + prefix(spec.format) + " weights with group size " +
                                 std::to_string(spec.group_size) + (scaled ? "; it must be -1, -2 or positive" : "; it must be 0"));
   }
-  if (spec.scales != Scales::fp32) {
-    throw std::invalid_argument("linear: no kernel for " + scheme_name(spec) + " on cuda; it takes symmetric codes with float32 scales");
+  const bool integers = spec.format == Format::int8 || spec.format == Format::int4;
+  const bool held = spec.scales == Scales::fp32 || (spec.scales == Scales::affine ? integers : spec.format == Format::e2m1);
+  if (!held) throw std::invalid_argument("linear: no kernel for " + scheme_name(spec) + " on cuda");
+  const int block = spec.scales == Scales::e8m0 ? 32 : spec.scales == Scales::e4m3 ? 16 : 0;
+  if ((block != 0 && spec.group_size != block) || (spec.scales == Scales::affine && spec.group_size == -2)) {
+    throw std::invalid_argument("linear: " + scheme_name(spec) + " with group size " + std::to_string(spec.group_size) +
+                                (block != 0 ? "; it is always " + std::to_string(block) : "; zero points are per row or group"));
   }
   const bool scaled_activation = spec.activation == Format::int8 || spec.activation == Format::e4m3;
   if (!(spec.activation_scale >= 0) || spec.activation_scale > max_value(Format::fp32) ||
@@ -101,18 +108,11 @@ const MatrixSpec& checked(const MatrixSpec& spec) {
     throw std::invalid_argument("linear: " + scheme_name(spec) + " with activation scale " + std::to_string(spec.activation_scale) +
                                 "; only int8 and e4m3 take one, finite and positive");
   }
-  if (spec.activation == Format::int8 && spec.cols > kMaxInt8Columns) {
+  if (spec.activation == Format::int8 && spec.cols > most_int8_columns(spec.scales)) {
     throw std::invalid_argument("linear: " + scheme_name(spec) + " over " + std::to_string(spec.cols) + " columns; int32 sums hold " +
-                                std::to_string(kMaxInt8Columns));
+                                std::to_string(most_int8_columns(spec.scales)));
   }
   return spec;
-}
-
-int log2_or_minus_one(int value) {
-  for (int shift = 0; shift < 31; shift++) {
-    if (value == 1 << shift) return shift;
-  }
-  return -1;
 }
 
 // Byte offsets in the workspace.
@@ -148,7 +148,7 @@ class DeviceMatrix final : public CudaMatrix {
     }
     // The word behind the scales is scratch of this call; a stream runs calls one after the other.
     linear::load_weights(layout_, spec_.group_size, static_cast<int>(row_offset), static_cast<int>(rows), dtype, source,
-                         codes_.as<uint8_t>(), scales_.as<float>(),
+                         codes_.as<uint8_t>(), scales_.as<uint8_t>(),
                          reinterpret_cast<uint32_t*>(scales_.as<uint8_t>() + layout_.scale_bytes), stream);
   }
 
@@ -188,9 +188,10 @@ class DeviceMatrix final : public CudaMatrix {
     const bool scaled = spec_.activation == Format::int8 || spec_.activation == Format::e4m3;
     const Call call = {
         .codes = codes_.as<uint8_t>(),
-        .scales = bits(spec_.format) <= 8 ? scales_.as<float>() : nullptr,
+        .scales = bits(spec_.format) <= 8 ? scales_.as<uint8_t>() : nullptr,
         .x = x.values,
         .x_scales = scaled ? x.scales : nullptr,
+        .row_scales = row_scales(),
         .bias = bias,
         .y = y,
         .parts = reinterpret_cast<float*>(static_cast<uint8_t*>(workspace_at) + workspace(tokens).parts),
@@ -200,17 +201,30 @@ class DeviceMatrix final : public CudaMatrix {
         .chunks = layout_.chunks,
         .groups = layout_.groups,
         .group_units = layout_.group_stride / linear::kUnitColumns,
-        .group_shift = log2_or_minus_one(layout_.group_stride / linear::kUnitColumns),
+        .group_inverse = (uint64_t{1} << linear::kInverseShift) / static_cast<uint64_t>(layout_.group_stride / linear::kUnitColumns) + 1,
+        .scale_run = layout_.scale_run,
+        .scaling = scaling(),
         .splits = takes_tiles(tokens) ? splits(tokens) : 1,
+        .multiprocessors = multiprocessors_,
     };
     if (takes_library(tokens)) return library_->multiply(call, call.parts, stream);
-    (takes_tiles(tokens) ? product_.tiles : product_.stream)(call, layout_.groups > 1, stream);
+    (takes_tiles(tokens) ? product_.tiles : product_.stream)(call, stream);
   }
 
  private:
   static void check_tokens(int64_t tokens) {
     if (tokens >= 1 && tokens <= kMaxTokens) return;
     throw std::invalid_argument("linear: a call of " + std::to_string(tokens) + " tokens; it takes 1 to " + std::to_string(kMaxTokens));
+  }
+
+  linear::Scaling scaling() const {
+    if (spec_.scales == Scales::e4m3) return linear::Scaling::codes;
+    return layout_.groups == 1 && spec_.scales == Scales::fp32 ? linear::Scaling::rows : linear::Scaling::groups;
+  }
+
+  const float* row_scales() const {
+    if (bits(spec_.format) > 8 || scaling() == linear::Scaling::groups) return nullptr;
+    return reinterpret_cast<const float*>(scales_.as<uint8_t>() + (spec_.scales == Scales::e4m3 ? layout_.row_scales_at() : 0));
   }
 
   bool takes_tiles(int64_t tokens) const { return !deterministic_ && product_.tiles != nullptr && tokens > kStreamTokens; }

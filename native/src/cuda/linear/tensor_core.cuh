@@ -22,6 +22,23 @@ __device__ __forceinline__ void step_int8(int (&d)[4], const uint32_t (&a)[4], u
                : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
+// A unsigned.
+__device__ __forceinline__ void step_uint8(int (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+__device__ __forceinline__ int group_of(const Call& call, int unit) {
+  const int group = static_cast<int>(static_cast<uint64_t>(unit) * call.group_inverse >> kInverseShift);
+  return group < call.groups ? group : call.groups - 1;  // the unit that pads a row to whole chunks
+}
+
+// Whether groups have zero points.
+template <Format F>
+__device__ __forceinline__ bool has_zeros(const Call& call) {
+  return (F == Format::int8 || F == Format::int4) && call.scale_run == kTileRows * 5;
+}
 
 // What one lane holds of a tile of 16 features x a chunk of 64 columns: 16-byte vectors as stored.
 //   16 bit  row g unit 0, row g + 8 unit 0, row g unit 1, row g + 8 unit 1
@@ -33,20 +50,51 @@ struct ChunkWords {
   uint4 vectors[kVectors];
 
   // Words of eight columns of row g (row = 0) or g + 8 (row = 1).
-  template <int kUnit, int kRow, int kWords>
-  __device__ __forceinline__ void eight(uint32_t (&out)[kWords]) const {
+  template <int kUnit, int kWords>
+  __device__ __forceinline__ void eight(int row, uint32_t (&out)[kWords]) const {
     if constexpr (bits(F) == 16) {
-      const uint4 v = vectors[kUnit * 2 + kRow];
+      const uint4 v = vectors[kUnit * 2 + row];
       out[0] = v.x, out[1] = v.y, out[2] = v.z, out[3] = v.w;
     } else if constexpr (bits(F) == 8) {
-      const uint4 v = vectors[kRow];
+      const uint4 v = vectors[row];
       out[0] = kUnit ? v.z : v.x, out[1] = kUnit ? v.w : v.y;
     } else {
       const uint4 v = vectors[0];
-      out[0] = kUnit ? (kRow ? v.w : v.z) : (kRow ? v.y : v.x);
+      out[0] = kUnit ? (row ? v.w : v.z) : (row ? v.y : v.x);
     }
   }
 };
+
+// What a lane's two rows, g and g + 8, are multiplied by within a group.
+struct GroupFactors {
+  float scale[2];
+  uint32_t offset[2];  // for the decoder: of zero points, or scale codes
+  int zero[2];
+};
+
+// Of unit `unit`, from the scales of its group: `run` points to them in the order of layout.h, in shared or global memory.
+template <class Family, Format F, Scaling kScaling>
+__device__ __forceinline__ void load_factors(const Call& call, const uint8_t* run, int g, int c, GroupFactors& out) {
+#pragma unroll
+  for (int row = 0; row < 2; row++) {
+    const int at = g + row * 8;
+    out.zero[row] = 0;
+    if constexpr (kScaling == Scaling::codes) {
+      out.offset[row] = run[c / 2 * kTileRows + at];
+    } else if constexpr (kScaling == Scaling::groups) {
+      if (F == Format::e2m1 && call.scale_run == kTileRows) {
+        const uint32_t code = run[at];
+        out.scale[row] = __uint_as_float(code == 0 ? 0x00400000u : code << 23);
+      } else {
+        out.scale[row] = reinterpret_cast<const float*>(run)[at];
+        if (has_zeros<F>(call)) out.zero[row] = reinterpret_cast<const int8_t*>(run)[kTileRows * 4 + at];
+      }
+      out.offset[row] = Family::offset(out.zero[row]);
+    } else {
+      out.offset[row] = Family::offset(0);
+    }
+  }
+}
 
 // 16-bit operands: the tensor cores add in float32. x of a unit is one 16-byte vector per lane and token.
 template <Format F, Operand kOperand>
@@ -54,19 +102,34 @@ struct FloatFamily {
   using Pair = std::conditional_t<kOperand == Operand::fp16, __half2, __nv_bfloat162>;
   using Sum = float;
   static constexpr int kXBytes = 2;
-  static constexpr float kFactor = Decoder<F, Pair>::kFactor;
   struct Weights {
     uint32_t row[2][4];
   };
+  // What the sums of a product are multiplied by.
+  template <Scaling kScaling>
+  static constexpr float kFactor = kScaling == Scaling::codes ? ScaleCodes<Pair>::kFactor : Decoder<F, Pair>::kFactor;
 
-  template <int kUnit>
-  static __device__ __forceinline__ void decode(const ChunkWords<F>& words, Weights& out) {
-    uint32_t codes[2][Decoder<F, Pair>::kWords];
-    words.template eight<kUnit, 0>(codes[0]);
-    words.template eight<kUnit, 1>(codes[1]);
-    Decoder<F, Pair>::eight(codes[0], out.row[0]);
-    Decoder<F, Pair>::eight(codes[1], out.row[1]);
+  static __device__ __forceinline__ uint32_t offset(int zero) { return Decoder<F, Pair>::offset(zero); }
+
+  template <int kUnit, Scaling kScaling>
+  static __device__ __forceinline__ void decode(const ChunkWords<F>& words, const GroupFactors& group, Weights& out) {
+#pragma unroll
+    for (int row = 0; row < 2; row++) {
+      uint32_t codes[Decoder<F, Pair>::kWords];
+      words.template eight<kUnit>(row, codes);
+      Decoder<F, Pair>::template eight<kScaling == Scaling::groups>(codes, group.offset[row], out.row[row]);
+      if constexpr (kScaling == Scaling::codes) {
+        const uint32_t scale = ScaleCodes<Pair>::pair(group.offset[row]);
+#pragma unroll
+        for (int i = 0; i < 4; i++) out.row[row][i] = linear::multiply<Pair>(out.row[row][i], scale);
+      }
+    }
   }
+  template <Scaling>
+  static __device__ __forceinline__ bool sums_x(const Call&) { return false; }
+  static __device__ __forceinline__ void add_x(Sum (&)[4], const uint32_t (&)[4]) {}
+  static __device__ __forceinline__ float zero(const GroupFactors&, int) { return 0; }
+  static __device__ __forceinline__ void order(uint32_t (&)[4]) {}
   static __device__ __forceinline__ void multiply(Sum (&d)[4], const Weights& w, const uint32_t (&x)[4]) {
     const uint32_t first[4] = {w.row[0][0], w.row[1][0], w.row[0][1], w.row[1][1]};
     const uint32_t second[4] = {w.row[0][2], w.row[1][2], w.row[0][3], w.row[1][3]};
@@ -81,40 +144,63 @@ struct FloatFamily {
 };
 
 // int8 operands: exact int32 sums. x of a chunk is one 16-byte vector per lane and token, eight bytes per unit.
+// int4 codes are multiplied as they are held, from 0 to 15: sum_k x * (code - zero) = sum_k x * code - zero * sum_k x, and a
+// step with ones for weights makes the last sum. int8 codes need it where they have zero points, less which they would not fit.
 template <Format F>
 struct Int8Family {
   using Sum = int;
   static constexpr int kXBytes = 1;
-  static constexpr float kFactor = 1.0f;
   struct Weights {
     uint32_t row[2][2];
   };
+  template <Scaling>
+  static constexpr float kFactor = 1.0f;
 
-  template <int kUnit>
-  static __device__ __forceinline__ void decode(const ChunkWords<F>& words, Weights& out) {
-    if constexpr (F == Format::int8) {
-      words.template eight<kUnit, 0>(out.row[0]);
-      words.template eight<kUnit, 1>(out.row[1]);
-    } else {
-      uint32_t codes[2][1];
-      words.template eight<kUnit, 0>(codes[0]);
-      words.template eight<kUnit, 1>(codes[1]);
-      eight_int8(codes[0][0], out.row[0]);
-      eight_int8(codes[1][0], out.row[1]);
+  static __device__ __forceinline__ uint32_t offset(int) { return 0; }
+
+  template <int kUnit, Scaling>
+  static __device__ __forceinline__ void decode(const ChunkWords<F>& words, const GroupFactors&, Weights& out) {
+#pragma unroll
+    for (int row = 0; row < 2; row++) {
+      if constexpr (F == Format::int8) {
+        words.template eight<kUnit>(row, out.row[row]);
+      } else {
+        uint32_t codes[1];
+        words.template eight<kUnit>(row, codes);
+        out.row[row][0] = codes[0] & 0x0f0f0f0fu, out.row[row][1] = (codes[0] >> 4) & 0x0f0f0f0fu;  // columns 0 4 1 5, 2 6 3 7
+      }
+    }
+  }
+  // Eight activations into the order of the weights.
+  static __device__ __forceinline__ void order(uint32_t (&x)[4]) {
+    if constexpr (F == Format::int4) {
+      const uint32_t low = __byte_perm(x[0], x[1], 0x5140), high = __byte_perm(x[0], x[1], 0x7362);
+      x[0] = low, x[1] = high;
     }
   }
   static __device__ __forceinline__ void multiply(Sum (&d)[4], const Weights& w, const uint32_t (&x)[4]) {
     const uint32_t a[4] = {w.row[0][0], w.row[1][0], w.row[0][1], w.row[1][1]};
-    step_int8(d, a, x[0], x[1]);
+    if constexpr (F == Format::int4) step_uint8(d, a, x[0], x[1]);
+    else step_int8(d, a, x[0], x[1]);
   }
+
+  template <Scaling kScaling>
+  static __device__ __forceinline__ bool sums_x(const Call& call) {
+    return F == Format::int4 || (kScaling == Scaling::groups && has_zeros<F>(call));
+  }
+  static __device__ __forceinline__ void add_x(Sum (&d)[4], const uint32_t (&x)[4]) {
+    constexpr uint32_t kOnes[4] = {0x01010101u, 0x01010101u, 0x01010101u, 0x01010101u};
+    step_int8(d, kOnes, x[0], x[1]);
+  }
+  static __device__ __forceinline__ int zero(const GroupFactors& group, int row) { return group.zero[row] + (F == Format::int4 ? 8 : 0); }
 };
 
 template <Format F, Operand kOperand>
 using Family = std::conditional_t<kOperand == Operand::int8, Int8Family<F>, FloatFamily<F, kOperand>>;
 
 // Activations of one token and unit, from the vectors of a chunk: 16-bit operands have one vector per unit, int8 one for both.
-template <int kXBytes, int kUnit>
-__device__ __forceinline__ void unit_of(const uint4 (&chunk)[kXBytes], uint32_t (&x)[4]) {
+template <int kXBytes, int kUnit, int kVectors>
+__device__ __forceinline__ void unit_of(const uint4 (&chunk)[kVectors], uint32_t (&x)[4]) {
   if constexpr (kXBytes == 2) {
     x[0] = chunk[kUnit].x, x[1] = chunk[kUnit].y, x[2] = chunk[kUnit].z, x[3] = chunk[kUnit].w;
   } else {
@@ -122,9 +208,19 @@ __device__ __forceinline__ void unit_of(const uint4 (&chunk)[kXBytes], uint32_t 
   }
 }
 
-__device__ __forceinline__ int group_of(const Call& call, int unit) {
-  const int group = call.group_shift >= 0 ? unit >> call.group_shift : unit / call.group_units;
-  return group < call.groups ? group : call.groups - 1;  // the unit that pads a row to whole chunks
+// Calls the kernel for the scaling of the call. int8 and e4m3 are mostly held with one scale per row and have kernels of their
+// own for it; elsewhere one group is as good.
+template <template <Format, Operand, Scaling> class Launch, Format F, Operand kOperand>
+void launch_scaled(const Call& call, cudaStream_t stream) {
+  if constexpr (bits(F) == 16) {
+    Launch<F, kOperand, Scaling::rows>::run(call, stream);
+  } else if constexpr (F == Format::int8 || F == Format::e4m3) {
+    call.scaling == Scaling::rows ? Launch<F, kOperand, Scaling::rows>::run(call, stream) : Launch<F, kOperand, Scaling::groups>::run(call, stream);
+  } else if constexpr (F == Format::e2m1) {
+    call.scaling == Scaling::codes ? Launch<F, kOperand, Scaling::codes>::run(call, stream) : Launch<F, kOperand, Scaling::groups>::run(call, stream);
+  } else {
+    Launch<F, kOperand, Scaling::groups>::run(call, stream);
+  }
 }
 
 }  // namespace kvant::cuda::linear
