@@ -122,7 +122,7 @@ Result run_prefill(cudaStream_t stream, const Shape& shape, const std::vector<Ro
   kvant::cuda::prepare_attention(scratch.data(), nullptr);
   succeed(cudaDeviceSynchronize(), "preparing");
   const double time = seconds(stream, [&] {
-    kvant::cuda::attention(mode, StepRows::any, step.args, step.tokens, sequences.pages, scratch.data(), stream);
+    kvant::cuda::attention(mode, StepRows::chunks, step.args, step.tokens, sequences.pages, scratch.data(), stream);
   });
   return {time, operations};
 }
@@ -157,7 +157,7 @@ int main() {
   std::vector<int> ragged;
   for (int i = 0; i < 64; i++) ragged.push_back(64 << (i * 7 % 8));
   const Batch batches[] = {even("32 x 8192", 32, 8192), even("64 x 2048", 64, 2048), even("256 x 1500", 256, 1500), even("1 x 131072", 1, 131072),
-                           even("1 x 512", 1, 512),     even("1 x 4096", 1, 4096),   even("8 x 512", 8, 512),       {"64 x 64..8192", ragged}};
+                           even("1 x 512", 1, 512),     even("1 x 4096", 1, 4096),   even("8 x 512", 8, 512),       even("32 x 512", 32, 512), even("256 x 100", 256, 100), {"64 x 64..8192", ragged}};
   for (const Batch& batch : batches) {
     double bf16 = 0;
     for (Format format : {Format::bf16, Format::int8, Format::e4m3, Format::fp16, Format::e5m2}) {
@@ -169,7 +169,7 @@ int main() {
       std::fflush(stdout);
     }
   }
-  for (const auto& [name, heads, kv_heads, dim] : {std::tuple{"qwen2.5-0.5b", 14, 2, 64}, {"llama2-7b", 32, 32, 128}, {"llama3-70b", 64, 8, 128}}) {
+  for (const auto& [name, heads, kv_heads, dim] : {std::tuple<const char*, int, int, int>{"qwen2.5-0.5b", 14, 2, 64}, {"llama2-7b", 32, 32, 128}, {"llama3-70b", 64, 8, 128}}) {
     for (Format format : {Format::bf16, Format::int8, Format::e4m3}) {
       Shape shape{format};
       shape.heads = heads, shape.kv_heads = kv_heads, shape.head_dim = dim;

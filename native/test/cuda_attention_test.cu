@@ -104,7 +104,8 @@ Worst run_case(const Shape& shape, const std::vector<Row>& rows, bool determinis
   const Step step(shape, rows, seed + 5, 2.0f);
   const AttentionMode mode = kvant::cuda::attention_mode(longest, deterministic);
   const bool single = std::all_of(rows.begin(), rows.end(), [](const Row& row) { return row.count == 1; });
-  const StepRows kind = single ? StepRows::single : StepRows::any;
+  const bool chunks = std::all_of(rows.begin(), rows.end(), [](const Row& row) { return row.count >= kvant::cuda::kLongRow; });
+  const StepRows kind = single ? StepRows::single : chunks ? StepRows::chunks : StepRows::any;
   const Device<uint8_t> scratch(kvant::cuda::attention_scratch_bytes(mode, attention_shape(shape), step.tokens.count));
   kvant::cuda::prepare_attention(scratch.data(), nullptr);
   for (int repeat = 0; repeat < 2; repeat++) {  // the second finds what the first left in the scratch
@@ -120,7 +121,7 @@ Worst run_case(const Shape& shape, const std::vector<Row>& rows, bool determinis
   size_t token = 0, worst_at = 0;
   const size_t width = static_cast<size_t>(shape.heads * shape.head_dim);
   for (const Row& row : rows) {
-    double& to = row.count >= 8 && !deterministic && row.slot >= 0 ? worst.chunk : worst.single;
+    double& to = row.count >= kvant::cuda::kLongRow && !deterministic && row.slot >= 0 ? worst.chunk : worst.single;
     for (size_t i = token * width; i < (token + static_cast<size_t>(row.count)) * width; i++) {
       const double error = std::isnan(got[i]) ? 1e30 : std::fabs(got[i] - expected[i]) / most;
       if (row.slot < 0 && got[i] != 0) to = 1e30;
@@ -141,6 +142,8 @@ Worst run_case(const Shape& shape, const std::vector<Row>& rows, bool determinis
 
 const std::vector<Row> kSingles = {{0, 0, 1}, {1, 14, 1}, {2, 15, 1}, {3, 16, 1}, {4, 300, 1}, {-1, 0, 1}, {5, 1037, 1}, {6, 63, 1}, {-1, 0, 1}};
 const std::vector<Row> kMixed = {{0, 0, 40}, {1, 100, 1}, {2, 77, 3}, {3, 500, 9}, {4, 1000, 1}, {5, 0, 150}, {6, 250, 70}, {7, 31, 7}, {8, 640, 65}};
+
+const std::vector<Row> kChunks = {{0, 0, 200}, {1, 333, 90}, {2, 5, 8}, {3, 1023, 33}};
 
 struct Case {
   Shape shape;
@@ -190,7 +193,7 @@ int main() {
     for (const Case& one : cases()) {
       if (one.shape.format != format) continue;
       for (bool deterministic : {false, true}) {
-        for (const auto& [what, rows] : {std::pair{"single tokens", kSingles}, std::pair{"chunks", kMixed}}) {
+        for (const auto& [what, rows] : {std::pair{"single tokens", kSingles}, {"chunks and single tokens", kMixed}, {"chunks", kChunks}}) {
           const Worst found = run_case(one.shape, rows, deterministic, ++seed, one.spread, what, false);
           worst.single = std::max(worst.single, found.single), worst.chunk = std::max(worst.chunk, found.chunk);
           count++;
@@ -203,6 +206,12 @@ int main() {
   std::vector<Row> many;
   for (int i = 0; i < 1500; i++) many.push_back({i % 3 == 2 ? -1 : i, i * 37 % 200, 1});
   run_case({Format::int8, 128, 4, 1, 16, 0, false}, many, false, ++seed, 0, "1500 single tokens", true);
+  std::vector<Row> ragged;
+  for (int i = 0; i < 300; i++) ragged.push_back({i, i * 7919 % 3000, 1});
+  for (Format format : {Format::int8, Format::bf16}) {
+    run_case({format, 128, 8, 2, 16, 0, false}, ragged, false, ++seed, 0, "300 tokens at up to 3000", true);
+    run_case({format, 64, 14, 2, 32, 1000, false}, ragged, false, ++seed, 0, "300 tokens at up to 3000", true);
+  }
   for (Format format : {Format::int8, Format::e4m3}) {
     run_case({format, 128, 8, 2, 16, 0, false}, {{0, 131071, 1}}, false, ++seed, 0, "one token at 131072", true);
     run_case({format, 128, 8, 2, 16, 0, false}, {{0, 131071 - 15, 16}}, false, ++seed, 0, "a chunk of 16 at 131072", true);

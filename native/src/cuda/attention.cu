@@ -12,13 +12,13 @@ namespace kvant::cuda {
 namespace {
 
 struct Kernels {
-  bool exact, prefill;  // else decode alone; where code for sm_90a does not run, decode takes chunks too
+  bool exact, decode, prefill;  // where code for sm_90a does not run, decode takes chunks too
 };
 
 Kernels kernels_for(const AttentionMode& mode, StepRows rows, const AttentionShape& shape) {
   const bool exact = mode.deterministic || shape.format == Format::fp32 || !attention_decode_takes(shape.head_dim);
-  const bool prefill = rows == StepRows::any && shape.heads / shape.kv_heads <= kPrefillGroup && launches_overlap();
-  return {exact, !exact && prefill};
+  const bool prefill = !exact && rows != StepRows::single && shape.heads / shape.kv_heads <= kPrefillGroup && launches_overlap();
+  return {exact, !exact && !(prefill && rows == StepRows::chunks), prefill};
 }
 
 // Counters come first, so that nothing else ever writes them.
@@ -37,13 +37,13 @@ void attention_decode(const DecodeLaunch& launch, const KvPages& pages, Stream s
   }
 }
 
-void attention_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, Stream stream) {
+void attention_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, int multiprocessors, Stream stream) {
   switch (pages.format) {
-    case Format::bf16: return attention_prefill_bf16(args, tokens, pages, stream);
-    case Format::fp16: return attention_prefill_fp16(args, tokens, pages, stream);
-    case Format::e4m3: return attention_prefill_e4m3(args, tokens, pages, stream);
-    case Format::e5m2: return attention_prefill_e5m2(args, tokens, pages, stream);
-    default: return attention_prefill_int8(args, tokens, pages, stream);
+    case Format::bf16: return attention_prefill_bf16(args, tokens, pages, multiprocessors, stream);
+    case Format::fp16: return attention_prefill_fp16(args, tokens, pages, multiprocessors, stream);
+    case Format::e4m3: return attention_prefill_e4m3(args, tokens, pages, multiprocessors, stream);
+    case Format::e5m2: return attention_prefill_e5m2(args, tokens, pages, multiprocessors, stream);
+    default: return attention_prefill_int8(args, tokens, pages, multiprocessors, stream);
   }
 }
 
@@ -75,7 +75,8 @@ void attention(const AttentionMode& mode, StepRows rows, const AttentionArgs& ar
   auto* const memory = static_cast<uint8_t*>(scratch);
   const Kernels kernels = kernels_for(mode, rows, {pages.format, args.heads, pages.kv_heads, pages.head_dim});
   if (kernels.exact) return attention_exact(args, tokens, pages, mode.split_tokens, memory + kCounterBytes, stream);
-  if (kernels.prefill) attention_prefill(args, tokens, pages, stream);
+  if (kernels.prefill) attention_prefill(args, tokens, pages, mode.multiprocessors, stream);
+  if (!kernels.decode) return;
 
   DecodeLaunch launch;
   launch.args = args;
@@ -94,7 +95,7 @@ void attention(const AttentionMode& mode, StepRows rows, const AttentionArgs& ar
 
 std::string attention_variant(const AttentionMode& mode, StepRows rows, const AttentionShape& shape) {
   const Kernels kernels = kernels_for(mode, rows, shape);
-  const char* const name = kernels.exact ? "exact" : kernels.prefill ? "decode+prefill" : "decode";
+  const char* const name = kernels.exact ? "exact" : !kernels.prefill ? "decode" : kernels.decode ? "decode+prefill" : "prefill";
   return std::string("attention_") + format_name(shape.format) + "_cuda-" + name;
 }
 

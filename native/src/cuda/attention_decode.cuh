@@ -7,10 +7,10 @@
 // fp16 neither overflows nor loses weights: q is scaled by a power of two per head, a weight enters as
 // p * v_scale / unit * 2^7 with p < 2^8, where `unit` is at least the largest v_scale so far and `top` lags the largest logit.
 //
-// Work: an item is a token and up to kHeads query heads of a KV head; its positions fall into tiles of 16. Each block takes an
-// even share of all tiles of the step, counted on the device (so a graph serves any context lengths), and its warps every
-// kWarps-th tile of it. Warps run on their own: a ring of stages that cp.async fills and the same warp reads. A block joins its
-// warps; the last of the blocks that share an item joins these.
+// Work: an item is a token and up to kHeads query heads of a KV head; its positions fall into tiles of 16. Blocks share out the
+// tiles of the step on the device (attention_shares.cuh), so a graph serves any context lengths. A block's warps take every
+// kWarps-th tile of an item and run on their own: a ring of stages that cp.async fills and the same warp reads. A block joins
+// its warps; the last of the blocks that share an item joins these.
 // Memory bound: 2 * head_dim codes and two scales per position and KV head; once per part of kHeads query heads.
 #include <cfloat>
 #include <cmath>
@@ -21,6 +21,7 @@
 #include "cuda/attention_kernels.h"
 #include "cuda/attention_mma.cuh"
 #include "cuda/attention_rows.cuh"
+#include "cuda/attention_shares.cuh"
 #include "cuda/check.h"
 #include "cuda/codes.cuh"
 #include "cuda/launch.cuh"
@@ -29,11 +30,10 @@
 namespace kvant::cuda {
 namespace decode {
 
-constexpr int kTile = 16;  // positions
-
 // column_tiles: mma column tiles, 4 heads each.
 template <Format format, int head_dim, int column_tiles>
 struct Shape {
+  static constexpr int kHeadDim = head_dim;
   static constexpr int kSize = bits(format) / 8;
   static constexpr bool kScaled = kSize == 1;
   static constexpr int kRow = head_dim * kSize;    // bytes of a position's K or V codes
@@ -77,105 +77,90 @@ struct Shape {
 
 struct Item {
   int64_t token;
-  int kv_head, first_head, heads;
-  int lowest, highest;      // positions seen
+  int slot, kv_head, first_head, heads;
+  int lowest, highest;       // positions seen
   int first_tile, end_tile;  // of this block's share
 };
 
-__device__ inline int tiles_of(const DecodeLaunch& launch, int window, int i) {
-  const int64_t token = launch.first_token + i;
-  if (launch.tokens.slots[token] < 0 || (launch.skip_long_rows && in_long_row(launch.tokens, token))) return 0;
-  const int position = launch.tokens.positions[token];
-  return position / kTile - lowest_position(position, window) / kTile + 1;
-}
+// The item's queries in shared memory: rows of codes, or of parts that add up to q (high, low and, for bf16, lowest).
+template <class S>
+struct Queries {
+  static constexpr int kRows = S::kInt8 ? 1 : S::kParts + 1;
+  static constexpr int kBytes = S::kInt8 ? 1 : 2;  // of a number
+  uint8_t rows[S::kHeads][kRows][S::kHeadDim * kBytes + 16];  // 16: rows in different banks
+  float scales[S::kHeads];                                    // turn logits into those of q
+};
 
-// prefix[i]: tiles of the tokens before token i of the launch. sums: [warps]
-template <int threads>
-__device__ void count_tiles(const DecodeLaunch& launch, int window, int* prefix, int* sums) {
-  const int each = (launch.token_count + threads - 1) / threads, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int begin = min(launch.token_count, static_cast<int>(threadIdx.x) * each), end = min(launch.token_count, begin + each);
-  int own = 0;
-  for (int i = begin; i < end; i++) own += tiles_of(launch, window, i);
-  int running = own;
-#pragma unroll
-  for (int offset = 1; offset < 32; offset *= 2) {
-    const int below = __shfl_up_sync(0xffffffffu, running, offset);
-    if (lane >= offset) running += below;
-  }
-  if (lane == 31) sums[warp] = running;
-  __syncthreads();
-  int before = running - own;
-  for (int i = 0; i < warp; i++) before += sums[i];
-  for (int i = begin; i < end; i++) {
-    prefix[i] = before;
-    before += tiles_of(launch, window, i);
-  }
-  if (threadIdx.x == threads - 1) prefix[launch.token_count] = before;
-  __syncthreads();
-}
-
-// The token whose tiles, `items` times each, hold tile `at`.
-__device__ inline int find_token(const int* prefix, int count, int items, int at) {
-  int low = 0, high = count;  // prefix[low] * items <= at < prefix[high] * items
-  while (high - low > 1) {
-    const int middle = (low + high) / 2;
-    if (prefix[middle] * items <= at) low = middle;
-    else high = middle;
-  }
-  return low;
-}
-
-// The operands B of S for one column tile; q_scale turns its logits into those of q. q: the head of the lane's column, or null.
+// A warp's heads of the item between reading them and leaving them in shared memory.
 template <class S, Format format>
-__device__ void load_query(const float* q, uint32_t (&b)[S::kSteps * S::kParts][2], float& q_scale) {
+class QueryLoad {
+ public:
+  __device__ QueryLoad(const Item& item, const AttentionArgs& args) {
+#pragma unroll
+    for (int i = 0; i < kEach; i++) {
+      const int head = static_cast<int>(threadIdx.x) / 32 + i * S::kWarps;
+      const float* const q = args.q + (item.token * args.heads + item.first_head + head) * S::kHeadDim;
+#pragma unroll
+      for (int j = 0; j < kValues; j++) x_[i][j] = head < item.heads ? q[j * 32 + threadIdx.x % 32] : 0;
+    }
+  }
+
+  __device__ void leave(Queries<S>& queries) const {
+    const int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int i = 0; i < kEach; i++) {
+      const int head = static_cast<int>(threadIdx.x) / 32 + i * S::kWarps;
+      if (S::kHeads % S::kWarps != 0 && head >= S::kHeads) break;
+      float scale = 1;
+      if constexpr (!kIsBf16<format>) {
+        float most = 0;
+#pragma unroll
+        for (int j = 0; j < kValues; j++) most = fabsf(x_[i][j]) > most ? fabsf(x_[i][j]) : most;
+        most = fminf(warp_reduce(most, Most()), FLT_MAX);
+        scale = S::kInt8 ? most / max_value(format) : fp16_scale(most);
+      }
+      if (lane == 0) queries.scales[head] = scale;
+      const float inverse = 1 / scale;  // exact: a power of two
+#pragma unroll
+      for (int j = 0; j < kValues; j++) {
+        const int d = j * 32 + lane;
+        if constexpr (S::kInt8) {
+          queries.rows[head][0][d] = scale > 0 ? Codes<Format::int8>::encode(x_[i][j] / scale) : 0;
+        } else {
+          float rest = x_[i][j] * inverse;
+#pragma unroll
+          for (int part = 0; part < Queries<S>::kRows; part++) {
+            reinterpret_cast<uint16_t*>(queries.rows[head][part])[d] = static_cast<uint16_t>(pack<kIsBf16<format>>(rest, 0));
+            rest -= rounded<kIsBf16<format>>(rest);
+          }
+        }
+      }
+    }
+  }
+
+ private:
+  static constexpr int kEach = (S::kHeads + S::kWarps - 1) / S::kWarps, kValues = S::kHeadDim / 32;
+  float x_[kEach][kValues];
+};
+
+// The operands B of S for one column tile: columns 2t and 2t + 1 are head t of it.
+template <class S>
+__device__ void load_columns(const Queries<S>& queries, int column_tile, uint32_t (&b)[S::kSteps * S::kParts][2]) {
   const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   constexpr int kUnitDims = S::kUnitWords * 4 / S::kSize, kUnitSteps = S::kUnitWords / S::kStepWords;
-  const auto dim_of = [&](int step) { return (step / kUnitSteps * 4 + t) * kUnitDims + step % kUnitSteps * S::kStepDims; };
-  float scale = 1;
-  if constexpr (!kIsBf16<format>) {
-    float most = 0;
-#pragma unroll
-    for (int step = 0; step < S::kSteps; step++) {
-      for (int i = 0; i < S::kStepDims; i++) {
-        const float x = q == nullptr ? 0 : fabsf(q[dim_of(step) + i]);
-        most = x > most ? x : most;
-      }
-    }
-    most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 1));
-    most = fminf(fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 2)), FLT_MAX);
-    scale = S::kInt8 ? most / max_value(format) : fp16_scale(most);
-  }
-  const bool is_low = g % 2 == 1;
+  const auto& rows = queries.rows[column_tile * 4 + g / 2];
 #pragma unroll
   for (int step = 0; step < S::kSteps; step++) {
-    if constexpr (S::kInt8) {
-#pragma unroll
-      for (int half = 0; half < 2; half++) {
-        uint32_t word = 0;
-        for (int i = 0; i < 4; i++) {
-          const float x = q == nullptr ? 0 : q[dim_of(step) + half * 4 + i];
-          if (scale > 0) word |= static_cast<uint32_t>(Codes<Format::int8>::encode(x / scale)) << (8 * i);
-        }
-        b[step][half] = is_low ? 0 : word;
-      }
-    } else {
-      constexpr bool kBf16 = kIsBf16<format>;
-#pragma unroll
-      for (int half = 0; half < 2; half++) {
-        float high[2], rest[2];
-        for (int i = 0; i < 2; i++) {
-          const float x = q == nullptr ? 0 : q[dim_of(step) + half * 2 + i] / scale;
-          high[i] = rounded<kBf16>(x);
-          rest[i] = x - high[i];
-        }
-        b[step * S::kParts][half] = is_low ? pack<kBf16>(rest[0], rest[1]) : pack<kBf16>(high[0], high[1]);
-        if constexpr (kBf16) {
-          b[step * 2 + 1][half] = is_low ? 0 : pack<true>(rest[0] - rounded<true>(rest[0]), rest[1] - rounded<true>(rest[1]));
-        }
-      }
+    const int dim = (step / kUnitSteps * 4 + t) * kUnitDims + step % kUnitSteps * S::kStepDims;
+    const auto words = [&](int row) { return *reinterpret_cast<const uint2*>(rows[row] + dim * Queries<S>::kBytes); };
+    const uint2 zero = {0, 0};
+    const uint2 x = S::kInt8 ? (g % 2 == 0 ? words(0) : zero) : words(g % 2);
+    b[step * S::kParts][0] = x.x, b[step * S::kParts][1] = x.y;
+    if constexpr (S::kParts == 2) {
+      const uint2 y = g % 2 == 0 ? words(2) : zero;
+      b[step * 2 + 1][0] = y.x, b[step * 2 + 1][1] = y.y;
     }
   }
-  q_scale = __shfl_sync(0xffffffffu, scale, 8 * t);  // column 2t is head t
 }
 
 // A warp's part of an item: per lane the values output_dim(v, g) of head t of each column tile.
@@ -320,7 +305,7 @@ __device__ __forceinline__ void add_tile(const uint8_t* stage, const uint32_t (&
 template <class S>
 class Fetch {
  public:
-  __device__ Fetch(const Item& item, const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, uint8_t* ring)
+  __device__ Fetch(const Item& item, const AttentionArgs& args, const KvPages& pages, uint8_t* ring)
       : item_(item), pages_(pages), ring_(shared_address(ring)), dynamic_(S::kScaled && pages.k_static == nullptr) {
     const int warp = threadIdx.x / 32;
     first_ = item.first_tile + warp;
@@ -328,7 +313,7 @@ class Fetch {
     shift_ = pages.page_tokens / 32;  // 16, 32, 64 tokens: 0, 1, 2
     layer_ = pages.base + args.layer * pages.layer_bytes + static_cast<int64_t>(item.kv_head) * pages.page_tokens * S::kRow;
     scales_ = pages.base + args.layer * pages.layer_bytes + static_cast<int64_t>(item.kv_head) * pages.page_tokens * 4;
-    table_ = pages.tables + tokens.slots[item.token] * pages.table_stride;
+    table_ = pages.tables + item.slot * pages.table_stride;
     numbers_ = page_numbers(0);
     next_numbers_ = page_numbers(32);
   }

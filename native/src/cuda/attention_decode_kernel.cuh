@@ -38,16 +38,17 @@ __device__ inline void join_blocks(const DecodeScratch& scratch, int first, int 
   const int vectors = head_dim / 4;
   for (int i = threadIdx.x; i < item.heads * vectors; i += blockDim.x) {
     const int head = i / vectors, d = i % vectors * 4;
-    const auto at = [&](int block) { return (int64_t{block} * 2 + (block == first ? 1 : 0)) * kDecodeHeads + head; };
     float top = kNoTop, total = 0;
-    for (int block = first; block <= last; block++) top = fmaxf(top, __ldcg(scratch.parts + 2 * at(block)));
     float4 o = {};
-#pragma unroll 4
+#pragma unroll 8
     for (int block = first; block <= last; block++) {
-      const float2 part = __ldcg(reinterpret_cast<const float2*>(scratch.parts + 2 * at(block)));
-      const float4 x = __ldcg(reinterpret_cast<const float4*>(scratch.outputs + at(block) * head_dim + d));
-      const float factor = exp2_fast(part.x - top);
-      total = fmaf(part.y, factor, total);
+      const int64_t at = (int64_t{block} * 2 + (block == first ? 1 : 0)) * kDecodeHeads + head;
+      const float2 part = __ldcg(reinterpret_cast<const float2*>(scratch.parts + 2 * at));
+      const float4 x = __ldcg(reinterpret_cast<const float4*>(scratch.outputs + at * head_dim + d));
+      const float higher = fmaxf(top, part.x), fade = exp2_fast(top - higher), factor = exp2_fast(part.x - higher);
+      top = higher;
+      total = fmaf(total, fade, part.y * factor);
+      o = {o.x * fade, o.y * fade, o.z * fade, o.w * fade};
       add_scaled(o, x, factor);
     }
     float4 out = {};
@@ -62,56 +63,48 @@ __global__ void __launch_bounds__(Shape<format, head_dim, column_tiles>::kThread
     attention_decode_kernel(const DecodeLaunch launch, const KvPages pages) {
   using S = Shape<format, head_dim, column_tiles>;
   extern __shared__ __align__(128) uint8_t memory[];
-  __shared__ int prefix[kDecodeTokens + 1], sums[S::kWarps];
+  __shared__ typename Shares<S::kWarps>::Memory shares_memory;
+  __shared__ __align__(16) Queries<S> queries;
   __shared__ bool is_last;
   let_next_start();
   wait_for_inputs();
 
   const AttentionArgs& args = launch.args;
-  const StepTokens& tokens = launch.tokens;
+  const int group = args.heads / pages.kv_heads, parts = (group + S::kHeads - 1) / S::kHeads;
+  Shares<S::kWarps> shares(launch, pages.window, pages.kv_heads * parts, shares_memory);
   for (int i = blockIdx.x; i < launch.token_count; i += gridDim.x) {
-    const int64_t token = launch.first_token + i;
-    if (tokens.slots[token] >= 0) continue;
-    float* const out = args.out + token * args.heads * head_dim;
+    if (shares.token(i).slot != kPadding) continue;
+    float* const out = args.out + (launch.first_token + i) * args.heads * head_dim;
     for (int d = threadIdx.x; d < args.heads * head_dim; d += S::kThreads) out[d] = 0;
   }
-  count_tiles<S::kThreads>(launch, pages.window, prefix, sums);
-  const int group = args.heads / pages.kv_heads, parts = (group + S::kHeads - 1) / S::kHeads, items = pages.kv_heads * parts;
-  const int total = prefix[launch.token_count] * items, blocks = gridDim.x;
-  // At least a tile per warp: short steps end sooner when fewer blocks have to be joined.
-  const int share = max((total + blocks - 1) / blocks, S::kWarps);
-  const int64_t begin = int64_t{blockIdx.x} * share;
-  if (begin >= total) return;
-  const int end = min(total, static_cast<int>(begin) + share);
-  int index = find_token(prefix, launch.token_count, items, static_cast<int>(begin));
 
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4;
-  for (int at = static_cast<int>(begin); at < end;) {
-    while (prefix[index + 1] * items <= at) index++;  // tokens without tiles, and those done
+  const int warp = threadIdx.x / 32, t = threadIdx.x % 4;
+  Stretch stretch;
+  while (shares.next(stretch)) {
     Item item;
-    item.token = launch.first_token + index;
-    const int tiles = prefix[index + 1] - prefix[index], which = (at - prefix[index] * items) / tiles;
-    const int item_begin = prefix[index] * items + which * tiles, item_end = item_begin + tiles, stop = min(end, item_end);
-    item.kv_head = which / parts;
-    item.first_head = item.kv_head * group + which % parts * S::kHeads;
-    item.heads = min(S::kHeads, group - which % parts * S::kHeads);
-    item.highest = tokens.positions[item.token];
+    item.token = launch.first_token + stretch.index;
+    item.slot = shares.token(stretch.index).slot;
+    item.kv_head = stretch.which / parts;
+    item.first_head = item.kv_head * group + stretch.which % parts * S::kHeads;
+    item.heads = min(S::kHeads, group - stretch.which % parts * S::kHeads);
+    item.highest = shares.token(stretch.index).position;
     item.lowest = lowest_position(item.highest, pages.window);
-    item.first_tile = item.lowest / kTile + at - item_begin;
-    item.end_tile = item.lowest / kTile + stop - item_begin;
+    item.first_tile = item.lowest / kTile + stretch.begin;
+    item.end_tile = item.lowest / kTile + stretch.end;
 
-    Fetch<S> fetch(item, args, tokens, pages, memory + warp * S::kStages * S::kStage);
+    Fetch<S> fetch(item, args, pages, memory + warp * S::kStages * S::kStage);
+    const QueryLoad<S, format> query(item, args);
     for (int stage = 0; stage < S::kStages - 1; stage++) fetch.start(stage);
+    query.leave(queries);
+    __syncthreads();
 
     uint32_t q[column_tiles][S::kSteps * S::kParts][2];
     float factor[column_tiles];
     Part<S, column_tiles> part = {};
 #pragma unroll
     for (int n = 0; n < column_tiles; n++) {
-      const int head = n * 4 + g / 2;  // of the lane's column
-      const float* const from = args.q + (item.token * args.heads + item.first_head + head) * head_dim;
-      load_query<S, format>(head < item.heads ? from : nullptr, q[n], factor[n]);
-      factor[n] *= args.scale * kLog2E;
+      load_columns<S>(queries, n, q[n]);
+      factor[n] = queries.scales[n * 4 + t] * args.scale * kLog2E;
       part.top[n] = kNoTop;
     }
     part.unit = kLeastUnit;
@@ -136,23 +129,22 @@ __global__ void __launch_bounds__(Shape<format, head_dim, column_tiles>::kThread
     auto& merge = *reinterpret_cast<Merge<S>*>(memory);
     leave_part(part, (S::kScaled ? part.unit : 1.0f) / (kIsBf16<format> ? 1.0f : kWeightGain), merge);
     __syncthreads();
-    const bool is_whole = at == item_begin && stop == item_end;
-    const int64_t place = (int64_t{blockIdx.x} * 2 + (at == item_begin ? 1 : 0)) * kDecodeHeads;
+    const bool is_whole = stretch.begin == 0 && stretch.end == stretch.tiles;
+    const int64_t place = (int64_t{blockIdx.x} * 2 + (stretch.begin == 0 ? 1 : 0)) * kDecodeHeads;
     join_warps<S>(merge, item, args, head_dim, is_whole, launch.scratch.parts + 2 * place, launch.scratch.outputs + place * head_dim);
     if (!is_whole) {
-      const int first = item_begin / share, last = (item_end - 1) / share;
       __threadfence();
       __syncthreads();
       if (threadIdx.x == 0) {
-        is_last = atomicAdd(launch.scratch.arrived + first, 1u) == static_cast<unsigned>(last - first);
-        if (is_last) launch.scratch.arrived[first] = 0;
+        unsigned* const arrived = launch.scratch.arrived + stretch.first_block;
+        is_last = atomicAdd(arrived, 1u) == static_cast<unsigned>(stretch.last_block - stretch.first_block);
+        if (is_last) *arrived = 0;
         __threadfence();
       }
       __syncthreads();
-      if (is_last) join_blocks(launch.scratch, first, last, item, args, head_dim);
+      if (is_last) join_blocks(launch.scratch, stretch.first_block, stretch.last_block, item, args, head_dim);
     }
     __syncthreads();  // the ring fills anew
-    at = stop;
   }
 }
 

@@ -12,9 +12,7 @@ size_t attention_exact_scratch_bytes(int heads, int head_dim, int64_t max_tokens
 void prepare_attention_exact();
 
 // attention_decode.cuh. Tokens per launch; a longer step is several launches.
-constexpr int kDecodeTokens = 1024;
-// Rows that bring at least this many tokens to a step go to the prefill kernel.
-constexpr int kLongRow = 8;
+constexpr int kDecodeTokens = 512;
 // What the blocks of a launch share. Partial results of a block: of an item that earlier blocks began, and of one that later
 // blocks end.
 struct DecodeScratch {
@@ -46,11 +44,11 @@ void attention_decode_int8(const DecodeLaunch& launch, const KvPages& pages, Str
 
 // attention_prefill.cuh, on sm_90a: tokens of rows with at least kLongRow tokens in the step; leaves other outputs alone.
 constexpr int kPrefillGroup = 64;  // most query heads of a KV head
-void attention_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, Stream stream);
-void attention_prefill_bf16(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, Stream stream);
-void attention_prefill_fp16(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, Stream stream);
-void attention_prefill_e4m3(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, Stream stream);
-void attention_prefill_e5m2(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, Stream stream);
-void attention_prefill_int8(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, Stream stream);
+void attention_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, int multiprocessors, Stream stream);
+void attention_prefill_bf16(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, int multiprocessors, Stream stream);
+void attention_prefill_fp16(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, int multiprocessors, Stream stream);
+void attention_prefill_e4m3(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, int multiprocessors, Stream stream);
+void attention_prefill_e5m2(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, int multiprocessors, Stream stream);
+void attention_prefill_int8(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, int multiprocessors, Stream stream);
 
 }  // namespace kvant::cuda

@@ -48,6 +48,8 @@ struct Shape {
   static constexpr int kChunks = head_dim / kChunk;
   static constexpr int kAllUnits = kTile / 4 * kChunks, kUnits = (kAllUnits + kProducers - 1) / kProducers;
   static constexpr int kWords = kChunk * kSize / 4;
+  // Tiles on their way in registers: as many as fit.
+  static constexpr int kSets = kChunks % 8 == 0 && kUnits * 8 * kWords <= 32 ? 2 : 1;
 
   // Byte of number `dim` in a row of the operands of S. Numbers are permuted so that producers store without bank conflicts.
   static __device__ int key_byte(int dim) {
@@ -124,7 +126,7 @@ __device__ __forceinline__ void load_global(uint32_t (&to)[words], const uint8_t
   }
 }
 
-// One of the producing threads: holds the codes of a tile between loading and storing them.
+// One of the producing threads: holds the codes of kSets tiles between loading and storing them.
 template <class S>
 class Producer {
  public:
@@ -136,8 +138,11 @@ class Producer {
     find_pages(run.first_tile);
   }
 
-  // Begins to read a tile, and the page numbers of the next.
+  // Begins to read a tile, and the page numbers of the next. Tiles come in order, sets in turn.
+  template <int set>
   __device__ void load(int tile) {
+    auto& keys = keys_[set];
+    auto& values = values_[set];
 #pragma unroll
     for (int u = 0; u < S::kUnits; u++) {
       int quad, chunk;
@@ -149,46 +154,47 @@ class Producer {
       for (int i = 0; i < 4; i++) {
         const bool seen = position + i >= run_.lowest && position + i <= run_.highest;
 #pragma unroll
-        for (int w = 0; w < S::kWords; w++) keys_[u][i][w] = values_[u][i][w] = 0;
+        for (int w = 0; w < S::kWords; w++) keys[u][i][w] = values[u][i][w] = 0;
         if (!seen) continue;
-        load_global(keys_[u][i], from + pages_.k_codes + i * S::kRow);
-        load_global(values_[u][i], from + pages_.v_codes + i * S::kRow);
+        load_global(keys[u][i], from + pages_.k_codes + i * S::kRow);
+        load_global(values[u][i], from + pages_.v_codes + i * S::kRow);
       }
     }
     if constexpr (S::kScaled) {
       const int position = tile * kTile + thread_ % kTile;
       const bool seen = position >= run_.lowest && position <= run_.highest;
-      scale_ = pages_.k_static != nullptr ? 1 : 0;
+      scales_of_[set] = pages_.k_static != nullptr ? 1 : 0;
       if (pages_.k_static == nullptr && seen) {
-        scale_ = __ldcg(reinterpret_cast<const float*>(scales_ + scale_number_ * pages_.page_bytes) + (position & (pages_.page_tokens - 1)));
+        scales_of_[set] = __ldcg(reinterpret_cast<const float*>(scales_ + scale_number_ * pages_.page_bytes) + (position & (pages_.page_tokens - 1)));
       }
     }
     find_pages(tile + 1);
   }
 
   // stage: operands of keys and values; scales: [2, 64].
+  template <int set>
   __device__ void store(uint8_t* stage, float* scales) const {
 #pragma unroll
     for (int u = 0; u < S::kUnits; u++) {
       int quad, chunk;
       if (!place(u, quad, chunk)) continue;
 #pragma unroll
-      for (int i = 0; i < 4; i++) store_key(stage, quad * 4 + i, chunk, keys_[u][i]);
-      uint8_t* const values = stage + S::kKeyBytes;
+      for (int i = 0; i < 4; i++) store_key(stage, quad * 4 + i, chunk, keys_[set][u][i]);
+      uint8_t* const operand = stage + S::kKeyBytes;
 #pragma unroll
       for (int w = 0; w < S::kWords; w++) {
         constexpr int kNumbers = 4 / S::kSize;
         uint32_t first[kNumbers], second[kNumbers];
-        interleave<S::format>(values_[u][0][w], values_[u][1][w], first);
-        interleave<S::format>(values_[u][2][w], values_[u][3][w], second);
+        interleave<S::format>(values_[set][u][0][w], values_[set][u][1][w], first);
+        interleave<S::format>(values_[set][u][2][w], values_[set][u][3][w], second);
 #pragma unroll
         for (int i = 0; i < kNumbers; i++) {
           const int row = (w * kNumbers + i) * S::kChunks + chunk;
-          *reinterpret_cast<uint2*>(values + row * 128 + ((quad * 8) ^ ((row & 7) << 4))) = {first[i], second[i]};
+          *reinterpret_cast<uint2*>(operand + row * 128 + ((quad * 8) ^ ((row & 7) << 4))) = {first[i], second[i]};
         }
       }
     }
-    if constexpr (S::kScaled) scales[thread_] = scale_;
+    if constexpr (S::kScaled) scales[thread_] = scales_of_[set];
   }
 
  private:
@@ -242,8 +248,8 @@ class Producer {
   const uint8_t *codes_, *scales_;
   int thread_;
   int numbers_[S::kUnits], scale_number_;
-  uint32_t keys_[S::kUnits][4][S::kWords], values_[S::kUnits][4][S::kWords];
-  float scale_;
+  uint32_t keys_[S::kSets][S::kUnits][4][S::kWords], values_[S::kSets][S::kUnits][4][S::kWords];
+  float scales_of_[S::kSets];
 };
 
 }  // namespace prefill

@@ -2,6 +2,8 @@
 #include "cuda/attention_prefill.cuh"
 #include "cuda/launch.cuh"
 
+#include <algorithm>
+
 namespace kvant::cuda {
 namespace prefill {
 
@@ -22,9 +24,12 @@ class Consumer {
     if (S::kScaled && pages.k_static != nullptr) logit_scale *= pages.k_static[args.layer * pages.kv_heads + kv_head];
     output_gain_ = S::kBf16 ? 1 : 1 / kWeightGain;
     if (S::kScaled && pages.v_static != nullptr) output_gain_ *= pages.v_static[args.layer * pages.kv_heads + kv_head];
-#pragma unroll 4
+    float2 q[16][kPairs];
+#pragma unroll
+    for (int i = 0; i < 16; i++) load_query(i, lane, q[i]);
+#pragma unroll
     for (int i = 0; i < 16; i++) {
-      const float scale = store_query(i, lane, queries);
+      const float scale = store_query(i, lane, q[i], queries);
       if (i == lane / 4) factor_[0] = scale * logit_scale;
       if (i == lane / 4 + 8) factor_[1] = scale * logit_scale;
     }
@@ -169,26 +174,34 @@ class Consumer {
  private:
   __device__ int row(int r) const { return first_row_ + static_cast<int>(threadIdx.x % 32) / 4 + 8 * r; }
 
-  // Row i of the warp's 16, by the whole warp; returns what turns its scores into those of q.
-  __device__ float store_query(int i, int lane, uint8_t* queries) const {
+  static constexpr int kPairs = (S::head_dim / 2 + 31) / 32;  // of numbers of a query, per lane
+
+  // Row i of the warp's 16, by the whole warp.
+  __device__ void load_query(int i, int lane, float2 (&x)[kPairs]) const {
     const int token = (first_row_ + i) / group_, head = (first_row_ + i) % group_;
     const bool used = token < run_.tokens;
     const float* const q = args_.q + ((run_.first + (used ? token : 0)) * args_.heads + first_head_ + head) * S::head_dim;
-    constexpr int kPairs = (S::head_dim / 2 + 31) / 32;
-    float2 x[kPairs];
-    float most = 0;
 #pragma unroll
     for (int j = 0; j < kPairs; j++) {
       const int pair = j * 32 + lane;
       x[j] = used && pair < S::head_dim / 2 ? *reinterpret_cast<const float2*>(q + 2 * pair) : float2{0, 0};
+    }
+  }
+
+  // Returns what turns the row's scores into those of q.
+  __device__ float store_query(int i, int lane, const float2 (&x)[kPairs], uint8_t* queries) const {
+    float most = 0;
+#pragma unroll
+    for (int j = 0; j < kPairs; j++) {
       if (fabsf(x[j].x) > most) most = fabsf(x[j].x);
       if (fabsf(x[j].y) > most) most = fabsf(x[j].y);
     }
-    float scale = 1;
+    float scale = 1, inverse = 1;
     if constexpr (!S::kBf16) {
       most = fminf(warp_reduce(most, Most()), FLT_MAX);
       scale = S::kInt8 ? most / max_value(Format::int8) : fp16_scale(most);
       if (scale == 0) scale = 1;  // codes are 0
+      inverse = 1 / scale;        // fp16: exact
     }
 #pragma unroll
     for (int j = 0; j < kPairs; j++) {
@@ -199,7 +212,7 @@ class Consumer {
         const uint32_t low = Codes<Format::int8>::encode(x[j].x / scale), high = Codes<Format::int8>::encode(x[j].y / scale);
         *reinterpret_cast<uint16_t*>(to) = static_cast<uint16_t>(low | high << 8);
       } else {
-        *reinterpret_cast<uint32_t*>(to) = pack<S::kBf16>(x[j].x / scale, x[j].y / scale);
+        *reinterpret_cast<uint32_t*>(to) = pack<S::kBf16>(x[j].x * inverse, x[j].y * inverse);
       }
     }
     return scale;
@@ -219,7 +232,27 @@ class Consumer {
 
 #endif
 
-// Grid: KV heads x stretches of kRows / group tokens; the last stretches, which see most, start first.
+// The work of a block, in turn: a KV head and a stretch of kRows / group tokens. The last stretches, which see most, come first;
+// every other round of the grid is dealt backwards, which evens it out.
+class Deal {
+ public:
+  __device__ Deal(const StepTokens& tokens, int kv_heads, int each)
+      : count_(tokens.count), kv_heads_(kv_heads), each_(each), stretches_(static_cast<int>((count_ + each - 1) / each)) {}
+  __device__ bool next(int& kv_head, int64_t& begin, int64_t& end) {
+    const int64_t place = round_ % 2 == 0 ? blockIdx.x : gridDim.x - 1 - blockIdx.x, item = round_ * gridDim.x + place;
+    round_++;
+    if (item >= int64_t{stretches_} * kv_heads_) return false;
+    kv_head = static_cast<int>(item % kv_heads_);
+    begin = (stretches_ - 1 - item / kv_heads_) * each_;
+    end = min(count_, begin + each_);
+    return true;
+  }
+
+ private:
+  int64_t count_, round_ = 0;
+  int kv_heads_, each_, stretches_;
+};
+
 template <Format format, int head_dim>
 __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
     attention_prefill_kernel(const AttentionArgs args, const StepTokens tokens, const KvPages pages) {
@@ -241,9 +274,9 @@ __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
   wait_for_inputs();
   __syncthreads();
 
-  const int kv_head = blockIdx.x, each = S::kRows / (args.heads / pages.kv_heads);
-  int64_t at = int64_t{gridDim.y - 1 - blockIdx.y} * each;
-  const int64_t end = min(tokens.count, at + each);
+  Deal deal(tokens, pages.kv_heads, S::kRows / (args.heads / pages.kv_heads));
+  int kv_head;
+  int64_t at, end;
   int stage = 0, phase = 0;
   const auto advance = [&] {
     if (++stage == S::kStages) stage = 0, phase ^= 1;
@@ -252,16 +285,24 @@ __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
   // Registers go where they are needed: 168 per thread were given to all.
   if (threadIdx.x < kProducers) {
     if constexpr (S::kConsumers == 2) asm volatile("setmaxnreg.dec.sync.aligned.u32 104;");
-    while (next_run(tokens, pages.window, at, end, run)) {
-      Producer<S> producer(run, kv_head, args, pages);
-      producer.load(run.first_tile);
-      for (int tile = run.first_tile; tile < run.end_tile; tile++) {
-        wait_barrier(empty + stage * 8, phase ^ 1);
-        producer.store(stages + stage * S::kStage, scales + stage * 2 * kTile);
-        publish_operands();
-        arrive(full + stage * 8);
-        advance();
-        if (tile + 1 < run.end_tile) producer.load(tile + 1);
+    while (deal.next(kv_head, at, end)) {
+      while (next_run(tokens, pages.window, at, end, run)) {
+        Producer<S> producer(run, kv_head, args, pages);
+        const auto pass = [&]<int set>(int tile) {
+          if (tile >= run.end_tile) return;
+          wait_barrier(empty + stage * 8, phase ^ 1);
+          producer.template store<set>(stages + stage * S::kStage, scales + stage * 2 * kTile);
+          publish_operands();
+          arrive(full + stage * 8);
+          advance();
+          if (tile + S::kSets < run.end_tile) producer.template load<set>(tile + S::kSets);
+        };
+        producer.template load<0>(run.first_tile);
+        if (S::kSets > 1 && run.first_tile + 1 < run.end_tile) producer.template load<S::kSets - 1>(run.first_tile + 1);
+        for (int tile = run.first_tile; tile < run.end_tile; tile += S::kSets) {
+          pass.template operator()<0>(tile);
+          if constexpr (S::kSets > 1) pass.template operator()<S::kSets - 1>(tile + 1);
+        }
       }
     }
     return;
@@ -274,44 +315,46 @@ __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
   const auto release = [&](int which) {
     if (threadIdx.x % 32 == 0) arrive(empty + which * 8);
   };
-  while (next_run(tokens, pages.window, at, end, run)) {
-    Consumer<S> consumer(run, kv_head, args, pages, own_queries);
-    publish_operands();
-    asm volatile("bar.sync %0, 128;" ::"r"(1 + warpgroup) : "memory");
-    wait_barrier(full + stage * 8, phase);
-    warpgroup_begin();
-    consumer.start_scores(queries_at, stages_at + stage * S::kStage);
-    warpgroup_commit();
-    warpgroup_wait<0>();
-    consumer.weigh(run.first_tile, scales + stage * 2 * kTile);
-    consumer.take_weights();
-    int before = stage;
-    advance();
-    for (int tile = run.first_tile + 1; tile < run.end_tile; tile++) {
+  while (deal.next(kv_head, at, end)) {
+    while (next_run(tokens, pages.window, at, end, run)) {
+      Consumer<S> consumer(run, kv_head, args, pages, own_queries);
+      publish_operands();
+      asm volatile("bar.sync %0, 128;" ::"r"(1 + warpgroup) : "memory");
       wait_barrier(full + stage * 8, phase);
       warpgroup_begin();
       consumer.start_scores(queries_at, stages_at + stage * S::kStage);
       warpgroup_commit();
+      warpgroup_wait<0>();
+      consumer.weigh(run.first_tile, scales + stage * 2 * kTile);
+      consumer.take_weights();
+      int before = stage;
+      advance();
+      for (int tile = run.first_tile + 1; tile < run.end_tile; tile++) {
+        wait_barrier(full + stage * 8, phase);
+        warpgroup_begin();
+        consumer.start_scores(queries_at, stages_at + stage * S::kStage);
+        warpgroup_commit();
+        consumer.start_values(stages_at + before * S::kStage + S::kKeyBytes);
+        warpgroup_commit();
+        warpgroup_wait<1>();
+        consumer.weigh(tile, scales + stage * 2 * kTile);
+        warpgroup_wait<0>();
+        __syncwarp();
+        release(before);
+        consumer.take_weights();
+        before = stage;
+        advance();
+      }
+      warpgroup_begin();
       consumer.start_values(stages_at + before * S::kStage + S::kKeyBytes);
       warpgroup_commit();
-      warpgroup_wait<1>();
-      consumer.weigh(tile, scales + stage * 2 * kTile);
       warpgroup_wait<0>();
       __syncwarp();
       release(before);
-      consumer.take_weights();
-      before = stage;
-      advance();
+      consumer.write();
+      // All rows of the operand have been read before the next run's replace them.
+      asm volatile("bar.sync %0, 128;" ::"r"(1 + warpgroup) : "memory");
     }
-    warpgroup_begin();
-    consumer.start_values(stages_at + before * S::kStage + S::kKeyBytes);
-    warpgroup_commit();
-    warpgroup_wait<0>();
-    __syncwarp();
-    release(before);
-    consumer.write();
-    // All rows of the operand have been read before the next run's replace them.
-    asm volatile("bar.sync %0, 128;" ::"r"(1 + warpgroup) : "memory");
   }
 #else
   __trap();  // attention_prefill_takes says no where other code runs
@@ -319,22 +362,22 @@ __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
 }
 
 template <Format format, int head_dim>
-void launch_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, Stream stream) {
+void launch_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, int multiprocessors, Stream stream) {
   using S = Shape<format, head_dim>;
   const auto kernel = attention_prefill_kernel<format, head_dim>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, S::kSharedBytes), "attention's shared memory");
-  const int each = S::kRows / (args.heads / pages.kv_heads);
-  const dim3 grid(static_cast<unsigned>(pages.kv_heads), static_cast<unsigned>((tokens.count + each - 1) / each));
+  const int64_t each = S::kRows / (args.heads / pages.kv_heads), items = (tokens.count + each - 1) / each * pages.kv_heads;
+  const dim3 grid(static_cast<unsigned>(std::min<int64_t>(items, multiprocessors)));
   launch("attention_prefill", kernel, grid, dim3(S::kThreads), S::kSharedBytes, stream, args, tokens, pages);
 }
 
 template <Format format>
-void launch_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, Stream stream) {
+void launch_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, int multiprocessors, Stream stream) {
   switch (pages.head_dim) {
-    case 64: return launch_prefill<format, 64>(args, tokens, pages, stream);
-    case 96: return launch_prefill<format, 96>(args, tokens, pages, stream);
-    case 128: return launch_prefill<format, 128>(args, tokens, pages, stream);
-    default: return launch_prefill<format, 256>(args, tokens, pages, stream);
+    case 64: return launch_prefill<format, 64>(args, tokens, pages, multiprocessors, stream);
+    case 96: return launch_prefill<format, 96>(args, tokens, pages, multiprocessors, stream);
+    case 128: return launch_prefill<format, 128>(args, tokens, pages, multiprocessors, stream);
+    default: return launch_prefill<format, 256>(args, tokens, pages, multiprocessors, stream);
   }
 }
 

@@ -54,8 +54,11 @@ AttentionMode attention_mode(int64_t context_length, bool deterministic);
 // What the host knows of a step's rows when it launches one. A graph holds launches of `single` alone.
 enum class StepRows {
   single,  // every row brings one token
+  chunks,  // every row brings at least kLongRow tokens
   any,
 };
+// Rows that bring at least this many tokens to a step attend as a chunk.
+constexpr int kLongRow = 8;
 
 struct AttentionShape {
   Format format;  // of the pages
