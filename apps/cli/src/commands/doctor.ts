@@ -1,5 +1,5 @@
 import { cpus, totalmem } from "node:os";
-import { availableBackends, type NativeInfo, nativeInfo } from "@kvant/kernels";
+import { availableBackends, cudaAbsence, loadAddon, type NativeInfo, nativeInfo } from "@kvant/kernels";
 import { megabytes, printRow, table } from "../print.ts";
 
 function native(): { readonly info: NativeInfo | undefined; readonly failure: string | undefined } {
@@ -8,6 +8,19 @@ function native(): { readonly info: NativeInfo | undefined; readonly failure: st
   } catch (error) {
     return { info: undefined, failure: error instanceof Error ? error.message : String(error) };
   }
+}
+
+interface CudaDevice {
+  readonly name: string;
+  readonly freeBytes: number;
+  readonly totalBytes: number;
+}
+
+/** The first device; undefined where CUDA is absent. */
+function cudaDevice(): CudaDevice | undefined {
+  if (cudaAbsence() !== undefined) return undefined;
+  const { free, total } = loadAddon().cudaMemory("cuda");
+  return { name: loadAddon().cudaDevice("cuda"), freeBytes: free, totalBytes: total };
 }
 
 /** Which backends run here and, for each that does not, why. */
@@ -21,8 +34,9 @@ export async function doctor({ json }: { readonly json?: boolean }): Promise<voi
     memoryBytes: totalmem(),
   };
   const { info, failure } = native();
+  const cuda = cudaDevice();
   if (json) {
-    printRow({ ...machine, native: info ?? null, nativeFailure: failure ?? null, backends });
+    printRow({ ...machine, native: info ?? null, nativeFailure: failure ?? null, cuda: cuda ?? null, backends });
     return;
   }
   const lines = [
@@ -30,6 +44,9 @@ export async function doctor({ json }: { readonly json?: boolean }): Promise<voi
     info === undefined
       ? `native addon: absent; models run only on --backend reference\n${failure}`
       : `native addon: built with ${info.compiler}; tier ${info.tier} in force, present: ${info.tiers.join(", ")}`,
+    ...(cuda === undefined
+      ? []
+      : [`device cuda: ${cuda.name}; ${megabytes(cuda.freeBytes)} of ${megabytes(cuda.totalBytes)} free`]),
     table(
       ["backend", "", "why"],
       backends.map(({ name, isPresent, reason }) => [name, isPresent ? "present" : "absent", reason ?? ""]),
