@@ -73,6 +73,8 @@ export interface EngineMeasurement {
 
 /** The engine's default, written down because the measurement depends on it. */
 const pageTokens = 16;
+/** Decode tokens of the round that is not measured. */
+const warmUpTokens = 4;
 
 /**
  * Decode and prefill speed of one scheme, through the engine with scheduler and sampling, beside the machine's read
@@ -85,7 +87,7 @@ export async function measureEngine(options: MeasureEngineOptions): Promise<Engi
   const maxStepTokens = options.maxStepTokens ?? defaultStepTokens(device);
   const round = { batch, context, decodeTokens, maxStepTokens };
   const ahead = headStart({ ...round, context: Math.max(context, prompt) });
-  const contextLength = Math.max(context, prompt) + decodeTokens + ahead;
+  const contextLength = Math.max(context, prompt) + Math.max(decodeTokens, warmUpTokens) + ahead;
   const engine = await createEngine(
     {
       maxSequences: batch,
@@ -101,7 +103,7 @@ export async function measureEngine(options: MeasureEngineOptions): Promise<Engi
   );
   try {
     const { model } = engine;
-    await decodeOnce(engine, { ...round, decodeTokens: 4 }, 0);
+    await decodeOnce(engine, { ...round, decodeTokens: warmUpTokens }, 0);
     let peakResidentBytes = process.resourceUsage().maxRSS * 1024;
     const probes = probesOf({ device, threads: model.threads, tier: model.tier });
     const multipliers = computeKindOf(model);
