@@ -106,7 +106,11 @@ export function addModelFlags(command: Command): Command {
         "dummy",
       ]),
     )
-    .option("--context-length <tokens>", "serve a shorter context than the model's", positiveInteger);
+    .option(
+      "--context-length <tokens>",
+      "serve a shorter context than the model's; with --load dummy any",
+      positiveInteger,
+    );
 }
 
 export function addSizeFlags(command: Command): Command {

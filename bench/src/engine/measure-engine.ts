@@ -86,8 +86,10 @@ export async function measureEngine(options: MeasureEngineOptions): Promise<Engi
   const { device = "cpu" } = options.engine;
   const maxStepTokens = options.maxStepTokens ?? defaultStepTokens(device);
   const round = { batch, context, decodeTokens, maxStepTokens };
-  const ahead = headStart({ ...round, context: Math.max(context, prompt) });
-  const contextLength = Math.max(context, prompt) + Math.max(decodeTokens, warmUpTokens) + ahead;
+  const contextLength = Math.max(
+    context + Math.max(decodeTokens, warmUpTokens) + headStart(round),
+    prompt + 1 + headStart({ ...round, context: prompt }),
+  );
   const engine = await createEngine(
     {
       maxSequences: batch,

@@ -38,7 +38,7 @@ export interface EngineOptions {
   readonly maxSequences?: number;
   /** Tokens in one step; default 256, on `cuda` 2048. */
   readonly maxStepTokens?: number;
-  /** Serve a shorter context than the model's. */
+  /** Serve a shorter context than the model's; random weights take a longer one too. */
   readonly contextLength?: number;
   /** Share cached prefixes between requests; default true. */
   readonly prefixReuse?: boolean;

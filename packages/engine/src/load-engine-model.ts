@@ -118,8 +118,12 @@ export function planModel(options: EngineOptions): PlannedModel {
   const source = openModel(options);
   try {
     const { config, checkpoint } = source;
+    const { contextLength } = options;
     const scheme = resolveScheme(options, checkpoint === undefined ? "bf16" : storedDtype(checkpoint));
-    const { plan } = buildPlan(config, scheme, { scales: checkpoint, contextLength: options.contextLength });
+    // Random weights were made for no context in particular.
+    const longest =
+      checkpoint === undefined ? Math.max(config.contextLength, contextLength ?? 0) : config.contextLength;
+    const { plan } = buildPlan({ ...config, contextLength: longest }, scheme, { scales: checkpoint, contextLength });
     return { source, scheme, plan };
   } catch (error) {
     source.checkpoint?.close();

@@ -32,6 +32,16 @@ async function expectFree(made: LocalEngine): Promise<void> {
   expect(made.stats()).toMatchObject({ running: 0, waiting: 0, pages: { used: 0 }, hostPages: { used: 0 } });
 }
 
+test("random weights serve a longer context than the configuration's, a checkpoint does not", async () => {
+  const made = await engine({ load: "dummy", contextLength: 600, kvPages: 60 });
+  expect(made.model.contextLength).toBe(600);
+  expect((await generateIds(made, greedyRequest(tokens(590, 1), 4)))[0]).toHaveLength(4);
+  await expect(engine({ contextLength: 600 })).rejects.toMatchObject({
+    code: "INVALID_ARGUMENT",
+    field: "contextLength",
+  });
+});
+
 describe("a request among others gives the tokens it gives alone", () => {
   const lengths = [3, 17, 40, 33, 64, 5];
 
