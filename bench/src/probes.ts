@@ -12,8 +12,8 @@ export interface Probes {
 export const computeKinds = ["fp32", "bf16", "fp16", "int8", "e4m3"] as const;
 export type ComputeKind = (typeof computeKinds)[number];
 
-/** Caches hold a small part of this: the last level of the largest CPUs, 50 MB on the GPUs. */
-const probeBytes = 2 ** 30;
+/** Caches hold a small part of this. */
+const defaultProbeBytes = 2 ** 30;
 const repeats = 3;
 const deviceRepeats = 9;
 
@@ -23,10 +23,12 @@ export interface ProbedTarget {
   /** On the CPU. */
   readonly threads: number;
   readonly tier: string;
+  /** What the read probe reads; default 1 GiB. */
+  readonly probeBytes?: number;
 }
 
 /** Probes of a device; undefined without the addon, which holds them. */
-export function probesOf({ device, threads, tier }: ProbedTarget): Probes | undefined {
+export function probesOf({ device, threads, tier, probeBytes = defaultProbeBytes }: ProbedTarget): Probes | undefined {
   const hasAddon = availableBackends().some(({ name, create }) => name.startsWith("cpu") && create !== undefined);
   if (!hasAddon) return undefined;
   const addon = loadAddon();

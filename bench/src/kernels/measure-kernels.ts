@@ -81,6 +81,8 @@ export interface KernelMeasurement extends KernelError {
 
 /** How often a kernel is repeated in a step, by where it runs. */
 interface Repetition {
+  /** What the read probe reads: a round takes one. */
+  readonly probeBytes: number;
   /** Copies rotate through this much memory: several times the last-level cache of the machines we tune for. */
   readonly rotatedBytes: number;
   /** Of one timed step; more would only take time. */
@@ -92,9 +94,9 @@ interface Repetition {
 
 const mostCopies = 256;
 const repetitions: Readonly<Record<"cpu" | "cuda", Repetition>> = {
-  cpu: { rotatedBytes: 96 * 2 ** 20, mostOperations: 40e9, leastCopies: 2, copies: 32 },
+  cpu: { probeBytes: 256 * 2 ** 20, rotatedBytes: 96 * 2 ** 20, mostOperations: 40e9, leastCopies: 2, copies: 32 },
   // A step of a GPU also samples and carries its inputs, some 10 us that many copies share.
-  cuda: { rotatedBytes: 2 ** 30, mostOperations: 4e12, leastCopies: 4, copies: 64 },
+  cuda: { probeBytes: 2 ** 30, rotatedBytes: 2 ** 30, mostOperations: 4e12, leastCopies: 4, copies: 64 },
 };
 const stepsPerRound = 3;
 /** Steps of so many rows with a token each run as one graph on a GPU. */
@@ -104,9 +106,10 @@ const mostGraphRows = 256;
 export async function* measureKernels(options: MeasureKernelsOptions): AsyncGenerator<KernelMeasurement> {
   const { shape, tier, threads, device = "cpu", deterministic } = options;
   const backend = createBackend(device, { tier, threads, deterministic });
-  const probes = probesOf({ device, ...backend.info });
-  if (probes === undefined) throw new KvantError("NATIVE_NOT_FOUND", "kernels are measured beside the addon's probes");
   const where = device.startsWith("cuda") ? "cuda" : "cpu";
+  const { probeBytes } = repetitions[where];
+  const probes = probesOf({ ...backend.info, device, probeBytes });
+  if (probes === undefined) throw new KvantError("NATIVE_NOT_FOUND", "kernels are measured beside the addon's probes");
   for (const each of kernelCases(namedShape(shape), options)) {
     const error = await kernelError(each, backend);
     const rows = rowsOf(each, where, options);
