@@ -11,11 +11,32 @@
 #include "cuda/op_kernels.h"
 #include "cuda/reduce.cuh"
 #include "cuda/rotate.cuh"
+#include "cuda/rows.cuh"
 
 namespace kvant::cuda {
 namespace {
 
 constexpr int kWarps = 4;
+
+// Calls body<columns>(first column) for the lane's share of a head: four neighbours where heads allow it.
+template <class Body>
+__device__ __forceinline__ void over_head(int head_dim, const Body& body) {
+  if (head_dim % 4 == 0) {
+    for (int i = threadIdx.x % 32 * 4; i < head_dim; i += 128) body.template operator()<4>(i);
+  } else {
+    for (int i = threadIdx.x % 32; i < head_dim; i += 32) body.template operator()<1>(i);
+  }
+}
+
+template <class Code, int kColumns>
+__device__ __forceinline__ void store_codes(Code* to, const Code (&codes)[kColumns]) {
+  struct alignas(sizeof(Code) * kColumns) Packed {
+    Code codes[kColumns];
+  } packed;
+#pragma unroll
+  for (int j = 0; j < kColumns; j++) packed.codes[j] = codes[j];
+  *reinterpret_cast<Packed*>(to) = packed;
+}
 
 // x: the warp's head, readable by all its lanes.
 template <Format format>
@@ -28,7 +49,14 @@ __device__ void store_head(const float* x, bool is_key, int head, int64_t t, con
   const int64_t index = static_cast<int64_t>(head) * pages.page_tokens + position % pages.page_tokens;
   Code* const codes = reinterpret_cast<Code*>(base + (is_key ? pages.k_codes : pages.v_codes)) + index * pages.head_dim;
   if constexpr (sizeof(Code) > 1) {
-    for (int i = lane; i < pages.head_dim; i += 32) codes[i] = Codes<format>::encode(x[i]);
+    over_head(pages.head_dim, [&]<int kColumns>(int i) {
+      float values[kColumns];
+      Code out[kColumns];
+      load_columns(x + i, values);
+#pragma unroll
+      for (int j = 0; j < kColumns; j++) out[j] = Codes<format>::encode(values[j]);
+      store_codes(codes + i, out);
+    });
   } else {
     const float* const statics = is_key ? pages.k_static : pages.v_static;
     float scale;
@@ -36,16 +64,28 @@ __device__ void store_head(const float* x, bool is_key, int head, int64_t t, con
       scale = statics[layer * pages.kv_heads + head];
     } else {
       float most = 0;
-      for (int i = lane; i < pages.head_dim; i += 32) most = fabsf(x[i]) > most ? fabsf(x[i]) : most;
+      over_head(pages.head_dim, [&]<int kColumns>(int i) {
+        float values[kColumns];
+        load_columns(x + i, values);
+#pragma unroll
+        for (int j = 0; j < kColumns; j++) most = fabsf(values[j]) > most ? fabsf(values[j]) : most;
+      });
       scale = fminf(warp_reduce(most, Most()), FLT_MAX) / max_value(format);
       if (lane == 0) reinterpret_cast<float*>(base + (is_key ? pages.k_scales : pages.v_scales))[index] = scale;
     }
     int clipped = 0;
-    for (int i = lane; i < pages.head_dim; i += 32) {
-      const float quotient = scale == 0 ? 0.0f : x[i] / scale;
-      clipped += fabsf(quotient) > max_value(format);
-      codes[i] = Codes<format>::encode(quotient);
-    }
+    over_head(pages.head_dim, [&]<int kColumns>(int i) {
+      float values[kColumns];
+      Code out[kColumns];
+      load_columns(x + i, values);
+#pragma unroll
+      for (int j = 0; j < kColumns; j++) {
+        const float quotient = scale == 0 ? 0.0f : values[j] / scale;
+        clipped += fabsf(quotient) > max_value(format);
+        out[j] = Codes<format>::encode(quotient);
+      }
+      store_codes(codes + i, out);
+    });
     if (statics == nullptr) return;
     clipped = warp_reduce(clipped, Sum());
     if (lane == 0 && clipped > 0) atomicAdd(saturations, static_cast<unsigned long long>(clipped));
@@ -66,6 +106,33 @@ __global__ void kv_write_kernel(const float* k, const float* v, StepTokens token
   store_head<format>(x, is_key, head, t, tokens, pages, layer, saturations);
 }
 
+// Calls body<columns>(first column) for the lane's share of half a head: two neighbours where heads allow it.
+template <class Body>
+__device__ __forceinline__ void over_pairs(int half, const Body& body) {
+  if (half % 2 == 0) {
+    for (int i = threadIdx.x % 32 * 2; i < half; i += 64) body.template operator()<2>(i);
+  } else {
+    for (int i = threadIdx.x % 32; i < half; i += 32) body.template operator()<1>(i);
+  }
+}
+template <int kColumns>
+__device__ __forceinline__ void load_pair(const float* from, float (&to)[kColumns]) {
+  if constexpr (kColumns == 2) {
+    const float2 v = *reinterpret_cast<const float2*>(from);
+    to[0] = v.x, to[1] = v.y;
+  } else {
+    to[0] = *from;
+  }
+}
+template <int kColumns>
+__device__ __forceinline__ void store_pair(float* to, const float (&from)[kColumns]) {
+  if constexpr (kColumns == 2) {
+    *reinterpret_cast<float2*>(to) = {from[0], from[1]};
+  } else {
+    *to = from[0];
+  }
+}
+
 // Normalizes and rotates the head `x` into `out`, both [head_dim]; out may be global or shared memory of the warp alone.
 __device__ void prepare_head(const float* x, const float* norm, const QkvStoreArgs& args, int64_t position, int head_dim,
                              float* out) {
@@ -77,20 +144,31 @@ __device__ void prepare_head(const float* x, const float* norm, const QkvStoreAr
     squares = warp_reduce(squares, Sum());
     inverse = static_cast<float>(1.0 / sqrt(squares / head_dim + static_cast<double>(args.epsilon)));
   }
-  for (int i = lane; i < half; i += 32) {
-    float low = x[i], high = x[half + i];
+  over_pairs(half, [&]<int kColumns>(int i) {
+    float low[kColumns], high[kColumns];
+    load_pair(x + i, low);
+    load_pair(x + half + i, high);
     if (norm != nullptr) {
-      low = low * inverse * norm[i];
-      high = high * inverse * norm[half + i];
+#pragma unroll
+      for (int j = 0; j < kColumns; j++) {
+        low[j] = low[j] * inverse * norm[i + j];
+        high[j] = high[j] * inverse * norm[half + i + j];
+      }
     }
     if (args.rope.cos != nullptr) {
-      const float2 turned = rotate(low, high, args.rope.cos[position * half + i], args.rope.sin[position * half + i]);
-      low = turned.x;
-      high = turned.y;
+      float cosines[kColumns], sines[kColumns];
+      load_pair(args.rope.cos + position * half + i, cosines);
+      load_pair(args.rope.sin + position * half + i, sines);
+#pragma unroll
+      for (int j = 0; j < kColumns; j++) {
+        const float2 turned = rotate(low[j], high[j], cosines[j], sines[j]);
+        low[j] = turned.x;
+        high[j] = turned.y;
+      }
     }
-    out[i] = low;
-    out[half + i] = high;
-  }
+    store_pair(out + i, low);
+    store_pair(out + half + i, high);
+  });
   __syncwarp();
 }
 
@@ -98,7 +176,7 @@ __device__ void prepare_head(const float* x, const float* norm, const QkvStoreAr
 // for keys.
 template <Format format>
 __global__ void qkv_store_kernel(QkvStoreArgs args, StepTokens tokens, KvPages pages, unsigned long long* saturations) {
-  extern __shared__ float keys[];
+  extern __shared__ __align__(16) float keys[];
   let_next_start();
   wait_for_inputs();
   const int head_dim = pages.head_dim, warp = threadIdx.x / 32, all_heads = args.heads + 2 * pages.kv_heads;

@@ -78,62 +78,43 @@ __global__ void __launch_bounds__(1024) rms_norm_prepared_kernel(float* all_x, c
   write_prepared<Form>(form, blockIdx.x, row, most, largest, to);
 }
 
-// The same for rows without gaps: a thread keeps its runs of eight columns in registers.
+// The same for rows of whole octets, in registers.
 template <class Form, int kOctets>
 __global__ void __launch_bounds__(1024) rms_norm_octets_kernel(float* all_x, const float* all_residual, const float* weight, float epsilon,
                                                                PreparedForm form, Prepared to) {
   __shared__ double partial[32];
   __shared__ float largest[32];
-  const int width = form.cols, octets = width / 8;
+  const int octets = form.cols / 8;
+  const int64_t start = static_cast<int64_t>(blockIdx.x) * form.cols;
   float values[kOctets][8], factors[kOctets][8];
-  // Weights are no earlier kernel's result.
-#pragma unroll
-  for (int i = 0; i < kOctets; i++) {
-    const int octet = threadIdx.x + i * blockDim.x;
-    if (octet < octets) load_octet(weight + octet * 8, factors[i]);
-  }
   let_next_start();
+  // Weights are no earlier kernel's result.
+  over_octets<kOctets>(octets, [&](int i, int octet) { load_octet(weight + octet * 8, factors[i]); });
   wait_for_inputs();
-  float* const x = all_x + static_cast<int64_t>(blockIdx.x) * width;
   double squares = 0;
-#pragma unroll
-  for (int i = 0; i < kOctets; i++) {
-    const int octet = threadIdx.x + i * blockDim.x;
-    if (octet >= octets) break;
-    load_octet(x + octet * 8, values[i]);
+  over_octets<kOctets>(octets, [&](int i, int octet) {
+    float* const x = all_x + start + octet * 8;
+    load_octet(x, values[i]);
     if (all_residual != nullptr) {
       float more[8];
-      load_octet(all_residual + static_cast<int64_t>(blockIdx.x) * width + octet * 8, more);
+      load_octet(all_residual + start + octet * 8, more);
 #pragma unroll
       for (int j = 0; j < 8; j++) values[i][j] += more[j];
-      store_octet_floats(x + octet * 8, values[i]);
+      store_octet_floats(x, values[i]);
     }
 #pragma unroll
     for (int j = 0; j < 8; j++) squares += static_cast<double>(values[i][j]) * values[i][j];
-  }
-  const float inverse = inverse_root(block_reduce(squares, partial, Sum()), width, epsilon);
+  });
+  const float inverse = inverse_root(block_reduce(squares, partial, Sum()), form.cols, epsilon);
   float most = 0;
-#pragma unroll
-  for (int i = 0; i < kOctets; i++) {
-    if (static_cast<int>(threadIdx.x + i * blockDim.x) >= octets) break;
+  over_octets<kOctets>(octets, [&](int i, int) {
 #pragma unroll
     for (int j = 0; j < 8; j++) {
       values[i][j] = values[i][j] * inverse * factors[i][j];
       most = fmaxf(most, fabsf(values[i][j]));
     }
-  }
-  float scale = form.static_scale;
-  if (Form::is_scaled && scale == 0) scale = linear::scale_of<Form>(block_reduce(most, largest, Most()));
-  if (Form::is_scaled && threadIdx.x == 0) to.scales[blockIdx.x] = scale;
-#pragma unroll
-  for (int i = 0; i < kOctets; i++) {
-    const int octet = threadIdx.x + i * blockDim.x;
-    if (octet >= octets) break;
-    uint32_t out[8];
-#pragma unroll
-    for (int j = 0; j < 8; j++) out[j] = linear::convert<Form>(values[i][j], scale);
-    linear::store_octet<Form>(form, blockIdx.x, octet, out, to.values);
-  }
+  });
+  store_prepared<Form, kOctets>(form, blockIdx.x, values, most, largest, to);
 }
 
 constexpr int kMostOctets = 2;
@@ -151,7 +132,7 @@ void rms_norm_prepared(float* x, const float* residual, const float* weight, int
                        const Prepared& to, Stream stream) {
   linear::with_form(form, [&](auto tag) {
     const int octets = form.cols / 8;
-    if (form.cols == form.padded_cols && octets <= kMostOctets * 1024) {
+    if (has_whole_octets(form) && octets <= kMostOctets * 1024) {
       const auto kernel = octets <= 1024 ? rms_norm_octets_kernel<decltype(tag), 1> : rms_norm_octets_kernel<decltype(tag), kMostOctets>;
       const auto threads = static_cast<unsigned>(std::min(1024, (octets + 31) / 32 * 32));
       return launch("rms_norm", kernel, static_cast<unsigned>(count), threads, 0, stream, x, residual, weight, epsilon, form, to);

@@ -61,6 +61,34 @@ __device__ void write_prepared(const PreparedForm& form, int64_t row, const floa
   }
 }
 
+// Rows whose columns all lie one after the other, in whole runs of eight: threads can hold them in registers.
+inline bool has_whole_octets(const PreparedForm& form) { return form.cols == form.padded_cols && !form.has_gaps(); }
+
+// The thread's runs of eight columns, octets threadIdx.x + i * blockDim.x below `octets`: body(i, octet).
+template <int kOctets, class Body>
+__device__ __forceinline__ void over_octets(int octets, const Body& body) {
+#pragma unroll
+  for (int i = 0; i < kOctets; i++) {
+    const int octet = threadIdx.x + i * blockDim.x;
+    if (octet < octets) body(i, octet);
+  }
+}
+
+// The block's row of `form` from registers; `most`: the largest magnitude among the thread's values.
+template <class Form, int kOctets>
+__device__ __forceinline__ void store_prepared(const PreparedForm& form, int64_t row, const float (&values)[kOctets][8], float most, float* shared,
+                                               const Prepared& to) {
+  float scale = form.static_scale;
+  if (Form::is_scaled && scale == 0) scale = linear::scale_of<Form>(block_reduce(most, shared, Most()));
+  if (Form::is_scaled && threadIdx.x == 0) to.scales[row] = scale;
+  over_octets<kOctets>(form.cols / 8, [&](int i, int octet) {
+    uint32_t out[8];
+#pragma unroll
+    for (int j = 0; j < 8; j++) out[j] = linear::convert<Form>(values[i][j], scale);
+    linear::store_octet<Form>(form, static_cast<size_t>(row), octet, out, to.values);
+  });
+}
+
 // Threads of a block per row: one 16-byte access each while that fits, whole warps.
 inline unsigned row_threads(int64_t width) { return static_cast<unsigned>(std::clamp<int64_t>((width / 4 + 31) / 32 * 32, 32, 1024)); }
 

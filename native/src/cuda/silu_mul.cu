@@ -60,10 +60,38 @@ __global__ void __launch_bounds__(1024) silu_mul_prepared_kernel(const float* ga
   write_prepared<Form>(form, blockIdx.x, row, most, largest, to);
 }
 
-constexpr int kOctetsPerThread = 4;
+__device__ __forceinline__ float octet_product(const float* gate, const float* up, float (&values)[8]) {
+  float other[8], most = 0;
+  load_octet(gate, values);
+  load_octet(up, other);
+#pragma unroll
+  for (int j = 0; j < 8; j++) {
+    values[j] = silu_product(values[j], other[j]);
+    most = fmaxf(most, fabsf(values[j]));
+  }
+  return most;
+}
 
-// A cluster of kRowCluster blocks per row; a thread holds up to kOctetsPerThread runs of eight columns in registers. For rows
-// without padding between or behind their columns: cols == padded_cols, a multiple of 64.
+constexpr int kOctetsPerThread = 4;
+constexpr int kRowThreads = 512;
+
+// Many rows: a block each, in registers. Rows of whole octets.
+template <class Form>
+__global__ void __launch_bounds__(kRowThreads) silu_mul_octets_kernel(const float* gate, const float* up, PreparedForm form, Prepared to) {
+  __shared__ float largest[32];
+  let_next_start();
+  wait_for_inputs();
+  const int64_t row = blockIdx.x, width = form.cols;
+  const float* const x = gate + row * width * (up == nullptr ? 2 : 1);
+  const float* const y = up == nullptr ? x + width : up + row * width;
+  float values[kOctetsPerThread][8], most = 0;
+  over_octets<kOctetsPerThread>(form.cols / 8, [&](int i, int octet) {
+    most = fmaxf(most, octet_product(x + octet * 8, y + octet * 8, values[i]));
+  });
+  store_prepared<Form, kOctetsPerThread>(form, row, values, most, largest, to);
+}
+
+// Few rows: a cluster of kRowCluster blocks each.
 template <class Form>
 __global__ void __launch_bounds__(kThreads) silu_mul_cluster_kernel(const float* gate, const float* up, PreparedForm form, Prepared to) {
   __shared__ float largest[32], shared[kRowCluster];
@@ -73,43 +101,27 @@ __global__ void __launch_bounds__(kThreads) silu_mul_cluster_kernel(const float*
   const int64_t row = blockIdx.x / kRowCluster;
   const float* const x = gate + row * width * (up == nullptr ? 2 : 1);
   const float* const y = up == nullptr ? x + width : up + row * width;
-  const int first = octets * part / static_cast<int>(kRowCluster), end = octets * (part + 1) / static_cast<int>(kRowCluster);
-  float values[kOctetsPerThread][8];
-  float most = 0;
-#pragma unroll
-  for (int i = 0; i < kOctetsPerThread; i++) {
-    const int octet = first + i * kThreads + static_cast<int>(threadIdx.x);
-    if (octet >= end) break;
-#pragma unroll
-    for (int half = 0; half < 8; half += 4) {
-      float a[4], b[4];
-      load_columns(x + octet * 8 + half, a);
-      load_columns(y + octet * 8 + half, b);
-#pragma unroll
-      for (int j = 0; j < 4; j++) {
-        values[i][half + j] = silu_product(a[j], b[j]);
-        most = fmaxf(most, fabsf(values[i][half + j]));
-      }
-    }
-  }
+  const int first = octets * part / static_cast<int>(kRowCluster), own = octets * (part + 1) / static_cast<int>(kRowCluster) - first;
+  float values[kOctetsPerThread][8], most = 0;
+  over_octets<kOctetsPerThread>(own, [&](int i, int octet) {
+    most = fmaxf(most, octet_product(x + (first + octet) * 8, y + (first + octet) * 8, values[i]));
+  });
   float scale = form.static_scale;
   if (Form::is_scaled && scale == 0) scale = linear::scale_of<Form>(cluster_most(block_reduce(most, largest, Most()), shared));
   if (Form::is_scaled && part == 0 && threadIdx.x == 0) to.scales[row] = scale;
-#pragma unroll
-  for (int i = 0; i < kOctetsPerThread; i++) {
-    const int octet = first + i * kThreads + static_cast<int>(threadIdx.x);
-    if (octet >= end) break;
+  over_octets<kOctetsPerThread>(own, [&](int i, int octet) {
     uint32_t out[8];
 #pragma unroll
     for (int j = 0; j < 8; j++) out[j] = linear::convert<Form>(values[i][j], scale);
-    linear::store_octet<Form>(form, static_cast<size_t>(row), octet, out, to.values);
-  }
+    linear::store_octet<Form>(form, static_cast<size_t>(row), first + octet, out, to.values);
+  });
 }
 
-// Narrow rows gain nothing from several blocks.
-bool takes_clusters(const PreparedForm& form) {
+// Narrow rows gain nothing from several blocks, and many rows fill the device with one each.
+bool takes_clusters(const PreparedForm& form, int64_t count) {
   constexpr int kLeast = 2048, kMost = 8 * kThreads * kOctetsPerThread * static_cast<int>(kRowCluster);
-  return launches_overlap() && form.cols == form.padded_cols && form.cols >= kLeast && form.cols <= kMost;
+  constexpr int64_t kMostRows = 64;
+  return launches_overlap() && count <= kMostRows && form.cols >= kLeast && form.cols <= kMost;
 }
 
 }  // namespace
@@ -121,9 +133,12 @@ void silu_mul(const float* gate, const float* up, float* out, int64_t count, int
 
 void silu_mul_prepared(const float* gate, const float* up, int64_t count, const PreparedForm& form, const Prepared& to, Stream stream) {
   linear::with_form(form, [&](auto tag) {
-    if (takes_clusters(form)) {
+    if (has_whole_octets(form) && takes_clusters(form, count)) {
       const auto grid = static_cast<unsigned>(count) * kRowCluster;
       return launch_clusters("silu_mul", silu_mul_cluster_kernel<decltype(tag)>, kRowCluster, grid, kThreads, 0, stream, gate, up, form, to);
+    }
+    if (has_whole_octets(form) && form.cols / 8 <= kOctetsPerThread * kRowThreads) {
+      return launch("silu_mul", silu_mul_octets_kernel<decltype(tag)>, static_cast<unsigned>(count), kRowThreads, 0, stream, gate, up, form, to);
     }
     const auto kernel = silu_mul_prepared_kernel<decltype(tag)>;
     const size_t shared = static_cast<size_t>(form.cols) * sizeof(float);

@@ -2,12 +2,14 @@
 // Reads T * K values twice (the second time from cache), writes T * K operands. One block per token.
 #include "cuda/launch.cuh"
 #include "cuda/reduce.cuh"
+#include "cuda/rows.cuh"
 #include "prepare_row.cuh"
 
 namespace kvant::cuda::linear {
 namespace {
 
 constexpr int kThreads = 1024;
+constexpr int kMostOctets = 2;
 
 template <class Form>
 __global__ void __launch_bounds__(kThreads) prepare_kernel(const PreparedForm form, const float* x, Prepared to) {
@@ -29,11 +31,32 @@ __global__ void __launch_bounds__(kThreads) prepare_kernel(const PreparedForm fo
   }
 }
 
+// The same for rows of whole octets, in registers: x is read once.
+template <class Form>
+__global__ void __launch_bounds__(kThreads) prepare_octets_kernel(const PreparedForm form, const float* x, Prepared to) {
+  __shared__ float largest[kThreads / 32];
+  let_next_start();
+  wait_for_inputs();
+  const int64_t token = blockIdx.x;
+  float values[kMostOctets][8], most = 0;
+  over_octets<kMostOctets>(form.cols / 8, [&](int i, int octet) {
+    load_octet(x + token * form.cols + octet * 8, values[i]);
+#pragma unroll
+    for (int j = 0; j < 8; j++) most = fmaxf(most, fabsf(values[i][j]));
+  });
+  store_prepared<Form, kMostOctets>(form, token, values, most, largest, to);
+}
+
 }  // namespace
 
 void prepare_activations(const PreparedForm& form, const float* x, int tokens, const Prepared& to, cudaStream_t stream) {
   with_form(form, [&](auto tag) {
     using Form = decltype(tag);
+    const int octets = form.cols / 8;
+    if (has_whole_octets(form) && octets <= kMostOctets * kThreads) {
+      const auto threads = static_cast<unsigned>(std::min(kThreads, (octets + 31) / 32 * 32));
+      return launch("prepare activations", prepare_octets_kernel<Form>, static_cast<unsigned>(tokens), threads, 0, stream, form, x, to);
+    }
     // A token that needs no absmax is shared by several blocks.
     const bool dynamic = Form::is_scaled && form.static_scale == 0;
     const unsigned parts = dynamic ? 1 : static_cast<unsigned>((form.padded_cols / 8 + kThreads - 1) / kThreads);
