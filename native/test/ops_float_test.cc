@@ -6,6 +6,7 @@ namespace {
 
 constexpr double kNormError = 1e-6;  // relative: half of 13 roundings of the sum, and four more
 constexpr double kSiluError = 1e-6;  // relative: exp is good to 2e-7, and three roundings
+constexpr double kGeluError = 4e-6;  // relative down to 1e-6: the exponent, up to 30 there, is rounded four times
 constexpr double kRopeError = 2e-7;  // against the length of the pair: two roundings
 
 constexpr int kWidths[] = {1, 2, 7, 16, 17, 48, 127, 129, 384, 1000, 4097};
@@ -19,7 +20,7 @@ void check_add_and_silu(Tier tier, int width) {
   if (count > 2) gate[1] = 200, gate[2] = -87.5f;
   op_kernels(tier).add(gate.data(), up.data(), out.data(), width, 1, tokens);
   for (size_t i = 0; i < count; i++) CHECK(out[i] == (i < static_cast<size_t>(width) ? 0 : gate[i] + up[i]));
-  op_kernels(tier).silu_mul(gate.data(), up.data(), out.data(), width, 0, tokens);
+  op_kernels(tier).gated_mul(Gate::silu, gate.data(), up.data(), out.data(), width, 0, tokens);
   for (size_t i = 0; i < count; i++) {
     const double x = gate[i];
     CHECK(relative_error(out[i], x / (1 + std::exp(-x)) * up[i], 1e-34) <= kSiluError);
@@ -29,16 +30,28 @@ void check_add_and_silu(Tier tier, int width) {
     fused.insert(fused.end(), up.begin() + t * width, up.begin() + (t + 1) * width);
   }
   std::vector<float> from_fused(count);
-  op_kernels(tier).silu_mul(fused.data(), nullptr, from_fused.data(), width, 0, 2);
-  op_kernels(tier).silu_mul(fused.data(), nullptr, from_fused.data(), width, 2, tokens);
+  op_kernels(tier).gated_mul(Gate::silu, fused.data(), nullptr, from_fused.data(), width, 0, 2);
+  op_kernels(tier).gated_mul(Gate::silu, fused.data(), nullptr, from_fused.data(), width, 2, tokens);
   CHECK(same_bits(out, from_fused));
+}
+
+void check_gelu(Tier tier, int width) {
+  Random random(static_cast<uint64_t>(width) + 1);
+  const size_t count = static_cast<size_t>(3 * width);
+  const std::vector<float> gate = random.normals(count, 2), up = random.normals(count);
+  std::vector<float> out(count);
+  op_kernels(tier).gated_mul(Gate::gelu_tanh, gate.data(), up.data(), out.data(), width, 0, 3);
+  for (size_t i = 0; i < count; i++) {
+    const double x = gate[i], t = std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x);
+    CHECK(relative_error(out[i], x / 2 * (1 + std::tanh(t)) * up[i], 1e-6) <= kGeluError);
+  }
 }
 
 void check_silu_specials(Tier tier) {
   const float gate[] = {NAN, INFINITY, 0, -0.0f};
   const float up[] = {1, 1, 3, 3};
   float out[4];
-  op_kernels(tier).silu_mul(gate, up, out, 4, 0, 1);
+  op_kernels(tier).gated_mul(Gate::silu, gate, up, out, 4, 0, 1);
   CHECK(std::isnan(out[0]) && out[1] == INFINITY && out[2] == 0 && out[3] == 0);
 }
 
@@ -124,6 +137,7 @@ int main() {
     check_silu_specials(tier);
     for (const int width : kWidths) {
       check_add_and_silu(tier, width);
+      check_gelu(tier, width);
       check_embed(tier, width);
       check_rms_norm(tier, width, 1, false);
       check_rms_norm(tier, width, 3, true);

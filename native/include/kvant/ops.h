@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "kvant/format.h"
+#include "kvant/gate.h"
 #include "kvant/tier.h"
 
 namespace kvant {
@@ -79,8 +80,8 @@ struct OpKernels {
   int64_t (*qkv_store)(const QkvStoreArgs&, const StepTokens&, const KvPages&, int64_t begin, int64_t end);
   // One tile and one KV head: all query heads of the group for all tokens of the tile. scratch: attention_scratch_bytes.
   void (*attention)(const AttentionArgs&, const StepTokens&, const KvPages&, const AttentionTile&, int kv_head, void* scratch);
-  // up null: gate is [T, 2 * width], gate then up.
-  void (*silu_mul)(const float* gate, const float* up, float* out, int64_t width, int64_t begin, int64_t end);
+  // out = function(gate) * up; up null: gate is [T, 2 * width], gate then up.
+  void (*gated_mul)(Gate function, const float* gate, const float* up, float* out, int64_t width, int64_t begin, int64_t end);
 };
 
 const OpKernels& op_kernels(Tier tier);

@@ -88,7 +88,8 @@ Op read_op(const ValueReader& from) {
   if (name == "attention") {
     return AttentionOp{index("q"), index("heads"), real("scale"), index("group"), index("layer"), index("out")};
   }
-  if (name == "siluMul") return SiluMulOp{index("gate"), index("up"), index("out")};
+  if (name == "siluMul") return GatedMulOp{Gate::silu, index("gate"), index("up"), index("out")};
+  if (name == "geluMul") return GatedMulOp{Gate::gelu_tanh, index("gate"), index("up"), index("out")};
   if (name == "gatherRows") return GatherRowsOp{index("x"), index("out")};
   throw Error("OP_UNSUPPORTED", from.path_of("op") + " is \"" + name + "\", which the native backends do not have");
 }

@@ -196,7 +196,7 @@ std::vector<std::string> Executor::variants() const {
       [&](const KvWriteOp& op) { return with_kv("kv_write", op.group); },
       [&](const QkvStoreOp& op) { return with_kv("qkv_store", op.group); },
       [&](const AttentionOp& op) { return with_kv("attention", op.group); },
-      [&](const SiluMulOp&) { return "silu_mul_" + tier; },
+      [&](const GatedMulOp& op) { return (op.function == Gate::silu ? "silu_mul_" : "gelu_mul_") + tier; },
       [&](const GatherRowsOp&) { return std::string("gather_rows"); },
   };
   std::vector<std::string> names;

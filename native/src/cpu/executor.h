@@ -88,7 +88,7 @@ class Executor final : public StepExecutor {
   void run_op(const KvWriteOp& op);
   void run_op(const QkvStoreOp& op);
   void run_op(const AttentionOp& op);
-  void run_op(const SiluMulOp& op);
+  void run_op(const GatedMulOp& op);
   void run_op(const GatherRowsOp& op);
   int64_t row_count(int buffer_index) const;
 

@@ -111,11 +111,11 @@ void Executor::run_op(const AttentionOp& op) {
   pool_.parallel_for(static_cast<int64_t>(tiles_.size()) * pages.kv_heads, 1, std::ref(body));
 }
 
-void Executor::run_op(const SiluMulOp& op) {
+void Executor::run_op(const GatedMulOp& op) {
   const float* const up = op.up == kAbsent ? nullptr : buffer(op.up);
   const int64_t width = buffer_spec(op.out).width;
   const auto body = [&](int64_t begin, int64_t end, int) {
-    kernels_.silu_mul(buffer(op.gate), up, buffer(op.out), width, begin, end);
+    kernels_.gated_mul(op.function, buffer(op.gate), up, buffer(op.out), width, begin, end);
   };
   pool_.parallel_for(row_count(op.out), grain_of(width), std::ref(body));
 }

@@ -239,7 +239,7 @@ std::vector<std::string> CudaExecutor::variants() const {
       [&](const KvWriteOp& op) { return with_kv("kv_write", op.group); },
       [&](const QkvStoreOp& op) { return with_kv("qkv_store", op.group); },
       [&](const AttentionOp& op) { return attention_variant(attention_mode_, StepRows::any, attention_shape(op)); },
-      [&](const SiluMulOp&) { return std::string("silu_mul_cuda"); },
+      [&](const GatedMulOp& op) { return std::string(op.function == Gate::silu ? "silu_mul_cuda" : "gelu_mul_cuda"); },
       [&](const GatherRowsOp&) { return std::string("gather_rows_cuda"); },
   };
   std::vector<std::string> names;

@@ -114,7 +114,7 @@ class CudaExecutor final : public StepExecutor {
   void run_op(const KvWriteOp& op, size_t index, const Launch& launch);
   void run_op(const QkvStoreOp& op, size_t index, const Launch& launch);
   void run_op(const AttentionOp& op, size_t index, const Launch& launch);
-  void run_op(const SiluMulOp& op, size_t index, const Launch& launch);
+  void run_op(const GatedMulOp& op, size_t index, const Launch& launch);
   void run_op(const GatherRowsOp& op, size_t index, const Launch& launch);
   // The matrix that takes the result of op `index` in its own form, or null.
   const CudaMatrix* taker_of(size_t index) const;

@@ -76,15 +76,15 @@ void CudaExecutor::run_op(const AttentionOp& op, size_t, const Launch& launch) {
             attention_scratch_.data(), stream_.get());
 }
 
-void CudaExecutor::run_op(const SiluMulOp& op, size_t index, const Launch& launch) {
+void CudaExecutor::run_op(const GatedMulOp& op, size_t index, const Launch& launch) {
   const int64_t count = row_count(op.out, launch);
   if (count == 0) return;
   const float* const up = op.up == kAbsent ? nullptr : buffer(op.up);
   if (const CudaMatrix* const taker = taker_of(index)) {
-    return silu_mul_prepared(buffer(op.gate), up, count, taker->prepared_form(count), taker->prepared_at(count, workspace_.data()),
+    return gated_mul_prepared(op.function, buffer(op.gate), up, count, taker->prepared_form(count), taker->prepared_at(count, workspace_.data()),
                              stream_.get());
   }
-  silu_mul(buffer(op.gate), up, buffer(op.out), count, buffer_spec(op.out).width, stream_.get());
+  gated_mul(op.function, buffer(op.gate), up, buffer(op.out), count, buffer_spec(op.out).width, stream_.get());
 }
 
 void CudaExecutor::run_op(const GatherRowsOp& op, size_t, const Launch& launch) {

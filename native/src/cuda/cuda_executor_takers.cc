@@ -20,7 +20,7 @@ void count_reads(const Op& op, std::vector<int>& counts) {
       [&](const KvWriteOp& write) { read(write.k), read(write.v); },
       [&](const QkvStoreOp& store) { read(store.qkv); },
       [&](const AttentionOp& attention) { read(attention.q); },
-      [&](const SiluMulOp& silu) { read(silu.gate), read(silu.up); },
+      [&](const GatedMulOp& gated) { read(gated.gate), read(gated.up); },
       [&](const GatherRowsOp& gather) { read(gather.x); },
   };
   std::visit(reads, op);
@@ -39,8 +39,8 @@ void CudaExecutor::find_takers() {
     if (const auto* const norm = std::get_if<RmsNormOp>(&plan_.ops[i])) {
       const bool whole_rows = plan_.weights[static_cast<size_t>(norm->weight)].cols == buffer_spec(norm->x).width;
       if (whole_rows) out = norm->out;
-    } else if (const auto* const silu = std::get_if<SiluMulOp>(&plan_.ops[i])) {
-      out = silu->out;
+    } else if (const auto* const gated = std::get_if<GatedMulOp>(&plan_.ops[i])) {
+      out = gated->out;
     }
     if (out == kAbsent || out != linear->x || readers[static_cast<size_t>(out)] != 1) continue;
     if (buffer_spec(out).kept || buffer_spec(out).width > kMaxPreparedColumns) continue;

@@ -31,8 +31,9 @@ void kv_write(const float* k, const float* v, const StepTokens& tokens, const Kv
 void qkv_store(const QkvStoreArgs& args, const StepTokens& tokens, const KvPages& pages, unsigned long long* saturations,
                Stream stream);
 // up null: gate is [count, 2 * width], gate then up.
-void silu_mul(const float* gate, const float* up, float* out, int64_t count, int64_t width, Stream stream);
-void silu_mul_prepared(const float* gate, const float* up, int64_t count, const PreparedForm& form, const Prepared& to, Stream stream);
+void gated_mul(Gate function, const float* gate, const float* up, float* out, int64_t count, int64_t width, Stream stream);
+void gated_mul_prepared(Gate function, const float* gate, const float* up, int64_t count, const PreparedForm& form, const Prepared& to,
+                        Stream stream);
 // out[i] = x[rows[i]]; rows below 0 are skipped
 void gather_rows(const float* x, const int32_t* rows, float* out, int64_t count, int64_t width, Stream stream);
 

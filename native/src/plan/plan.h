@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kvant/format.h"
+#include "kvant/gate.h"
 
 namespace kvant {
 
@@ -89,13 +90,14 @@ struct AttentionOp {
   float scale;
   int group, layer, out;
 };
-struct SiluMulOp {
+struct GatedMulOp {
+  Gate function;
   int gate, up, out;
 };
 struct GatherRowsOp {
   int x, out;
 };
-using Op = std::variant<EmbedOp, RmsNormOp, LinearOp, AddOp, RopeOp, KvWriteOp, QkvStoreOp, AttentionOp, SiluMulOp, GatherRowsOp>;
+using Op = std::variant<EmbedOp, RmsNormOp, LinearOp, AddOp, RopeOp, KvWriteOp, QkvStoreOp, AttentionOp, GatedMulOp, GatherRowsOp>;
 
 struct Plan {
   int64_t vocab_size = 0;

@@ -156,7 +156,7 @@ class OpCheck {
     check_buffer("q", op.q, int64_t{op.heads} * kv.head_dim, Rows::tokens);
     check_buffer("out", op.out, int64_t{op.heads} * kv.head_dim, Rows::tokens);
   }
-  void operator()(const SiluMulOp& op) const {
+  void operator()(const GatedMulOp& op) const {
     const BufferSpec& out = buffer("out", op.out);
     check_buffer("gate", op.gate, op.up == kAbsent ? 2 * out.width : out.width, out.rows);
     if (op.up != kAbsent) check_buffer("up", op.up, out.width, out.rows);
@@ -219,6 +219,8 @@ const char* op_name(const Op& op) {
   static constexpr const char* kNames[] = {"embed",    "rmsNorm",   "linear",  "add",        "rope", "kvWrite",
                                            "qkvStore", "attention", "siluMul", "gatherRows"};
   static_assert(std::size(kNames) == std::variant_size_v<Op>);
+  const auto* const gated = std::get_if<GatedMulOp>(&op);
+  if (gated != nullptr && gated->function == Gate::gelu_tanh) return "geluMul";
   return kNames[op.index()];
 }
 

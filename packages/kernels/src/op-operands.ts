@@ -18,6 +18,7 @@ export function buffersRead(op: Op): readonly BufferId[] {
     case "attention":
       return [op.q];
     case "siluMul":
+    case "geluMul":
       return [op.gate, op.up];
     default:
       return op satisfies never;

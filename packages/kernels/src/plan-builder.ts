@@ -123,6 +123,11 @@ export class PlanBuilder {
     return this.#record({ op: "siluMul", gate, up, out }, out);
   }
 
+  geluMul(name: string, gate: BufferId, up: BufferId): BufferId {
+    const out = this.#like(name, gate);
+    return this.#record({ op: "geluMul", gate, up, out }, out);
+  }
+
   gatherRows(name: string, x: BufferId): BufferId {
     const out = this.#buffer(name, this.#require(x).width, "logits");
     return this.#record({ op: "gatherRows", x, out }, out);

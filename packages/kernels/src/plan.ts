@@ -119,12 +119,17 @@ export type Op =
     }
   /** out = silu(gate) * up */
   | { readonly op: "siluMul"; readonly gate: BufferId; readonly up: BufferId; readonly out: BufferId }
+  /** out = gelu(gate) * up, by the hyperbolic tangent's approximation. */
+  | { readonly op: "geluMul"; readonly gate: BufferId; readonly up: BufferId; readonly out: BufferId }
   /** Keeps the tokens whose logits are wanted; out has `rows: "logits"`. */
   | { readonly op: "gatherRows"; readonly x: BufferId; readonly out: BufferId }
   /** Hands out an activation under a name; keeps the buffer alive to the end of the step. */
   | { readonly op: "tap"; readonly x: BufferId; readonly name: string };
 
 export type OpName = Op["op"];
+
+/** SwiGLU and GeGLU (Shazeer, arXiv:2002.05202). */
+export type GatedOpName = "siluMul" | "geluMul";
 
 /** A model as data. Ops run in order; every buffer is written before it is read. */
 export interface Plan {

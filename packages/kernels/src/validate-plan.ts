@@ -126,6 +126,7 @@ export class OpChecker {
         return;
       }
       case "siluMul":
+      case "geluMul":
         this.#expectLike(op.op, op.up, op.gate);
         this.#expectLike(op.op, op.out, op.gate);
         return;

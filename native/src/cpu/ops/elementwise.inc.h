@@ -1,7 +1,7 @@
 // Ops whose tokens are independent and whose operands are float32 rows. All are memory bound.
 //   embed     out[t] = table[ids[t]]                                     reads T * width codes
 //   add       out = x + y                                                12 bytes and 1 operation per value
-//   silu_mul  out = gate / (1 + exp(-gate)) * up                         12 bytes and ~20 operations per value
+//   gated_mul out = gate / (1 + exp(-t)) * up, t as kvant/gate.h         12 bytes and ~20 operations per value
 //   rms_norm  out = x / sqrt(mean(x^2) + epsilon) * weight per run       8 bytes and 4 operations per value
 //   rope      (out[i], out[i + h]) = rotation of (x[i], x[i + h]) by the position's angle i, h = head_dim / 2
 #ifndef KVANT_TIER
@@ -37,16 +37,28 @@ void add(const float* x, const float* y, float* out, int64_t width, int64_t begi
   }
 }
 
-void silu_mul(const float* gate, const float* up, float* out, int64_t width, int64_t begin, int64_t end) {
+template <Gate function>
+KVANT_INLINE Vec gate_of(Vec x) {
+  if constexpr (function == Gate::silu) return x;
+  return splat(kGeluSlope) * fma(x * x * x, splat(kGeluCubic), x);
+}
+
+template <Gate function>
+void gated_rows(const float* gate, const float* up, float* out, int64_t width, int64_t begin, int64_t end) {
   const int64_t stride = up == nullptr ? 2 * width : width;
   const float* second = up == nullptr ? gate + width : up;
   for (int64_t t = begin; t < end; t++) {
     for (int64_t i = 0; i < width; i += kLanes) {
       const Vec x = load_upto(gate + t * stride + i, width - i);
       const Vec y = load_upto(second + t * stride + i, width - i);
-      store_upto(out + t * width + i, x / (splat(1.0f) + exp(negated(x))) * y, width - i);
+      store_upto(out + t * width + i, x / (splat(1.0f) + exp(negated(gate_of<function>(x)))) * y, width - i);
     }
   }
+}
+
+void gated_mul(Gate function, const float* gate, const float* up, float* out, int64_t width, int64_t begin, int64_t end) {
+  if (function == Gate::silu) return gated_rows<Gate::silu>(gate, up, out, width, begin, end);
+  gated_rows<Gate::gelu_tanh>(gate, up, out, width, begin, end);
 }
 
 // Squares are summed in float lanes over runs of 128 values and in double beyond, which bounds the relative error of the

@@ -25,7 +25,7 @@ const OpKernels op_table = {
     .kv_write = kv_write,
     .qkv_store = qkv_store,
     .attention = attention,
-    .silu_mul = silu_mul,
+    .gated_mul = gated_mul,
 };
 
 }  // namespace kvant::KVANT_TIER

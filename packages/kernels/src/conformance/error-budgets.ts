@@ -14,6 +14,11 @@ export const siluMulBudget: ErrorBudget = {
   reason: "an exponential to a few units in the last place, a division and a product in float32",
 };
 
+export const geluMulBudget: ErrorBudget = {
+  limit: 1e-6,
+  reason: "as siluMul; the cubic in the exponent is rounded to float32 three times more",
+};
+
 export const ropeBudget: ErrorBudget = {
   limit: 4e-7,
   reason: "sines and cosines of double angles, rounded to float32 once, then two products",

@@ -94,7 +94,7 @@ export type NativeOp =
       readonly out: number;
     }
   /** gate and up are buffers; up = -1: x is `[T, 2 F]`, gate then up. */
-  | { readonly op: "siluMul"; readonly gate: number; readonly up: number; readonly out: number }
+  | { readonly op: "siluMul" | "geluMul"; readonly gate: number; readonly up: number; readonly out: number }
   | { readonly op: "gatherRows"; readonly x: number; readonly out: number };
 
 export interface NativePlan {

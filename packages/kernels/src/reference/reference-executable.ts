@@ -11,6 +11,7 @@ import { add } from "./add.ts";
 import { attention } from "./attention.ts";
 import { embed } from "./embed.ts";
 import { gatherRows } from "./gather-rows.ts";
+import { geluMul } from "./gelu-mul.ts";
 import { kvWrite } from "./kv-write.ts";
 import { linear } from "./linear.ts";
 import { PageMemory } from "./page-memory.ts";
@@ -210,6 +211,9 @@ export class ReferenceExecutable implements Executable {
         return 0;
       case "siluMul":
         siluMul(buffer(op.gate), buffer(op.up), buffer(op.out));
+        return 0;
+      case "geluMul":
+        geluMul(buffer(op.gate), buffer(op.up), buffer(op.out));
         return 0;
       case "gatherRows":
         gatherRows(buffer(op.x), tokens.logitTokens, this.plan.buffers[op.x]!.width, buffer(op.out));

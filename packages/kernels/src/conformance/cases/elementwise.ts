@@ -1,15 +1,18 @@
 import { parseWeightFormat } from "@kvant/formats";
+import type { GatedOpName } from "../../plan.ts";
 import type { ConformanceCase } from "../conformance-case.ts";
-import { exact, ropeBudget, siluMulBudget } from "../error-budgets.ts";
+import { exact, geluMulBudget, ropeBudget, siluMulBudget } from "../error-budgets.ts";
 import { casePlan, oneStep } from "./case-plan.ts";
 
 const widths = [2, 8, 33, 64, 172];
 
-/** embed, add, siluMul, rope and gatherRows. */
+/** embed, add, siluMul, geluMul, rope and gatherRows. */
 export const elementwiseCases: readonly ConformanceCase[] = [
   ...widths.flatMap((width) => (["fp32", "bf16", "fp16"] as const).map((format) => embedCase(width, format))),
   ...widths.map(addCase),
-  ...widths.flatMap((width) => [1, 20].map((deviation) => siluMulCase(width, deviation))),
+  ...widths.flatMap((width) =>
+    [1, 20].flatMap((deviation) => [gatedCase("siluMul", width, deviation), gatedCase("geluMul", width, deviation)]),
+  ),
   ...[2, 8, 10, 16, 32, 64, 80].flatMap((headDim) => [1, 3].map((heads) => ropeCase(headDim, heads))),
   ...widths.map(gatherCase),
 ];
@@ -56,15 +59,15 @@ function addCase(width: number): ConformanceCase {
   };
 }
 
-function siluMulCase(width: number, deviation: number): ConformanceCase {
+function gatedCase(op: GatedOpName, width: number, deviation: number): ConformanceCase {
   return {
-    name: `siluMul [5, ${width}], gates of about ${deviation}`,
-    budget: siluMulBudget,
+    name: `${op} [5, ${width}], gates of about ${deviation}`,
+    budget: op === "siluMul" ? siluMulBudget : geluMulBudget,
     exactPages: false,
     setup() {
       const plan = casePlan(width + deviation);
       const [gate, up] = [plan.builder.input("gate", width), plan.builder.input("up", width)];
-      plan.builder.output(plan.builder.siluMul("out", gate, up));
+      plan.builder.output(plan.builder[op]("out", gate, up));
       const gates = plan.random.normals(5 * width, deviation);
       const ups = plan.random.normals(5 * width);
       if (deviation > 1) gates.set([-150, 120]); // past where the exponential overflows and underflows

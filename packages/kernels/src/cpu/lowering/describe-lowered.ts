@@ -39,7 +39,8 @@ function describeOp(op: NativeOp, buffer: (index: number) => string, weight: (in
     case "attention":
       return `${buffer(op.out)} = attention(${buffer(op.q)}, ${op.heads} heads, group ${op.group} layer ${op.layer})`;
     case "siluMul":
-      return `${buffer(op.out)} = siluMul(${buffer(op.gate)}${op.up < 0 ? "" : `, ${buffer(op.up)}`})`;
+    case "geluMul":
+      return `${buffer(op.out)} = ${op.op}(${buffer(op.gate)}${op.up < 0 ? "" : `, ${buffer(op.up)}`})`;
     case "gatherRows":
       return `${buffer(op.out)} = gatherRows(${buffer(op.x)})`;
     default:

@@ -11,6 +11,7 @@ const operands = {
   qkvStore: { reads: ["qkv"], updates: [], writes: ["out"] },
   attention: { reads: ["q"], updates: [], writes: ["out"] },
   siluMul: { reads: ["gate", "up"], updates: [], writes: ["out"] },
+  geluMul: { reads: ["gate", "up"], updates: [], writes: ["out"] },
   gatherRows: { reads: ["x"], updates: [], writes: ["out"] },
 } as const satisfies Record<NativeOp["op"], Record<"reads" | "updates" | "writes", readonly string[]>>;
 

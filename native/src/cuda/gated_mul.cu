@@ -1,4 +1,4 @@
-// out = gate / (1 + exp(-gate)) * up
+// out = gate / (1 + exp(-t)) * up, t as kvant/gate.h
 // Memory bound: 12 bytes and ~20 operations per value; in the form of a product 8 bytes and its operand.
 #include "cuda/cluster.cuh"
 #include "cuda/launch.cuh"
@@ -10,10 +10,13 @@ namespace {
 
 constexpr int kThreads = 256;
 
-__device__ float silu_product(float gate, float up) { return gate / (1.0f + expf(-gate)) * up; }
+__device__ __forceinline__ float gated_product(Gate function, float gate, float up) {
+  const float t = function == Gate::silu ? gate : kGeluSlope * fmaf(gate * gate * gate, kGeluCubic, gate);
+  return gate / (1.0f + expf(-t)) * up;
+}
 
 // A block takes 4 * kThreads columns of a row. up null: gate rows are [2 * width], gate then up.
-__global__ void __launch_bounds__(kThreads) silu_mul_kernel(const float* gate, const float* up, float* out, int width) {
+__global__ void __launch_bounds__(kThreads) gated_mul_kernel(Gate function, const float* gate, const float* up, float* out, int width) {
   let_next_start();
   wait_for_inputs();
   const int64_t row = blockIdx.x;
@@ -24,7 +27,7 @@ __global__ void __launch_bounds__(kThreads) silu_mul_kernel(const float* gate, c
     load_columns(x + i, a);
     load_columns(y + i, b);
 #pragma unroll
-    for (int j = 0; j < kColumns; j++) a[j] = silu_product(a[j], b[j]);
+    for (int j = 0; j < kColumns; j++) a[j] = gated_product(function, a[j], b[j]);
     store_columns(out + row * width + i, a);
   };
   const int first = blockIdx.y * 4 * kThreads;
@@ -37,7 +40,7 @@ __global__ void __launch_bounds__(kThreads) silu_mul_kernel(const float* gate, c
 
 // Dynamic shared memory: the row of products.
 template <class Form>
-__global__ void __launch_bounds__(1024) silu_mul_prepared_kernel(const float* gate, const float* up, PreparedForm form, Prepared to) {
+__global__ void __launch_bounds__(1024) gated_mul_prepared_kernel(Gate function, const float* gate, const float* up, PreparedForm form, Prepared to) {
   extern __shared__ __align__(16) float row[];
   __shared__ float largest[32];
   let_next_start();
@@ -52,7 +55,7 @@ __global__ void __launch_bounds__(1024) silu_mul_prepared_kernel(const float* ga
     load_columns(y + i, b);
 #pragma unroll
     for (int j = 0; j < kColumns; j++) {
-      a[j] = silu_product(a[j], b[j]);
+      a[j] = gated_product(function, a[j], b[j]);
       most = fmaxf(most, fabsf(a[j]));
     }
     store_columns(row + i, a);
@@ -60,13 +63,13 @@ __global__ void __launch_bounds__(1024) silu_mul_prepared_kernel(const float* ga
   write_prepared<Form>(form, blockIdx.x, row, most, largest, to);
 }
 
-__device__ __forceinline__ float octet_product(const float* gate, const float* up, float (&values)[8]) {
+__device__ __forceinline__ float octet_product(Gate function, const float* gate, const float* up, float (&values)[8]) {
   float other[8], most = 0;
   load_octet(gate, values);
   load_octet(up, other);
 #pragma unroll
   for (int j = 0; j < 8; j++) {
-    values[j] = silu_product(values[j], other[j]);
+    values[j] = gated_product(function, values[j], other[j]);
     most = fmaxf(most, fabsf(values[j]));
   }
   return most;
@@ -77,7 +80,7 @@ constexpr int kRowThreads = 512;
 
 // Many rows: a block each, in registers. Rows of whole octets.
 template <class Form>
-__global__ void __launch_bounds__(kRowThreads) silu_mul_octets_kernel(const float* gate, const float* up, PreparedForm form, Prepared to) {
+__global__ void __launch_bounds__(kRowThreads) gated_mul_octets_kernel(Gate function, const float* gate, const float* up, PreparedForm form, Prepared to) {
   __shared__ float largest[32];
   let_next_start();
   wait_for_inputs();
@@ -86,14 +89,14 @@ __global__ void __launch_bounds__(kRowThreads) silu_mul_octets_kernel(const floa
   const float* const y = up == nullptr ? x + width : up + row * width;
   float values[kOctetsPerThread][8], most = 0;
   over_octets<kOctetsPerThread>(form.cols / 8, [&](int i, int octet) {
-    most = fmaxf(most, octet_product(x + octet * 8, y + octet * 8, values[i]));
+    most = fmaxf(most, octet_product(function, x + octet * 8, y + octet * 8, values[i]));
   });
   store_prepared<Form, kOctetsPerThread>(form, row, values, most, largest, to);
 }
 
 // Few rows: a cluster of kRowCluster blocks each.
 template <class Form>
-__global__ void __launch_bounds__(kThreads) silu_mul_cluster_kernel(const float* gate, const float* up, PreparedForm form, Prepared to) {
+__global__ void __launch_bounds__(kThreads) gated_mul_cluster_kernel(Gate function, const float* gate, const float* up, PreparedForm form, Prepared to) {
   __shared__ float largest[32], shared[kRowCluster];
   let_next_start();
   wait_for_inputs();
@@ -104,7 +107,7 @@ __global__ void __launch_bounds__(kThreads) silu_mul_cluster_kernel(const float*
   const int first = octets * part / static_cast<int>(kRowCluster), own = octets * (part + 1) / static_cast<int>(kRowCluster) - first;
   float values[kOctetsPerThread][8], most = 0;
   over_octets<kOctetsPerThread>(own, [&](int i, int octet) {
-    most = fmaxf(most, octet_product(x + (first + octet) * 8, y + (first + octet) * 8, values[i]));
+    most = fmaxf(most, octet_product(function, x + (first + octet) * 8, y + (first + octet) * 8, values[i]));
   });
   float scale = form.static_scale;
   if (Form::is_scaled && scale == 0) scale = linear::scale_of<Form>(cluster_most(block_reduce(most, largest, Most()), shared));
@@ -126,24 +129,25 @@ bool takes_clusters(const PreparedForm& form, int64_t count) {
 
 }  // namespace
 
-void silu_mul(const float* gate, const float* up, float* out, int64_t count, int64_t width, Stream stream) {
+void gated_mul(Gate function, const float* gate, const float* up, float* out, int64_t count, int64_t width, Stream stream) {
   const dim3 grid(static_cast<unsigned>(count), static_cast<unsigned>((width + 4 * kThreads - 1) / (4 * kThreads)));
-  launch("silu_mul", silu_mul_kernel, grid, kThreads, 0, stream, gate, up, out, static_cast<int>(width));
+  launch("gated_mul", gated_mul_kernel, grid, kThreads, 0, stream, function, gate, up, out, static_cast<int>(width));
 }
 
-void silu_mul_prepared(const float* gate, const float* up, int64_t count, const PreparedForm& form, const Prepared& to, Stream stream) {
+void gated_mul_prepared(Gate function, const float* gate, const float* up, int64_t count, const PreparedForm& form, const Prepared& to,
+                        Stream stream) {
   linear::with_form(form, [&](auto tag) {
     if (has_whole_octets(form) && takes_clusters(form, count)) {
       const auto grid = static_cast<unsigned>(count) * kRowCluster;
-      return launch_clusters("silu_mul", silu_mul_cluster_kernel<decltype(tag)>, kRowCluster, grid, kThreads, 0, stream, gate, up, form, to);
+      return launch_clusters("gated_mul", gated_mul_cluster_kernel<decltype(tag)>, kRowCluster, grid, kThreads, 0, stream, function, gate, up, form, to);
     }
     if (has_whole_octets(form) && form.cols / 8 <= kOctetsPerThread * kRowThreads) {
-      return launch("silu_mul", silu_mul_octets_kernel<decltype(tag)>, static_cast<unsigned>(count), kRowThreads, 0, stream, gate, up, form, to);
+      return launch("gated_mul", gated_mul_octets_kernel<decltype(tag)>, static_cast<unsigned>(count), kRowThreads, 0, stream, function, gate, up, form, to);
     }
-    const auto kernel = silu_mul_prepared_kernel<decltype(tag)>;
+    const auto kernel = gated_mul_prepared_kernel<decltype(tag)>;
     const size_t shared = static_cast<size_t>(form.cols) * sizeof(float);
     allow_shared(kernel, shared);
-    launch("silu_mul", kernel, static_cast<unsigned>(count), row_threads(form.cols), shared, stream, gate, up, form, to);
+    launch("gated_mul", kernel, static_cast<unsigned>(count), row_threads(form.cols), shared, stream, function, gate, up, form, to);
   });
 }
 
