@@ -82,6 +82,9 @@ void attention(const AttentionMode& mode, StepRows rows, const AttentionArgs& ar
   launch.args = args;
   launch.tokens = tokens;
   launch.skip_long_rows = kernels.prefill;
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(stream, &capture), "asking whether a graph is captured");
+  launch.reads_early = capture == cudaStreamCaptureStatusActive && rows == StepRows::single;
   launch.multiprocessors = mode.multiprocessors;
   launch.scratch.arrived = reinterpret_cast<unsigned*>(memory);
   launch.scratch.parts = reinterpret_cast<float*>(memory + kCounterBytes);

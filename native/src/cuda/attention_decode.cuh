@@ -320,6 +320,9 @@ class Fetch {
   __device__ int count() const { return count_; }
   __device__ int position(int i) const { return tile(i) * kTile; }
 
+  // Whether the next tile holds the last position that the token sees.
+  __device__ bool next_is_last() const { return next_ < count_ && tile(next_) == item_.highest / kTile; }
+
   // Begins to read the next tile into the stage; nothing after the last.
   __device__ void start(int stage) {
     if (next_ < count_) {

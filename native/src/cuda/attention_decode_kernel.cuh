@@ -67,17 +67,11 @@ __global__ void __launch_bounds__(Shape<format, head_dim, column_tiles>::kThread
   __shared__ __align__(16) Queries<S> queries;
   __shared__ bool is_last;
   let_next_start();
-  wait_for_inputs();
+  if (!launch.reads_early) wait_for_inputs();
 
   const AttentionArgs& args = launch.args;
   const int group = args.heads / pages.kv_heads, parts = (group + S::kHeads - 1) / S::kHeads;
   Shares<S::kWarps> shares(launch, pages.window, pages.kv_heads * parts, shares_memory);
-  for (int i = blockIdx.x; i < launch.token_count; i += gridDim.x) {
-    if (shares.token(i).slot != kPadding) continue;
-    float* const out = args.out + (launch.first_token + i) * args.heads * head_dim;
-    for (int d = threadIdx.x; d < args.heads * head_dim; d += S::kThreads) out[d] = 0;
-  }
-
   const int warp = threadIdx.x / 32, t = threadIdx.x % 4;
   Stretch stretch;
   while (shares.next(stretch)) {
@@ -93,8 +87,12 @@ __global__ void __launch_bounds__(Shape<format, head_dim, column_tiles>::kThread
     item.end_tile = item.lowest / kTile + stretch.end;
 
     Fetch<S> fetch(item, args, pages, memory + warp * S::kStages * S::kStage);
+    for (int stage = 0; stage < S::kStages - 1; stage++) {
+      if (fetch.next_is_last()) wait_for_inputs();
+      fetch.start(stage);
+    }
+    wait_for_inputs();
     const QueryLoad<S, format> query(item, args);
-    for (int stage = 0; stage < S::kStages - 1; stage++) fetch.start(stage);
     query.leave(queries);
     __syncthreads();
 
@@ -145,6 +143,12 @@ __global__ void __launch_bounds__(Shape<format, head_dim, column_tiles>::kThread
       if (is_last) join_blocks(launch.scratch, stretch.first_block, stretch.last_block, item, args, head_dim);
     }
     __syncthreads();  // the ring fills anew
+  }
+  wait_for_inputs();
+  for (int i = blockIdx.x; i < launch.token_count; i += gridDim.x) {
+    if (shares.token(i).slot != kPadding) continue;
+    float* const out = args.out + (launch.first_token + i) * args.heads * head_dim;
+    for (int d = threadIdx.x; d < args.heads * head_dim; d += S::kThreads) out[d] = 0;
   }
 }
 

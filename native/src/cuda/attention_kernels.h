@@ -28,6 +28,9 @@ struct DecodeLaunch {
   int64_t first_token = 0;
   int token_count = 0;       // of this launch, from first_token
   bool skip_long_rows = false;
+  // The step's inputs, and what pages hold below each token's own position, are there when the kernel starts: so in a graph,
+  // which starts after all that came before it, for rows of one token. Only q and the last position of a row are waited for.
+  bool reads_early = false;
   DecodeScratch scratch;
   int multiprocessors = 0;
 };
