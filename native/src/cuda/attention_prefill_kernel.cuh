@@ -15,8 +15,8 @@ class Consumer {
  public:
   using Sum = std::conditional_t<S::kInt8, int, float>;
 
-  __device__ Consumer(const Work<S>& work, const AttentionArgs& args, const KvPages& pages)
-      : run_(work.run), args_(args), group_(args.heads / pages.kv_heads), first_head_(work.kv_head * group_) {
+  __device__ Consumer(const Work<S>& work, const AttentionArgs& args, const AttentionOutput& output, const KvPages& pages)
+      : run_(work.run), args_(args), output_(output), group_(args.heads / pages.kv_heads), first_head_(work.kv_head * group_) {
     const Run& run = run_;
     const int warp = threadIdx.x % 128 / 32, warpgroup = threadIdx.x / 128 - 1;
     first_row_ = warpgroup * 64 + warp * 16;
@@ -144,7 +144,7 @@ class Consumer {
       const int token = row(r) / group_, head = row(r) % group_;
       if (token >= run_.tokens) continue;
       const float gain = output_gain_ * unit_ / total;
-      float* const out = args_.out + ((run_.first + token) * args_.heads + first_head_ + head) * S::head_dim;
+      const int64_t out = ((run_.first + token) * args_.heads + first_head_ + head) * S::head_dim;
       if constexpr (S::kChunks % 8 == 0) {
         constexpr int kEach = S::kChunks / 8;  // column tiles from one number of a chunk to the next
 #pragma unroll
@@ -153,13 +153,13 @@ class Consumer {
 #pragma unroll
           for (int i = 0; i < S::kChunk; i += 4) {
             const auto at = [&](int k) { return o_[(((i + k) * kEach) + part / 2) * 4 + 2 * r + part % 2] * gain; };
-            *reinterpret_cast<float4*>(out + chunk * S::kChunk + i) = {at(0), at(1), at(2), at(3)};
+            write_four(output_, out + chunk * S::kChunk + i, {at(0), at(1), at(2), at(3)});
           }
         }
       } else {
 #pragma unroll
         for (int i = 0; i < S::head_dim / 4; i++) {
-          out[S::dim_of_column(i / 2 * 8 + 2 * t + i % 2)] = o_[i / 2 * 4 + 2 * r + i % 2] * gain;
+          write_one(output_, out + S::dim_of_column(i / 2 * 8 + 2 * t + i % 2), o_[i / 2 * 4 + 2 * r + i % 2] * gain);
         }
       }
     }
@@ -170,6 +170,7 @@ class Consumer {
 
   const Run run_;
   const AttentionArgs& args_;
+  const AttentionOutput& output_;
   int group_, first_head_, first_row_, warp_position_, warp_lowest_;
   int position_[2], lowest_[2];
   float factor_[2], top_[2], total_[2], fade_[2], unit_, output_gain_;
@@ -205,7 +206,7 @@ class Deal {
 
 template <Format format, int head_dim>
 __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
-    attention_prefill_kernel(const AttentionArgs args, const StepTokens tokens, const KvPages pages) {
+    attention_prefill_kernel(const AttentionArgs args, const AttentionOutput output, const StepTokens tokens, const KvPages pages) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   using S = Shape<format, head_dim>;
   static_assert(sizeof(Memory<S>) + 1024 <= 227 * 1024);
@@ -279,7 +280,7 @@ __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
   while (true) {
     wait_barrier(queries_full + slot * 8, slot_phase);
     if (memory.work[slot].run.tokens == 0) return;
-    Consumer<S> consumer(memory.work[slot], args, pages);
+    Consumer<S> consumer(memory.work[slot], args, output, pages);
     const uint32_t queries = own_queries + slot * S::kQueryBytes;
     const int first_tile = consumer.run().first_tile, end_tile = consumer.run().end_tile;
     wait_barrier(full + stage * 8, phase);
@@ -321,23 +322,23 @@ __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
 }
 
 template <Format format, int head_dim>
-void launch_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, int multiprocessors, Stream stream) {
+void launch_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, const AttentionOutput& output, int multiprocessors, Stream stream) {
   using S = Shape<format, head_dim>;
   const auto kernel = attention_prefill_kernel<format, head_dim>;
   constexpr int kBytes = 1024 + sizeof(Memory<S>);
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes), "attention's shared memory");
   const int64_t each = S::kRows / (args.heads / pages.kv_heads), items = (tokens.count + each - 1) / each * pages.kv_heads;
   const dim3 grid(static_cast<unsigned>(std::min<int64_t>(items, multiprocessors)));
-  launch("attention_prefill", kernel, grid, dim3(S::kThreads), kBytes, stream, args, tokens, pages);
+  launch("attention_prefill", kernel, grid, dim3(S::kThreads), kBytes, stream, args, output, tokens, pages);
 }
 
 template <Format format>
-void launch_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, int multiprocessors, Stream stream) {
+void launch_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, const AttentionOutput& output, int multiprocessors, Stream stream) {
   switch (pages.head_dim) {
-    case 64: return launch_prefill<format, 64>(args, tokens, pages, multiprocessors, stream);
-    case 96: return launch_prefill<format, 96>(args, tokens, pages, multiprocessors, stream);
-    case 128: return launch_prefill<format, 128>(args, tokens, pages, multiprocessors, stream);
-    default: return launch_prefill<format, 256>(args, tokens, pages, multiprocessors, stream);
+    case 64: return launch_prefill<format, 64>(args, tokens, pages, output, multiprocessors, stream);
+    case 96: return launch_prefill<format, 96>(args, tokens, pages, output, multiprocessors, stream);
+    case 128: return launch_prefill<format, 128>(args, tokens, pages, output, multiprocessors, stream);
+    default: return launch_prefill<format, 256>(args, tokens, pages, output, multiprocessors, stream);
   }
 }
 
