@@ -76,7 +76,10 @@ struct Result {
   double time, bytes;
 };
 
-Result run_decode(cudaStream_t stream, const Shape& shape, const Batch& batch, bool deterministic) {
+enum class Store { none, before, within };
+
+// With keys and values stored by qkv_store before, or by attention itself.
+Result run_decode(cudaStream_t stream, const Shape& shape, const Batch& batch, bool deterministic, Store store = Store::none) {
   const int code_bytes = kvant::bits(shape.format) / 8;
   double bytes = 0;
   int longest = 0;
@@ -100,9 +103,20 @@ Result run_decode(cudaStream_t stream, const Shape& shape, const Batch& batch, b
   const Device<uint8_t> scratch(kvant::cuda::attention_scratch_bytes(mode, attention_shape(shape), static_cast<int64_t>(batch.contexts.size())));
   kvant::cuda::prepare_attention(scratch.data(), nullptr);
   succeed(cudaDeviceSynchronize(), "preparing");
+  const size_t tokens = batch.contexts.size();
+  const Device<float> qkv(tokens * static_cast<size_t>((shape.heads + 2 * shape.kv_heads) * shape.head_dim));
+  const Device<float> table(static_cast<size_t>(longest * shape.head_dim / 2));
+  const Device<unsigned long long> saturations(1);
+  fill_random<<<256, 256>>>(qkv.data(), qkv.count(), 5, 1, 0);
+  fill_random<<<256, 256>>>(table.data(), table.count(), 6, 1, 0);
+  succeed(cudaDeviceSynchronize(), "preparing");
   const double time = seconds(stream, [&] {
     for (const auto& step : steps) {
-      kvant::cuda::attention(mode, StepRows::single, step->args, step->tokens, sequences.pages, scratch.data(), stream);
+      kvant::QkvStoreArgs args{.qkv = qkv.data(), .q_out = step->q.data(), .heads = shape.heads, .rope = {table.data(), table.data()}, .layer = 1};
+      kvant::cuda::AttentionExtras extras;
+      if (store == Store::before) kvant::cuda::qkv_store(args, step->tokens, sequences.pages, saturations.data(), stream);
+      if (store == Store::within) extras.qkv = args, extras.saturations = saturations.data();
+      kvant::cuda::attention(mode, StepRows::single, step->args, step->tokens, sequences.pages, extras, scratch.data(), stream);
     }
   });
   return {time / copies, bytes};
@@ -122,7 +136,7 @@ Result run_prefill(cudaStream_t stream, const Shape& shape, const std::vector<Ro
   kvant::cuda::prepare_attention(scratch.data(), nullptr);
   succeed(cudaDeviceSynchronize(), "preparing");
   const double time = seconds(stream, [&] {
-    kvant::cuda::attention(mode, StepRows::chunks, step.args, step.tokens, sequences.pages, scratch.data(), stream);
+    kvant::cuda::attention(mode, StepRows::chunks, step.args, step.tokens, sequences.pages, {}, scratch.data(), stream);
   });
   return {time, operations};
 }
@@ -176,6 +190,12 @@ int main() {
       const Result result = run_decode(stream, shape, even("32 x 4096", 32, 4096), false);
       std::printf("32 x 4096 %s %-4s %8.1f MB %8.1f us %5.0f GB/s (%3.0f%%)\n", name, kvant::format_name(format), result.bytes / 1e6, result.time * 1e6,
                   result.bytes / result.time / 1e9, 100 * result.bytes / result.time / read);
+    }
+  }
+  for (const Batch& batch : {even("1 x 512", 1, 512), even("64 x 2048", 64, 2048)}) {
+    for (Format format : {Format::bf16, Format::int8}) {
+      const double before = run_decode(stream, Shape{format}, batch, false, Store::before).time, within = run_decode(stream, Shape{format}, batch, false, Store::within).time;
+      std::printf("%s %s with qkv_store before %.1f us, within attention %.1f us\n", batch.name, kvant::format_name(format), before * 1e6, within * 1e6);
     }
   }
   const Result before = run_decode(stream, Shape{Format::int8}, even("", 32, 8192), true);

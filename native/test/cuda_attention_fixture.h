@@ -123,6 +123,9 @@ class Sequences {
     for (size_t row = 0; row < contexts.size(); row++) fill(static_cast<int>(row), contexts[row], seed, spread);
   }
 
+  std::vector<uint8_t> download() const { return memory_->download(); }
+  void upload(const std::vector<uint8_t>& bytes) const { memory_->upload(bytes); }
+
   kvant::KvPages pages;
 
  private:

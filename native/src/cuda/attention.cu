@@ -37,13 +37,13 @@ void attention_decode(const DecodeLaunch& launch, const KvPages& pages, Stream s
   }
 }
 
-void attention_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, int multiprocessors, Stream stream) {
+void attention_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, const AttentionOutput& output, int multiprocessors, Stream stream) {
   switch (pages.format) {
-    case Format::bf16: return attention_prefill_bf16(args, tokens, pages, multiprocessors, stream);
-    case Format::fp16: return attention_prefill_fp16(args, tokens, pages, multiprocessors, stream);
-    case Format::e4m3: return attention_prefill_e4m3(args, tokens, pages, multiprocessors, stream);
-    case Format::e5m2: return attention_prefill_e5m2(args, tokens, pages, multiprocessors, stream);
-    default: return attention_prefill_int8(args, tokens, pages, multiprocessors, stream);
+    case Format::bf16: return attention_prefill_bf16(args, tokens, pages, output, multiprocessors, stream);
+    case Format::fp16: return attention_prefill_fp16(args, tokens, pages, output, multiprocessors, stream);
+    case Format::e4m3: return attention_prefill_e4m3(args, tokens, pages, output, multiprocessors, stream);
+    case Format::e5m2: return attention_prefill_e5m2(args, tokens, pages, output, multiprocessors, stream);
+    default: return attention_prefill_int8(args, tokens, pages, output, multiprocessors, stream);
   }
 }
 
@@ -70,19 +70,34 @@ void prepare_attention(void* scratch, Stream stream) {
   prepare_attention_exact();
 }
 
+bool attention_stores(const AttentionMode& mode, StepRows rows, const AttentionShape& shape) {
+  return rows == StepRows::single && kernels_for(mode, rows, shape).decode && shape.head_dim % 64 == 0;
+}
+
+bool attention_rounds(const AttentionMode& mode, const AttentionShape& shape) { return !kernels_for(mode, StepRows::any, shape).exact; }
+
 void attention(const AttentionMode& mode, StepRows rows, const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages,
-               void* scratch, Stream stream) {
+               const AttentionExtras& extras, void* scratch, Stream stream) {
   auto* const memory = static_cast<uint8_t*>(scratch);
   const Kernels kernels = kernels_for(mode, rows, {pages.format, args.heads, pages.kv_heads, pages.head_dim});
   if (kernels.exact) return attention_exact(args, tokens, pages, mode.split_tokens, memory + kCounterBytes, stream);
-  if (kernels.prefill) attention_prefill(args, tokens, pages, mode.multiprocessors, stream);
+  AttentionOutput output = {args.out, Format::fp32};
+  if (extras.rounded != nullptr) output = {extras.rounded, extras.rounded_format};
+  if (kernels.prefill) attention_prefill(args, tokens, pages, output, mode.multiprocessors, stream);
   if (!kernels.decode) return;
 
   DecodeLaunch launch;
   launch.args = args;
   launch.tokens = tokens;
   launch.skip_long_rows = kernels.prefill;
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(stream, &capture), "asking whether a graph is captured");
+  launch.reads_early = capture == cudaStreamCaptureStatusActive && rows == StepRows::single;
   launch.multiprocessors = mode.multiprocessors;
+  launch.output = output;
+  launch.qkv = extras.qkv;
+  launch.saturations = extras.saturations;
+  launch.kv_heads = pages.kv_heads;
   launch.scratch.arrived = reinterpret_cast<unsigned*>(memory);
   launch.scratch.parts = reinterpret_cast<float*>(memory + kCounterBytes);
   launch.scratch.outputs = reinterpret_cast<float*>(memory + kCounterBytes + kPartBytes);

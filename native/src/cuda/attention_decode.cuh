@@ -12,7 +12,6 @@
 // kWarps-th tile of an item and run on their own: a ring of stages that cp.async fills and the same warp reads. A block joins
 // its warps; the last of the blocks that share an item joins these.
 // Memory bound: 2 * head_dim codes and two scales per position and KV head; once per part of kHeads query heads.
-#include <cfloat>
 #include <cmath>
 #include <type_traits>
 
@@ -20,8 +19,7 @@
 
 #include "cuda/attention_kernels.h"
 #include "cuda/attention_mma.cuh"
-#include "cuda/attention_rows.cuh"
-#include "cuda/attention_shares.cuh"
+#include "cuda/attention_heads.cuh"
 #include "cuda/check.h"
 #include "cuda/codes.cuh"
 #include "cuda/launch.cuh"
@@ -29,139 +27,6 @@
 
 namespace kvant::cuda {
 namespace decode {
-
-// column_tiles: mma column tiles, 4 heads each.
-template <Format format, int head_dim, int column_tiles>
-struct Shape {
-  static constexpr int kHeadDim = head_dim;
-  static constexpr int kSize = bits(format) / 8;
-  static constexpr bool kScaled = kSize == 1;
-  static constexpr int kRow = head_dim * kSize;    // bytes of a position's K or V codes
-  static constexpr int kCodes = kTile * kRow;      // bytes of a tile's K or V codes
-  static constexpr int kStage = 2 * kCodes + (kScaled ? 2 * kTile * 4 : 0);  // K codes, V codes, K scales, V scales
-  static constexpr int kHeads = 4 * column_tiles;
-  static constexpr int kWarps = kCodes > 4096 ? 2 : kCodes > 2048 || column_tiles > 1 ? 4 : 8;
-  static constexpr int kThreads = kWarps * 32;
-  static constexpr int kRing = 100 * 1024 / (kWarps * kStage);
-  static constexpr int kStages = kRing < 6 ? kRing : 6;
-  static constexpr int kBlocksPerSm = 2;
-  static constexpr int kMergeRow = head_dim + 4;  // floats; keeps lanes of different heads in different banks
-  static constexpr int kRingBytes = kWarps * kStages * kStage;
-  static constexpr int kMergeBytes = kWarps * kHeads * (kMergeRow + 2) * 4;
-  static constexpr int kSharedBytes = kRingBytes > kMergeBytes ? kRingBytes : kMergeBytes;
-
-  static constexpr bool kInt8 = format == Format::int8;
-  static constexpr int kSteps = head_dim / (kInt8 ? 32 : 16);            // mma steps over head_dim
-  static constexpr int kParts = kIsBf16<format> ? 2 : 1;                 // column pairs that carry q, and the weights
-  static constexpr int kUnitWords = kRow / 4 % 16 == 0 ? 4 : 2;          // a lane's load of K
-  static constexpr int kUnits = kRow / 16 / kUnitWords;                  // of them per row
-  static constexpr int kStepWords = kInt8 || kSize == 2 ? 2 : 1;         // of a row per mma step
-  static constexpr int kStepDims = kInt8 ? 8 : 4;                        // per lane
-  static constexpr int kValueWords = kRow / 32;                          // a lane's words of V per position
-  static constexpr int kValueLoad = kValueWords % 4 == 0 ? 4 : kValueWords % 2 == 0 ? 2 : 1;
-  static constexpr int kChunk = kValueLoad * 4 / kSize;                  // numbers of one such load
-  static constexpr int kValues = head_dim / 8;                           // numbers of an output that a lane holds
-
-  static_assert(head_dim % 32 == 0 && kStages >= 2);
-  static_assert(kUnits * kUnitWords / kStepWords == kSteps);
-
-  // Where byte `column` of row `row` of a tile's codes lies; lanes that load together find different banks.
-  static __device__ int at(int row, int column) {
-    if constexpr (kRow % 128 == 0) return row * kRow + (column ^ ((row & 6) << 4) ^ ((row & 1) << 6));
-    if constexpr (kRow == 64) return (row >> 1) * 128 + (((row & 1) * 64 + column) ^ ((row & 6) << 4));
-    return row * kRow + column;
-  }
-  // The output that a lane's value v is.
-  static __device__ int output_dim(int v, int g) { return (v / kChunk * 8 + g) * kChunk + v % kChunk; }
-};
-
-struct Item {
-  int64_t token;
-  int slot, kv_head, first_head, heads;
-  int lowest, highest;       // positions seen
-  int first_tile, end_tile;  // of this block's share
-};
-
-// The item's queries in shared memory: rows of codes, or of parts that add up to q (high, low and, for bf16, lowest).
-template <class S>
-struct Queries {
-  static constexpr int kRows = S::kInt8 ? 1 : S::kParts + 1;
-  static constexpr int kBytes = S::kInt8 ? 1 : 2;  // of a number
-  uint8_t rows[S::kHeads][kRows][S::kHeadDim * kBytes + 16];  // 16: rows in different banks
-  float scales[S::kHeads];                                    // turn logits into those of q
-};
-
-// A warp's heads of the item between reading them and leaving them in shared memory.
-template <class S, Format format>
-class QueryLoad {
- public:
-  __device__ QueryLoad(const Item& item, const AttentionArgs& args) {
-#pragma unroll
-    for (int i = 0; i < kEach; i++) {
-      const int head = static_cast<int>(threadIdx.x) / 32 + i * S::kWarps;
-      const float* const q = args.q + (item.token * args.heads + item.first_head + head) * S::kHeadDim;
-#pragma unroll
-      for (int j = 0; j < kValues; j++) x_[i][j] = head < item.heads ? q[j * 32 + threadIdx.x % 32] : 0;
-    }
-  }
-
-  __device__ void leave(Queries<S>& queries) const {
-    const int lane = threadIdx.x % 32;
-#pragma unroll
-    for (int i = 0; i < kEach; i++) {
-      const int head = static_cast<int>(threadIdx.x) / 32 + i * S::kWarps;
-      if (S::kHeads % S::kWarps != 0 && head >= S::kHeads) break;
-      float scale = 1;
-      if constexpr (!kIsBf16<format>) {
-        float most = 0;
-#pragma unroll
-        for (int j = 0; j < kValues; j++) most = fabsf(x_[i][j]) > most ? fabsf(x_[i][j]) : most;
-        most = fminf(warp_reduce(most, Most()), FLT_MAX);
-        scale = S::kInt8 ? most / max_value(format) : fp16_scale(most);
-      }
-      if (lane == 0) queries.scales[head] = scale;
-      const float inverse = 1 / scale;  // exact: a power of two
-#pragma unroll
-      for (int j = 0; j < kValues; j++) {
-        const int d = j * 32 + lane;
-        if constexpr (S::kInt8) {
-          queries.rows[head][0][d] = scale > 0 ? Codes<Format::int8>::encode(x_[i][j] / scale) : 0;
-        } else {
-          float rest = x_[i][j] * inverse;
-#pragma unroll
-          for (int part = 0; part < Queries<S>::kRows; part++) {
-            reinterpret_cast<uint16_t*>(queries.rows[head][part])[d] = static_cast<uint16_t>(pack<kIsBf16<format>>(rest, 0));
-            rest -= rounded<kIsBf16<format>>(rest);
-          }
-        }
-      }
-    }
-  }
-
- private:
-  static constexpr int kEach = (S::kHeads + S::kWarps - 1) / S::kWarps, kValues = S::kHeadDim / 32;
-  float x_[kEach][kValues];
-};
-
-// The operands B of S for one column tile: columns 2t and 2t + 1 are head t of it.
-template <class S>
-__device__ void load_columns(const Queries<S>& queries, int column_tile, uint32_t (&b)[S::kSteps * S::kParts][2]) {
-  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-  constexpr int kUnitDims = S::kUnitWords * 4 / S::kSize, kUnitSteps = S::kUnitWords / S::kStepWords;
-  const auto& rows = queries.rows[column_tile * 4 + g / 2];
-#pragma unroll
-  for (int step = 0; step < S::kSteps; step++) {
-    const int dim = (step / kUnitSteps * 4 + t) * kUnitDims + step % kUnitSteps * S::kStepDims;
-    const auto words = [&](int row) { return *reinterpret_cast<const uint2*>(rows[row] + dim * Queries<S>::kBytes); };
-    const uint2 zero = {0, 0};
-    const uint2 x = S::kInt8 ? (g % 2 == 0 ? words(0) : zero) : words(g % 2);
-    b[step * S::kParts][0] = x.x, b[step * S::kParts][1] = x.y;
-    if constexpr (S::kParts == 2) {
-      const uint2 y = g % 2 == 0 ? words(2) : zero;
-      b[step * 2 + 1][0] = y.x, b[step * 2 + 1][1] = y.y;
-    }
-  }
-}
 
 // A warp's part of an item: per lane the values output_dim(v, g) of head t of each column tile.
 template <class S, int column_tiles>
@@ -319,6 +184,9 @@ class Fetch {
   }
   __device__ int count() const { return count_; }
   __device__ int position(int i) const { return tile(i) * kTile; }
+
+  // Whether the next tile holds the last position that the token sees.
+  __device__ bool next_is_last() const { return next_ < count_ && tile(next_) == item_.highest / kTile; }
 
   // Begins to read the next tile into the stage; nothing after the last.
   __device__ void start(int stage) {

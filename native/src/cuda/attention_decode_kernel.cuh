@@ -6,7 +6,7 @@ namespace decode {
 
 // Joins the block's warps: writes outputs of an item that is all the block's, else the block's part of it.
 template <class S>
-__device__ void join_warps(const Merge<S>& merge, const Item& item, const AttentionArgs& args, int head_dim, bool is_whole,
+__device__ void join_warps(const Merge<S>& merge, const Item& item, const DecodeLaunch& launch, int head_dim, bool is_whole,
                            float* parts, float* outputs) {
   const int vectors = head_dim / 4;
   for (int i = threadIdx.x; i < item.heads * vectors; i += S::kThreads) {
@@ -24,7 +24,7 @@ __device__ void join_warps(const Merge<S>& merge, const Item& item, const Attent
     if (is_whole) {
       float4 out = {};
       add_scaled(out, o, 1 / total);
-      *reinterpret_cast<float4*>(args.out + (item.token * args.heads + item.first_head + head) * head_dim + d) = out;
+      write_four(launch.output, (item.token * launch.args.heads + item.first_head + head) * head_dim + d, out);
     } else {
       if (d == 0) *reinterpret_cast<float2*>(parts + 2 * head) = {top, total};
       *reinterpret_cast<float4*>(outputs + head * head_dim + d) = o;
@@ -33,8 +33,8 @@ __device__ void join_warps(const Merge<S>& merge, const Item& item, const Attent
 }
 
 // Joins the parts of blocks first .. last. The first left its part as the one that others end, the others as begun before.
-__device__ inline void join_blocks(const DecodeScratch& scratch, int first, int last, const Item& item, const AttentionArgs& args,
-                                   int head_dim) {
+__device__ inline void join_blocks(const DecodeLaunch& launch, int first, int last, const Item& item, int head_dim) {
+  const DecodeScratch& scratch = launch.scratch;
   const int vectors = head_dim / 4;
   for (int i = threadIdx.x; i < item.heads * vectors; i += blockDim.x) {
     const int head = i / vectors, d = i % vectors * 4;
@@ -53,7 +53,7 @@ __device__ inline void join_blocks(const DecodeScratch& scratch, int first, int 
     }
     float4 out = {};
     add_scaled(out, o, 1 / total);
-    *reinterpret_cast<float4*>(args.out + (item.token * args.heads + item.first_head + head) * head_dim + d) = out;
+    write_four(launch.output, (item.token * launch.args.heads + item.first_head + head) * head_dim + d, out);
   }
 }
 
@@ -67,17 +67,11 @@ __global__ void __launch_bounds__(Shape<format, head_dim, column_tiles>::kThread
   __shared__ __align__(16) Queries<S> queries;
   __shared__ bool is_last;
   let_next_start();
-  wait_for_inputs();
+  if (!launch.reads_early) wait_for_inputs();
 
   const AttentionArgs& args = launch.args;
   const int group = args.heads / pages.kv_heads, parts = (group + S::kHeads - 1) / S::kHeads;
   Shares<S::kWarps> shares(launch, pages.window, pages.kv_heads * parts, shares_memory);
-  for (int i = blockIdx.x; i < launch.token_count; i += gridDim.x) {
-    if (shares.token(i).slot != kPadding) continue;
-    float* const out = args.out + (launch.first_token + i) * args.heads * head_dim;
-    for (int d = threadIdx.x; d < args.heads * head_dim; d += S::kThreads) out[d] = 0;
-  }
-
   const int warp = threadIdx.x / 32, t = threadIdx.x % 4;
   Stretch stretch;
   while (shares.next(stretch)) {
@@ -93,10 +87,18 @@ __global__ void __launch_bounds__(Shape<format, head_dim, column_tiles>::kThread
     item.end_tile = item.lowest / kTile + stretch.end;
 
     Fetch<S> fetch(item, args, pages, memory + warp * S::kStages * S::kStage);
-    const QueryLoad<S, format> query(item, args);
-    for (int stage = 0; stage < S::kStages - 1; stage++) fetch.start(stage);
-    query.leave(queries);
+    const bool fused = launch.qkv.qkv != nullptr;
+    HeadLoad<S, format> heads(item, launch, fused && stretch.end == stretch.tiles);
+    int started = 0;
+    for (; started < S::kStages - 1 && !(fused && fetch.next_is_last()); started++) {
+      if (fetch.next_is_last()) wait_for_inputs();
+      fetch.start(started);
+    }
+    wait_for_inputs();
+    heads.read();
+    heads.leave(queries, pages, stretch.which % parts == 0);
     __syncthreads();
+    for (; started < S::kStages - 1; started++) fetch.start(started);
 
     uint32_t q[column_tiles][S::kSteps * S::kParts][2];
     float factor[column_tiles];
@@ -131,7 +133,7 @@ __global__ void __launch_bounds__(Shape<format, head_dim, column_tiles>::kThread
     __syncthreads();
     const bool is_whole = stretch.begin == 0 && stretch.end == stretch.tiles;
     const int64_t place = (int64_t{blockIdx.x} * 2 + (stretch.begin == 0 ? 1 : 0)) * kDecodeHeads;
-    join_warps<S>(merge, item, args, head_dim, is_whole, launch.scratch.parts + 2 * place, launch.scratch.outputs + place * head_dim);
+    join_warps<S>(merge, item, launch, head_dim, is_whole, launch.scratch.parts + 2 * place, launch.scratch.outputs + place * head_dim);
     if (!is_whole) {
       __threadfence();
       __syncthreads();
@@ -142,9 +144,15 @@ __global__ void __launch_bounds__(Shape<format, head_dim, column_tiles>::kThread
         __threadfence();
       }
       __syncthreads();
-      if (is_last) join_blocks(launch.scratch, stretch.first_block, stretch.last_block, item, args, head_dim);
+      if (is_last) join_blocks(launch, stretch.first_block, stretch.last_block, item, head_dim);
     }
     __syncthreads();  // the ring fills anew
+  }
+  wait_for_inputs();
+  for (int i = blockIdx.x; i < launch.token_count; i += gridDim.x) {
+    if (shares.token(i).slot != kPadding) continue;
+    const int width = args.heads * head_dim;
+    for (int d = threadIdx.x * 4; d < width; d += S::kThreads * 4) write_four(launch.output, (launch.first_token + i) * width + d, {});
   }
 }
 

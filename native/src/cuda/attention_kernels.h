@@ -11,6 +11,12 @@ void attention_exact(const AttentionArgs& args, const StepTokens& tokens, const 
 size_t attention_exact_scratch_bytes(int heads, int head_dim, int64_t max_tokens);
 void prepare_attention_exact();
 
+// Where outputs go: [T, heads * head_dim] of fp32, bf16 or fp16.
+struct AttentionOutput {
+  void* rows;
+  Format format;
+};
+
 // attention_decode.cuh. Tokens per launch; a longer step is several launches.
 constexpr int kDecodeTokens = 512;
 // What the blocks of a launch share. Partial results of a block: of an item that earlier blocks began, and of one that later
@@ -23,11 +29,19 @@ struct DecodeScratch {
 constexpr int kDecodeHeads = 8;      // most query heads of a work item
 constexpr int kDecodeBlocks = 1056;  // most blocks of a launch
 struct DecodeLaunch {
-  AttentionArgs args;
+  AttentionArgs args;  // but `out`
+  AttentionOutput output;
   StepTokens tokens;
   int64_t first_token = 0;
   int token_count = 0;       // of this launch, from first_token
   bool skip_long_rows = false;
+  // The step's inputs, and what pages hold below each token's own position, are there when the kernel starts: so in a graph,
+  // which starts after all that came before it, for rows of one token. Only q and the last position of a row are waited for.
+  bool reads_early = false;
+  // qkv non-null: q comes from there, and the kernel stores keys and values first. Rows of one token only.
+  QkvStoreArgs qkv;
+  unsigned long long* saturations = nullptr;
+  int kv_heads = 0;
   DecodeScratch scratch;
   int multiprocessors = 0;
 };
@@ -44,11 +58,11 @@ void attention_decode_int8(const DecodeLaunch& launch, const KvPages& pages, Str
 
 // attention_prefill.cuh, on sm_90a: tokens of rows with at least kLongRow tokens in the step; leaves other outputs alone.
 constexpr int kPrefillGroup = 64;  // most query heads of a KV head
-void attention_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, int multiprocessors, Stream stream);
-void attention_prefill_bf16(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, int multiprocessors, Stream stream);
-void attention_prefill_fp16(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, int multiprocessors, Stream stream);
-void attention_prefill_e4m3(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, int multiprocessors, Stream stream);
-void attention_prefill_e5m2(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, int multiprocessors, Stream stream);
-void attention_prefill_int8(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, int multiprocessors, Stream stream);
+void attention_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, const AttentionOutput& output, int multiprocessors, Stream stream);
+void attention_prefill_bf16(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, const AttentionOutput& output, int multiprocessors, Stream stream);
+void attention_prefill_fp16(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, const AttentionOutput& output, int multiprocessors, Stream stream);
+void attention_prefill_e4m3(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, const AttentionOutput& output, int multiprocessors, Stream stream);
+void attention_prefill_e5m2(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, const AttentionOutput& output, int multiprocessors, Stream stream);
+void attention_prefill_int8(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, const AttentionOutput& output, int multiprocessors, Stream stream);
 
 }  // namespace kvant::cuda

@@ -34,7 +34,7 @@ struct Shape {
   static constexpr int kConsumers = head_dim > 128 ? 1 : 2;  // warpgroups; registers bound them
   static constexpr int kRows = 64 * kConsumers;              // query rows of a block
   static constexpr int kThreads = kProducers + 128 * kConsumers;
-  static constexpr int kStages = 3;
+  static constexpr int kStages = head_dim > 128 ? 2 : 3;
   static constexpr int kRow = head_dim * kSize;                     // bytes of a position's codes
   static constexpr int kKeyRow = head_dim * (kInt8 ? 1 : 2);        // bytes of an operand's row
   static constexpr int kKeyBlocks = (kKeyRow + 127) / 128;          // [kKeyBlocks][64 rows][128 bytes]
@@ -42,7 +42,7 @@ struct Shape {
   static constexpr int kKeyBytes = kKeyBlocks * kBlockBytes;
   static constexpr int kStage = kKeyBytes + head_dim * 128;         // keys, then values [head_dim][64 positions]
   static constexpr int kQueryBytes = kConsumers * kKeyBytes;
-  static constexpr int kSharedBytes = 1024 + kQueryBytes + kStages * (kStage + 2 * kTile * 4) + 2 * kStages * 8;
+  static constexpr int kPairs = (head_dim / 2 + 31) / 32;           // of numbers of a query, per lane
   // A producer's unit: 4 positions x kChunk numbers.
   static constexpr int kChunk = kSize == 1 && head_dim % 128 == 0 ? 16 : 8;
   static constexpr int kChunks = head_dim / kChunk;
@@ -123,6 +123,75 @@ __device__ __forceinline__ void load_global(uint32_t (&to)[words], const uint8_t
   } else {
     const uint2 x = __ldcg(reinterpret_cast<const uint2*>(from));
     to[0] = x.x, to[1] = x.y;
+  }
+}
+
+// What producers leave for the consumers beside the operands. tokens 0 in `run`: the block's work is done.
+template <class S>
+struct Work {
+  Run run;
+  int kv_head;
+  float scales[S::kRows];  // turn a query row's scores into those of q
+};
+
+// Shared memory of a block, from the first multiple of 1024 on. Queries are two deep: the next run's are made during this one.
+template <class S>
+struct Memory {
+  uint8_t queries[2][S::kQueryBytes];  // operands, [kConsumers][kKeyBlocks][64][128 bytes]
+  uint8_t stages[S::kStages][S::kStage];
+  float scales[S::kStages][2][kTile];  // of keys, of values
+  Work<S> work[2];
+  uint64_t full[S::kStages], empty[S::kStages], queries_full[2], queries_empty[2];  // barriers
+};
+
+// Writes the operand of the run's queries; the producing warps call.
+template <class S>
+__device__ void write_queries(const Run& run, int kv_head, const AttentionArgs& args, int group, uint8_t* queries, float* scales) {
+  constexpr int kBatch = 4;  // rows on their way at a time
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+#pragma unroll 1
+  for (int begin = warp * kBatch; begin < S::kRows; begin += kProducers / 32 * kBatch) {
+    float2 x[kBatch][S::kPairs];
+#pragma unroll
+    for (int i = 0; i < kBatch; i++) {
+      const int token = (begin + i) / group, head = kv_head * group + (begin + i) % group;
+      const float* const q = args.q + ((run.first + token) * args.heads + head) * S::head_dim;
+#pragma unroll
+      for (int j = 0; j < S::kPairs; j++) {
+        const int pair = j * 32 + lane;
+        x[i][j] = token < run.tokens && pair < S::head_dim / 2 ? *reinterpret_cast<const float2*>(q + 2 * pair) : float2{0, 0};
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < kBatch; i++) {
+      float scale = 1, inverse = 1;
+      if constexpr (!S::kBf16) {
+        float most = 0;
+#pragma unroll
+        for (int j = 0; j < S::kPairs; j++) {
+          if (fabsf(x[i][j].x) > most) most = fabsf(x[i][j].x);
+          if (fabsf(x[i][j].y) > most) most = fabsf(x[i][j].y);
+        }
+        most = fminf(warp_reduce(most, Most()), FLT_MAX);
+        scale = S::kInt8 ? most / max_value(Format::int8) : fp16_scale(most);
+        if (scale == 0) scale = 1;  // codes are 0
+        inverse = 1 / scale;        // fp16: exact
+      }
+      if (lane == 0) scales[begin + i] = scale;
+      uint8_t* const operand = queries + (begin + i) / 64 * S::kKeyBytes;
+#pragma unroll
+      for (int j = 0; j < S::kPairs; j++) {
+        const int pair = j * 32 + lane;
+        if (pair >= S::head_dim / 2) continue;
+        uint8_t* const to = operand + swizzled((begin + i) % 64, S::key_byte(2 * pair));
+        if constexpr (S::kInt8) {
+          const uint32_t low = Codes<Format::int8>::encode(x[i][j].x / scale), high = Codes<Format::int8>::encode(x[i][j].y / scale);
+          *reinterpret_cast<uint16_t*>(to) = static_cast<uint16_t>(low | high << 8);
+        } else {
+          *reinterpret_cast<uint32_t*>(to) = pack<S::kBf16>(x[i][j].x * inverse, x[i][j].y * inverse);
+        }
+      }
+    }
   }
 }
 

@@ -15,28 +15,20 @@ class Consumer {
  public:
   using Sum = std::conditional_t<S::kInt8, int, float>;
 
-  // Writes the operand of the warpgroup's queries, [kKeyBlocks][64][128 bytes] at `queries`.
-  __device__ Consumer(const Run& run, int kv_head, const AttentionArgs& args, const KvPages& pages, uint8_t* queries)
-      : run_(run), args_(args), group_(args.heads / pages.kv_heads), first_head_(kv_head * group_) {
-    const int warp = threadIdx.x % 128 / 32, lane = threadIdx.x % 32, warpgroup = threadIdx.x / 128 - 1;
+  __device__ Consumer(const Work<S>& work, const AttentionArgs& args, const AttentionOutput& output, const KvPages& pages)
+      : run_(work.run), args_(args), output_(output), group_(args.heads / pages.kv_heads), first_head_(work.kv_head * group_) {
+    const Run& run = run_;
+    const int warp = threadIdx.x % 128 / 32, warpgroup = threadIdx.x / 128 - 1;
     first_row_ = warpgroup * 64 + warp * 16;
-    float logit_scale = args.scale * kLog2E;
-    if (S::kScaled && pages.k_static != nullptr) logit_scale *= pages.k_static[args.layer * pages.kv_heads + kv_head];
-    output_gain_ = S::kBf16 ? 1 : 1 / kWeightGain;
-    if (S::kScaled && pages.v_static != nullptr) output_gain_ *= pages.v_static[args.layer * pages.kv_heads + kv_head];
-    float2 q[16][kPairs];
-#pragma unroll
-    for (int i = 0; i < 16; i++) load_query(i, lane, q[i]);
-#pragma unroll
-    for (int i = 0; i < 16; i++) {
-      const float scale = store_query(i, lane, q[i], queries);
-      if (i == lane / 4) factor_[0] = scale * logit_scale;
-      if (i == lane / 4 + 8) factor_[1] = scale * logit_scale;
-    }
+    const bool is_static = S::kScaled && pages.k_static != nullptr;
+    const int at_scale = args.layer * pages.kv_heads + work.kv_head;
+    const float logit_scale = args.scale * kLog2E * (is_static ? pages.k_static[at_scale] : 1);
+    output_gain_ = (S::kBf16 ? 1 : 1 / kWeightGain) * (is_static ? pages.v_static[at_scale] : 1);
 #pragma unroll
     for (int r = 0; r < 2; r++) {
       position_[r] = run.position + min(run.tokens - 1, row(r) / group_);
       lowest_[r] = lowest_position(position_[r], pages.window);
+      factor_[r] = work.scales[row(r)] * logit_scale;
       top_[r] = kNoTop;
       total_[r] = 0;
     }
@@ -46,6 +38,8 @@ class Consumer {
 #pragma unroll
     for (float& x : o_) x = 0;
   }
+
+  __device__ const Run& run() const { return run_; }
 
   __device__ void start_scores(uint32_t queries, uint32_t keys) {
 #pragma unroll
@@ -150,7 +144,7 @@ class Consumer {
       const int token = row(r) / group_, head = row(r) % group_;
       if (token >= run_.tokens) continue;
       const float gain = output_gain_ * unit_ / total;
-      float* const out = args_.out + ((run_.first + token) * args_.heads + first_head_ + head) * S::head_dim;
+      const int64_t out = ((run_.first + token) * args_.heads + first_head_ + head) * S::head_dim;
       if constexpr (S::kChunks % 8 == 0) {
         constexpr int kEach = S::kChunks / 8;  // column tiles from one number of a chunk to the next
 #pragma unroll
@@ -159,13 +153,13 @@ class Consumer {
 #pragma unroll
           for (int i = 0; i < S::kChunk; i += 4) {
             const auto at = [&](int k) { return o_[(((i + k) * kEach) + part / 2) * 4 + 2 * r + part % 2] * gain; };
-            *reinterpret_cast<float4*>(out + chunk * S::kChunk + i) = {at(0), at(1), at(2), at(3)};
+            write_four(output_, out + chunk * S::kChunk + i, {at(0), at(1), at(2), at(3)});
           }
         }
       } else {
 #pragma unroll
         for (int i = 0; i < S::head_dim / 4; i++) {
-          out[S::dim_of_column(i / 2 * 8 + 2 * t + i % 2)] = o_[i / 2 * 4 + 2 * r + i % 2] * gain;
+          write_one(output_, out + S::dim_of_column(i / 2 * 8 + 2 * t + i % 2), o_[i / 2 * 4 + 2 * r + i % 2] * gain);
         }
       }
     }
@@ -174,52 +168,9 @@ class Consumer {
  private:
   __device__ int row(int r) const { return first_row_ + static_cast<int>(threadIdx.x % 32) / 4 + 8 * r; }
 
-  static constexpr int kPairs = (S::head_dim / 2 + 31) / 32;  // of numbers of a query, per lane
-
-  // Row i of the warp's 16, by the whole warp.
-  __device__ void load_query(int i, int lane, float2 (&x)[kPairs]) const {
-    const int token = (first_row_ + i) / group_, head = (first_row_ + i) % group_;
-    const bool used = token < run_.tokens;
-    const float* const q = args_.q + ((run_.first + (used ? token : 0)) * args_.heads + first_head_ + head) * S::head_dim;
-#pragma unroll
-    for (int j = 0; j < kPairs; j++) {
-      const int pair = j * 32 + lane;
-      x[j] = used && pair < S::head_dim / 2 ? *reinterpret_cast<const float2*>(q + 2 * pair) : float2{0, 0};
-    }
-  }
-
-  // Returns what turns the row's scores into those of q.
-  __device__ float store_query(int i, int lane, const float2 (&x)[kPairs], uint8_t* queries) const {
-    float most = 0;
-#pragma unroll
-    for (int j = 0; j < kPairs; j++) {
-      if (fabsf(x[j].x) > most) most = fabsf(x[j].x);
-      if (fabsf(x[j].y) > most) most = fabsf(x[j].y);
-    }
-    float scale = 1, inverse = 1;
-    if constexpr (!S::kBf16) {
-      most = fminf(warp_reduce(most, Most()), FLT_MAX);
-      scale = S::kInt8 ? most / max_value(Format::int8) : fp16_scale(most);
-      if (scale == 0) scale = 1;  // codes are 0
-      inverse = 1 / scale;        // fp16: exact
-    }
-#pragma unroll
-    for (int j = 0; j < kPairs; j++) {
-      const int pair = j * 32 + lane;
-      if (pair >= S::head_dim / 2) continue;
-      uint8_t* const to = queries + swizzled(first_row_ % 64 + i, S::key_byte(2 * pair));
-      if constexpr (S::kInt8) {
-        const uint32_t low = Codes<Format::int8>::encode(x[j].x / scale), high = Codes<Format::int8>::encode(x[j].y / scale);
-        *reinterpret_cast<uint16_t*>(to) = static_cast<uint16_t>(low | high << 8);
-      } else {
-        *reinterpret_cast<uint32_t*>(to) = pack<S::kBf16>(x[j].x * inverse, x[j].y * inverse);
-      }
-    }
-    return scale;
-  }
-
-  const Run& run_;
+  const Run run_;
   const AttentionArgs& args_;
+  const AttentionOutput& output_;
   int group_, first_head_, first_row_, warp_position_, warp_lowest_;
   int position_[2], lowest_[2];
   float factor_[2], top_[2], total_[2], fade_[2], unit_, output_gain_;
@@ -255,49 +206,57 @@ class Deal {
 
 template <Format format, int head_dim>
 __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
-    attention_prefill_kernel(const AttentionArgs args, const StepTokens tokens, const KvPages pages) {
+    attention_prefill_kernel(const AttentionArgs args, const AttentionOutput output, const StepTokens tokens, const KvPages pages) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   using S = Shape<format, head_dim>;
-  extern __shared__ uint8_t memory[];
-  uint8_t* const queries = memory + (1024 - shared_address(memory) % 1024) % 1024;
-  uint8_t* const stages = queries + S::kQueryBytes;
-  float* const scales = reinterpret_cast<float*>(stages + S::kStages * S::kStage);
-  const uint32_t full = shared_address(scales + S::kStages * 2 * kTile), empty = full + S::kStages * 8;
+  static_assert(sizeof(Memory<S>) + 1024 <= 227 * 1024);
+  extern __shared__ uint8_t unaligned[];
+  auto& memory = *reinterpret_cast<Memory<S>*>(unaligned + (1024 - shared_address(unaligned) % 1024) % 1024);
+  const uint32_t full = shared_address(memory.full), empty = shared_address(memory.empty);
+  const uint32_t queries_full = shared_address(memory.queries_full), queries_empty = shared_address(memory.queries_empty);
   if (threadIdx.x == 0) {
-    for (int i = 0; i < S::kStages; i++) {
-      init_barrier(full + i * 8, kProducers);
-      init_barrier(empty + i * 8, S::kConsumers * 4);
-    }
+    for (int i = 0; i < S::kStages; i++) init_barrier(full + i * 8, kProducers), init_barrier(empty + i * 8, S::kConsumers * 4);
+    for (int i = 0; i < 2; i++) init_barrier(queries_full + i * 8, kProducers), init_barrier(queries_empty + i * 8, S::kConsumers * 4);
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
   }
   let_next_start();
   wait_for_inputs();
   __syncthreads();
 
-  Deal deal(tokens, pages.kv_heads, S::kRows / (args.heads / pages.kv_heads));
-  int kv_head;
-  int64_t at, end;
-  int stage = 0, phase = 0;
+  int stage = 0, phase = 0, slot = 0, slot_phase = 0;
   const auto advance = [&] {
     if (++stage == S::kStages) stage = 0, phase ^= 1;
   };
-  Run run;
+  const auto advance_slot = [&] {
+    if (++slot == 2) slot = 0, slot_phase ^= 1;
+  };
   // Registers go where they are needed: 168 per thread were given to all.
   if (threadIdx.x < kProducers) {
-    if constexpr (S::kConsumers == 2) asm volatile("setmaxnreg.dec.sync.aligned.u32 104;");
+    if constexpr (S::kConsumers == 2) asm volatile("setmaxnreg.dec.sync.aligned.u32 152;");
+    const int group = args.heads / pages.kv_heads;
+    Deal deal(tokens, pages.kv_heads, S::kRows / group);
+    int kv_head;
+    int64_t at, end;
+    Run run;
     while (deal.next(kv_head, at, end)) {
       while (next_run(tokens, pages.window, at, end, run)) {
         Producer<S> producer(run, kv_head, args, pages);
+        wait_barrier(queries_empty + slot * 8, slot_phase ^ 1);
+        write_queries<S>(run, kv_head, args, group, memory.queries[slot], memory.work[slot].scales);
+        if (threadIdx.x == 0) memory.work[slot].run = run, memory.work[slot].kv_head = kv_head;
+        publish_operands();
+        arrive(queries_full + slot * 8);
+        advance_slot();
+        producer.template load<0>(run.first_tile);
         const auto pass = [&]<int set>(int tile) {
           if (tile >= run.end_tile) return;
           wait_barrier(empty + stage * 8, phase ^ 1);
-          producer.template store<set>(stages + stage * S::kStage, scales + stage * 2 * kTile);
+          producer.template store<set>(memory.stages[stage], memory.scales[stage][0]);
           publish_operands();
           arrive(full + stage * 8);
           advance();
           if (tile + S::kSets < run.end_tile) producer.template load<set>(tile + S::kSets);
         };
-        producer.template load<0>(run.first_tile);
         if (S::kSets > 1 && run.first_tile + 1 < run.end_tile) producer.template load<S::kSets - 1>(run.first_tile + 1);
         for (int tile = run.first_tile; tile < run.end_tile; tile += S::kSets) {
           pass.template operator()<0>(tile);
@@ -305,56 +264,57 @@ __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
         }
       }
     }
+    wait_barrier(queries_empty + slot * 8, slot_phase ^ 1);
+    if (threadIdx.x == 0) memory.work[slot].run.tokens = 0;
+    arrive(queries_full + slot * 8);
     return;
   }
 
-  if constexpr (S::kConsumers == 2) asm volatile("setmaxnreg.inc.sync.aligned.u32 200;");
-  const int warpgroup = threadIdx.x / 128 - 1;
-  uint8_t* const own_queries = queries + warpgroup * S::kKeyBytes;
-  const uint32_t queries_at = shared_address(own_queries), stages_at = shared_address(stages);
-  const auto release = [&](int which) {
-    if (threadIdx.x % 32 == 0) arrive(empty + which * 8);
+  if constexpr (S::kConsumers == 2) asm volatile("setmaxnreg.inc.sync.aligned.u32 176;");
+  const uint32_t own_queries = shared_address(memory.queries) + (threadIdx.x / 128 - 1) * S::kKeyBytes;
+  const uint32_t stages = shared_address(memory.stages);
+  const auto release = [&](uint32_t barrier) {
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) arrive(barrier);
   };
-  while (deal.next(kv_head, at, end)) {
-    while (next_run(tokens, pages.window, at, end, run)) {
-      Consumer<S> consumer(run, kv_head, args, pages, own_queries);
-      publish_operands();
-      asm volatile("bar.sync %0, 128;" ::"r"(1 + warpgroup) : "memory");
+  while (true) {
+    wait_barrier(queries_full + slot * 8, slot_phase);
+    if (memory.work[slot].run.tokens == 0) return;
+    Consumer<S> consumer(memory.work[slot], args, output, pages);
+    const uint32_t queries = own_queries + slot * S::kQueryBytes;
+    const int first_tile = consumer.run().first_tile, end_tile = consumer.run().end_tile;
+    wait_barrier(full + stage * 8, phase);
+    warpgroup_begin();
+    consumer.start_scores(queries, stages + stage * S::kStage);
+    warpgroup_commit();
+    warpgroup_wait<0>();
+    consumer.weigh(first_tile, memory.scales[stage][0]);
+    consumer.take_weights();
+    int before = stage;
+    advance();
+    for (int tile = first_tile + 1; tile < end_tile; tile++) {
       wait_barrier(full + stage * 8, phase);
       warpgroup_begin();
-      consumer.start_scores(queries_at, stages_at + stage * S::kStage);
+      consumer.start_scores(queries, stages + stage * S::kStage);
       warpgroup_commit();
+      consumer.start_values(stages + before * S::kStage + S::kKeyBytes);
+      warpgroup_commit();
+      warpgroup_wait<1>();
+      consumer.weigh(tile, memory.scales[stage][0]);
       warpgroup_wait<0>();
-      consumer.weigh(run.first_tile, scales + stage * 2 * kTile);
+      release(empty + before * 8);
       consumer.take_weights();
-      int before = stage;
+      before = stage;
       advance();
-      for (int tile = run.first_tile + 1; tile < run.end_tile; tile++) {
-        wait_barrier(full + stage * 8, phase);
-        warpgroup_begin();
-        consumer.start_scores(queries_at, stages_at + stage * S::kStage);
-        warpgroup_commit();
-        consumer.start_values(stages_at + before * S::kStage + S::kKeyBytes);
-        warpgroup_commit();
-        warpgroup_wait<1>();
-        consumer.weigh(tile, scales + stage * 2 * kTile);
-        warpgroup_wait<0>();
-        __syncwarp();
-        release(before);
-        consumer.take_weights();
-        before = stage;
-        advance();
-      }
-      warpgroup_begin();
-      consumer.start_values(stages_at + before * S::kStage + S::kKeyBytes);
-      warpgroup_commit();
-      warpgroup_wait<0>();
-      __syncwarp();
-      release(before);
-      consumer.write();
-      // All rows of the operand have been read before the next run's replace them.
-      asm volatile("bar.sync %0, 128;" ::"r"(1 + warpgroup) : "memory");
     }
+    release(queries_empty + slot * 8);
+    advance_slot();
+    warpgroup_begin();
+    consumer.start_values(stages + before * S::kStage + S::kKeyBytes);
+    warpgroup_commit();
+    warpgroup_wait<0>();
+    release(empty + before * 8);
+    consumer.write();
   }
 #else
   __trap();  // attention_prefill_takes says no where other code runs
@@ -362,22 +322,23 @@ __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
 }
 
 template <Format format, int head_dim>
-void launch_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, int multiprocessors, Stream stream) {
+void launch_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, const AttentionOutput& output, int multiprocessors, Stream stream) {
   using S = Shape<format, head_dim>;
   const auto kernel = attention_prefill_kernel<format, head_dim>;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, S::kSharedBytes), "attention's shared memory");
+  constexpr int kBytes = 1024 + sizeof(Memory<S>);
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes), "attention's shared memory");
   const int64_t each = S::kRows / (args.heads / pages.kv_heads), items = (tokens.count + each - 1) / each * pages.kv_heads;
   const dim3 grid(static_cast<unsigned>(std::min<int64_t>(items, multiprocessors)));
-  launch("attention_prefill", kernel, grid, dim3(S::kThreads), S::kSharedBytes, stream, args, tokens, pages);
+  launch("attention_prefill", kernel, grid, dim3(S::kThreads), kBytes, stream, args, output, tokens, pages);
 }
 
 template <Format format>
-void launch_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, int multiprocessors, Stream stream) {
+void launch_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, const AttentionOutput& output, int multiprocessors, Stream stream) {
   switch (pages.head_dim) {
-    case 64: return launch_prefill<format, 64>(args, tokens, pages, multiprocessors, stream);
-    case 96: return launch_prefill<format, 96>(args, tokens, pages, multiprocessors, stream);
-    case 128: return launch_prefill<format, 128>(args, tokens, pages, multiprocessors, stream);
-    default: return launch_prefill<format, 256>(args, tokens, pages, multiprocessors, stream);
+    case 64: return launch_prefill<format, 64>(args, tokens, pages, output, multiprocessors, stream);
+    case 96: return launch_prefill<format, 96>(args, tokens, pages, output, multiprocessors, stream);
+    case 128: return launch_prefill<format, 128>(args, tokens, pages, output, multiprocessors, stream);
+    default: return launch_prefill<format, 256>(args, tokens, pages, output, multiprocessors, stream);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "cuda/attention_kernels.h"
+#include "cuda/codes.cuh"
 
 namespace kvant::cuda {
 
@@ -18,6 +19,25 @@ __device__ inline bool in_long_row(const StepTokens& tokens, int64_t token) {
 }
 
 __device__ inline int lowest_position(int position, int window) { return window > 0 ? max(0, position - window + 1) : 0; }
+
+// Four outputs from index `at` on.
+__device__ __forceinline__ void write_four(const AttentionOutput& to, int64_t at, const float4& x) {
+  const auto rounded = [&]<Format format>(FormatTag<format>) {
+    const auto pair = [](float low, float high) {
+      return static_cast<uint32_t>(Codes<format>::encode(low)) | static_cast<uint32_t>(Codes<format>::encode(high)) << 16;
+    };
+    *reinterpret_cast<uint2*>(static_cast<uint16_t*>(to.rows) + at) = {pair(x.x, x.y), pair(x.z, x.w)};
+  };
+  if (to.format == Format::bf16) rounded(FormatTag<Format::bf16>());
+  else if (to.format == Format::fp16) rounded(FormatTag<Format::fp16>());
+  else *reinterpret_cast<float4*>(static_cast<float*>(to.rows) + at) = x;
+}
+
+__device__ __forceinline__ void write_one(const AttentionOutput& to, int64_t at, float x) {
+  if (to.format == Format::bf16) static_cast<uint16_t*>(to.rows)[at] = Codes<Format::bf16>::encode(x);
+  else if (to.format == Format::fp16) static_cast<uint16_t*>(to.rows)[at] = Codes<Format::fp16>::encode(x);
+  else static_cast<float*>(to.rows)[at] = x;
+}
 
 // float32 to a pair of the 16-bit floats that a kernel computes with, and back.
 template <bool is_bf16>

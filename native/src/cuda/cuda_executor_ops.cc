@@ -72,7 +72,7 @@ AttentionShape CudaExecutor::attention_shape(const AttentionOp& op) const {
 
 void CudaExecutor::run_op(const AttentionOp& op, size_t, const Launch& launch) {
   const AttentionArgs args{.q = buffer(op.q), .out = buffer(op.out), .heads = op.heads, .scale = op.scale, .layer = op.layer};
-  attention(attention_mode_, launch.rows, args, tokens_of(launch), kv_groups_[static_cast<size_t>(op.group)].view,
+  attention(attention_mode_, launch.rows, args, tokens_of(launch), kv_groups_[static_cast<size_t>(op.group)].view, {},
             attention_scratch_.data(), stream_.get());
 }
 

@@ -68,8 +68,21 @@ struct AttentionShape {
 size_t attention_scratch_bytes(const AttentionMode& mode, const AttentionShape& shape, int64_t max_tokens);
 // Once, before the first launch with this scratch: its counters become zero.
 void prepare_attention(void* scratch, Stream stream);
+
+// What a launch does beside attending.
+struct AttentionExtras {
+  // qkv.qkv non-null: the launch takes the place of qkv_store too. It reads q, k and v from there, stores as qkv_store does, bit for
+  // bit, and attends; args.q and qkv.q_out are not used. Where attention_stores says so.
+  QkvStoreArgs qkv;
+  unsigned long long* saturations = nullptr;
+  // Non-null: outputs go there, rounded to bf16 or fp16, and not to args.out: [T, heads * head_dim]. Where attention_rounds says so.
+  void* rounded = nullptr;
+  Format rounded_format = Format::bf16;
+};
+bool attention_stores(const AttentionMode& mode, StepRows rows, const AttentionShape& shape);
+bool attention_rounds(const AttentionMode& mode, const AttentionShape& shape);
 void attention(const AttentionMode& mode, StepRows rows, const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages,
-               void* scratch, Stream stream);
+               const AttentionExtras& extras, void* scratch, Stream stream);
 // The kernels of such a launch, e.g. attention_int8_cuda-decode, attention_int8_cuda-decode+prefill, attention_fp32_cuda-exact.
 std::string attention_variant(const AttentionMode& mode, StepRows rows, const AttentionShape& shape);
 
