@@ -27,6 +27,9 @@ struct PreparedForm {
   Format activation = Format::fp32;
   Operand operand = Operand::fp32;
   bool codes = false;      // e4m3 is held as one-byte codes, not as fp16 numbers
+  // Two-byte operands: the pairs of columns of a unit of 32 in the order in which warpgroup steps take them. Pair i of the four
+  // of eight columns c comes at i / 2 * 8 + i % 2 * 4 + c.
+  bool paired = false;
   float static_scale = 0;  // int8 and e4m3; 0: AbsMax per token
   int cols = 0;            // of the source
   int padded_cols = 0;

@@ -48,8 +48,8 @@ LibraryProduct::LibraryProduct(const Layout& layout, Numbers numbers, bool decod
   check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device), "linear: multiprocessors");
 }
 
-// H100: from here on the library is faster than `tiles`.
-int64_t LibraryProduct::least_tokens() const { return decodes_ ? 256 : 17; }
+// H100: from here on the library is faster than our own kernels.
+int64_t LibraryProduct::least_tokens() const { return decodes_ ? 640 : 17; }
 
 void LibraryProduct::tune(const void* codes) const {
   if (numbers_ == Numbers::int8) tune_int8(layout_.rows, layout_.padded_cols, codes);

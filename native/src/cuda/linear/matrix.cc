@@ -7,8 +7,8 @@
 //   int8 (tensor cores)           int8                   int8, int4
 //
 // Up to kStreamTokens tokens, and always when deterministic: `stream` (`fp32` for that operand), batch-invariant. More:
-// `tiles`, whose split of the columns follows the number of tokens. Many: cuBLASLt (library_product.h) where it is there and
-// serves the scheme, also when deterministic if its sums are exact.
+// `tiles`, whose split of the columns follows the number of tokens; `warpgroup` from kWarpgroupTokens on where the device has it.
+// Many: cuBLASLt (library_product.h) where it is there and serves the scheme, also when deterministic if its sums are exact.
 #include <algorithm>
 #include <stdexcept>
 #include <string>
@@ -26,6 +26,7 @@ using linear::Call;
 using linear::Layout;
 
 constexpr int64_t kStreamTokens = 16;
+constexpr int64_t kWarpgroupTokens = 129;  // H100: up to 128, `tiles` keeps more multiprocessors busy
 constexpr int64_t kMaxDimension = int64_t{1} << 24;                       // rows and columns are int in the kernels
 constexpr int64_t kMaxTokens = 65535;                                     // of one call: tokens are blocks in y, at least one each
 constexpr int kMaxSplits = 16;
@@ -129,6 +130,7 @@ class DeviceMatrix final : public CudaMatrix {
         product_(linear::find_product(spec.format, operand_)),
         library_(options.library && spec.scales == Scales::fp32 ? linear::library::LibraryProduct::make(layout_, spec.activation, operand_)
                                                                 : nullptr),
+        warpgroup_(linear::find_warpgroup_product(spec.format, operand_)),
         deterministic_(options.deterministic),
         codes_(layout_.code_bytes, weight_name(spec) + " weights"),
         scales_(layout_.scale_bytes + sizeof(uint32_t), weight_name(spec) + " scales") {
@@ -155,7 +157,11 @@ class DeviceMatrix final : public CudaMatrix {
   size_t bytes() const override { return layout_.code_bytes + layout_.scale_bytes; }
 
   std::string variant(int64_t tokens) const override {
-    const char* kernel = takes_library(tokens) ? "cublaslt" : operand_ == Operand::fp32 ? "fp32" : takes_tiles(tokens) ? "tiles" : "stream";
+    const char* kernel = takes_library(tokens)   ? "cublaslt"
+                         : takes_warpgroup(tokens) ? "warpgroup"
+                         : operand_ == Operand::fp32 ? "fp32"
+                         : takes_tiles(tokens)     ? "tiles"
+                                                   : "stream";
     return "linear_" + weight_name(spec_) + "_" + prefix(spec_.activation) + "_cuda-" + kernel;
   }
 
@@ -165,6 +171,7 @@ class DeviceMatrix final : public CudaMatrix {
     return {.activation = spec_.activation,
             .operand = operand_,
             .codes = takes_library(tokens) && library_->takes_codes(),
+            .paired = takes_warpgroup(tokens),
             .static_scale = spec_.activation_scale,
             .cols = layout_.cols,
             .padded_cols = layout_.padded_cols,
@@ -208,6 +215,7 @@ class DeviceMatrix final : public CudaMatrix {
         .multiprocessors = multiprocessors_,
     };
     if (takes_library(tokens)) return library_->multiply(call, call.parts, stream);
+    if (takes_warpgroup(tokens)) return warpgroup_(call, stream);
     (takes_tiles(tokens) ? product_.tiles : product_.stream)(call, stream);
   }
 
@@ -231,6 +239,10 @@ class DeviceMatrix final : public CudaMatrix {
 
   bool takes_library(int64_t tokens) const {
     return library_ != nullptr && tokens >= library_->least_tokens() && (!deterministic_ || library_->exact());
+  }
+
+  bool takes_warpgroup(int64_t tokens) const {
+    return warpgroup_ != nullptr && tokens >= kWarpgroupTokens && !deterministic_ && !takes_library(tokens);
   }
 
   // tiles.cuh launches the same.
@@ -260,6 +272,7 @@ class DeviceMatrix final : public CudaMatrix {
   Layout layout_;
   const linear::Product& product_;
   std::unique_ptr<linear::library::LibraryProduct> library_;  // null: our own kernels serve
+  linear::WarpgroupProduct warpgroup_;                        // null: `tiles` serves
   bool deterministic_;
   int multiprocessors_ = 0;
   DeviceMemory codes_, scales_;

@@ -71,6 +71,12 @@ __device__ __forceinline__ void store_octet(const PreparedForm& form, size_t tok
     to[0] = {out[0], out[1], out[2], out[3]};
     to[1] = {out[4], out[5], out[6], out[7]};
   } else if constexpr (Form::bytes == 2) {
+    if (form.paired) {
+      uint32_t* const pairs = static_cast<uint32_t*>(prepared) + (token * octets + octet / 4 * 4) * 4 + octet % 4;
+#pragma unroll
+      for (int i = 0; i < 4; i++) pairs[i / 2 * 8 + i % 2 * 4] = out[2 * i] | out[2 * i + 1] << 16;
+      return;
+    }
     static_cast<uint4*>(prepared)[token * octets + octet] = {out[0] | out[1] << 16, out[2] | out[3] << 16, out[4] | out[5] << 16, out[6] | out[7] << 16};
   } else {
     const int c = octet % 4, unit = octet / 4 % 2, chunk = octet / 8;

@@ -35,7 +35,7 @@ const shapes = [
   [17, 256, 16],
   [2, 8, 5],
   [5, 7, 3],
-  [70, 256, 144],
+  [140, 256, 48],
 ] as const;
 
 /** Every scheme by every shape; dynamic 8-bit activations, and static ones that clip. */

@@ -1,0 +1,34 @@
+// The table of products on warpgroup tensor cores: weight format x operand.
+#include "../check.h"
+#include "cuda/launch.cuh"
+#include "layout.h"
+
+namespace kvant::cuda::linear {
+
+// Each is defined in the file of its name.
+void warpgroup_int8_bf16(const Call&, cudaStream_t);
+void warpgroup_int8_fp16(const Call&, cudaStream_t);
+void warpgroup_int4_bf16(const Call&, cudaStream_t);
+void warpgroup_int4_fp16(const Call&, cudaStream_t);
+void warpgroup_e4m3_bf16(const Call&, cudaStream_t);
+void warpgroup_e4m3_fp16(const Call&, cudaStream_t);
+void warpgroup_e2m1_bf16(const Call&, cudaStream_t);
+void warpgroup_e2m1_fp16(const Call&, cudaStream_t);
+
+WarpgroupProduct find_warpgroup_product(Format weights, Operand operand) {
+  int device = 0, major = 0;
+  check(cudaGetDevice(&device), "linear: current device");
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "linear: compute capability");
+  if (major != 9 || !launches_overlap()) return nullptr;
+  const bool half = operand == Operand::fp16;
+  if (!half && operand != Operand::bf16) return nullptr;
+  switch (weights) {
+    case Format::int8: return half ? warpgroup_int8_fp16 : warpgroup_int8_bf16;
+    case Format::int4: return half ? warpgroup_int4_fp16 : warpgroup_int4_bf16;
+    case Format::e4m3: return half ? warpgroup_e4m3_fp16 : warpgroup_e4m3_bf16;
+    case Format::e2m1: return half ? warpgroup_e2m1_fp16 : warpgroup_e2m1_bf16;
+    default: return nullptr;
+  }
+}
+
+}  // namespace kvant::cuda::linear

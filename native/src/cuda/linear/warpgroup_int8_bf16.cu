@@ -1,0 +1,7 @@
+#include "warpgroup.cuh"
+
+namespace kvant::cuda::linear {
+
+void warpgroup_int8_bf16(const Call& call, cudaStream_t stream) { launch_warpgroup<Format::int8, Operand::bf16>(call, stream); }
+
+}  // namespace kvant::cuda::linear
