@@ -5,7 +5,9 @@
 //   --only TEXT           only checks whose name holds TEXT
 //   --subset racecheck    every seventh check of each group and one golden model: what compute-sanitizer's racecheck, some
 //                         fifty times slower, gets through in five minutes
-//   --share K/N           the K-th of N shares of the checks, which N processes run side by side
+//   --share K/N           only the K-th of N shares of the checks
+//   --processes N         all N shares side by side, each in a process of its own under the program that KVANT_GPU_WRAPPER
+//                         names, if it names one
 //   --seconds N           no check starts after that; what was left out is counted and fails the run
 //   --golden FOLDER       the golden models; default packages/models/test/golden-models
 //   --worst               also the largest error of each op and mode, and of which case
@@ -17,6 +19,7 @@ import { batchFailures } from "../../packages/engine/src/testing/batch-check.ts"
 import { checksFor, conformanceCases, runCase } from "../../packages/kernels/src/conformance/index.ts";
 import { createBackend, cudaAbsence } from "../../packages/kernels/src/index.ts";
 import { goldenBf16Failures, goldenFailures } from "../../packages/models/test/golden-check.ts";
+import { shareOut } from "./share-out.ts";
 
 const { values } = parseArgs({
   options: {
@@ -25,6 +28,7 @@ const { values } = parseArgs({
     only: { type: "string", default: "" },
     subset: { type: "string" },
     share: { type: "string", default: "1/1" },
+    processes: { type: "string" },
     seconds: { type: "string", default: "Infinity" },
     golden: { type: "string", default: "packages/models/test/golden-models" },
     worst: { type: "boolean", default: false },
@@ -58,6 +62,16 @@ let leftOut = 0;
 const absence = device.startsWith("cuda") ? cudaAbsence() : undefined;
 if (absence !== undefined) {
   console.log(`SKIPPED: the GPU tests: cuda is absent: ${absence}`);
+} else if (values.processes !== undefined) {
+  const processes = Number(values.processes);
+  if (!(Number.isInteger(processes) && processes > 0))
+    throw new Error(`--processes ${values.processes}: must be 1 or more`);
+  const wrapper = (process.env.KVANT_GPU_WRAPPER ?? "").split(" ").filter((word) => word !== "");
+  const args = Object.entries({ ...values, processes: false, share: false }).flatMap(([name, value]) =>
+    value === true ? [`--${name}`] : value === false ? [] : [`--${name}`, value],
+  );
+  const node = [process.execPath, ...process.execArgv, process.argv[1]!, ...args];
+  process.exitCode = await shareOut(processes, (which) => [...wrapper, ...node, "--share", which]);
 } else {
   console.log(`device ${device}: ${createBackend(device).info.tier}`);
   for (const mode of modes) await runMode(mode);
