@@ -14,6 +14,10 @@
 
 namespace kvant::cuda {
 
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900 && !defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#error "There is code for sm_90a and portable code for compute capability 8.0; launches_overlap() tells the two apart"
+#endif
+
 #ifdef __CUDACC__
 // The results of all earlier kernels are there after this.
 __device__ __forceinline__ void wait_for_inputs() {
