@@ -2,7 +2,8 @@
 //   --test               build, run the C++ tests, then those of the addon
 //   --sanitize=KIND      address, undefined or thread: build in build-KIND and run the C++ tests; dist stays as it is
 //   --force              build even when nothing changed
-//   --cuda-release       besides code for compute capability 9.0 also portable code for 8.0 and newer
+//   --cuda-release       besides code for compute capability 9.0 also portable code (PTX) for 8.0 and newer
+//   --cuda-ptx-only      the portable code alone, so that a 9.0 device can test it: build in build-ptx; dist stays as it is
 // With nvcc on the PATH or in /usr/local/cuda (or named by CUDACXX) the addon also holds the CUDA kernels; KVANT_CUDA=0 leaves
 // them out. KVANT_NATIVE_BUILD_DIR moves the build tree. CXX names the compiler.
 import { spawnSync } from "node:child_process";
@@ -84,8 +85,14 @@ function findNvcc() {
   return findProgram(process.env.CUDACXX ? [process.env.CUDACXX] : ["nvcc", "/usr/local/cuda/bin/nvcc"]);
 }
 
+/** As CMake names them: code for compute capability 9.0, PTX for 8.0 that other devices compile when they load it. */
+function cudaArchitectures(options) {
+  if (options["cuda-ptx-only"] === true) return "80-virtual";
+  return options["cuda-release"] === true ? "90a-real;80-virtual" : "90a-real";
+}
+
 /** Digest of everything that decides the bytes of the addon. */
-function stampOf(compiler, nvcc, folders, release) {
+function stampOf(compiler, nvcc, folders, architectures) {
   const hash = createHash("sha256");
   hash.update(
     JSON.stringify([
@@ -95,7 +102,7 @@ function stampOf(compiler, nvcc, folders, release) {
       compiler,
       compilerIdentity(compiler),
       nvcc === undefined ? "no CUDA" : spawnSync(nvcc, ["--version"], { encoding: "utf8" }).stdout,
-      release,
+      architectures,
       folders,
     ]),
   );
@@ -140,6 +147,7 @@ function main() {
       test: { type: "boolean" },
       sanitize: { type: "string" },
       "cuda-release": { type: "boolean" },
+      "cuda-ptx-only": { type: "boolean" },
       force: { type: "boolean" },
     },
   });
@@ -158,10 +166,19 @@ function main() {
   const output = join(root, "dist", "kvant.node");
   // Sanitizers look at the host code alone.
   const nvcc = sanitize === undefined ? findNvcc() : undefined;
-  const cudaRelease = values["cuda-release"] === true;
-  const stamp = stampOf(compiler, nvcc, folders, cudaRelease);
-  const fresh = values.force !== true && readIfPresent(`${output}.stamp`) === stamp && isExecutable(output);
-  if (fresh && values.test !== true && sanitize === undefined) {
+  const architectures = cudaArchitectures(values);
+  const isPortable = values["cuda-ptx-only"] === true;
+  if (isPortable && nvcc === undefined)
+    throw new BuildError("--cuda-ptx-only: needs nvcc, and builds without a sanitizer");
+  // A tree beside that of the normal build: neither then compiles the other's objects again, and dist is left alone.
+  const variant = sanitize ?? (isPortable ? "ptx" : undefined);
+  const stamp = stampOf(compiler, nvcc, folders, architectures);
+  const fresh =
+    variant === undefined &&
+    values.force !== true &&
+    readIfPresent(`${output}.stamp`) === stamp &&
+    isExecutable(output);
+  if (fresh && values.test !== true) {
     console.log("native: dist/kvant.node is up to date");
     return;
   }
@@ -169,25 +186,24 @@ function main() {
   const cmake = requireProgram("CMake (3.20 or newer)", "cmake", ["cmake"]);
   const ninja = findProgram(["ninja"]);
   if (ninja === undefined) requireProgram("make", "make", ["make", "gmake"]);
-  const suffix = sanitize === undefined ? "" : `-${sanitize}`;
+  const suffix = variant === undefined ? "" : `-${variant}`;
   const buildFolder = `${resolve(process.env.KVANT_NATIVE_BUILD_DIR ?? join(root, "build"))}${suffix}`;
   const jobs = ["--parallel", String(availableParallelism())];
 
   run(cmake, [
     ...["-S", root, "-B", buildFolder, "-DCMAKE_BUILD_TYPE=Release", `-DCMAKE_CXX_COMPILER=${compiler}`],
     ...[`-DKVANT_NODE_ADDON_API=${folders.addonApi}`, `-DKVANT_NODE_API_HEADERS=${folders.headers}`],
-    ...[`-DKVANT_NVCC=${nvcc ?? ""}`, `-DKVANT_CUDA_RELEASE=${cudaRelease ? "ON" : "OFF"}`],
+    ...[`-DKVANT_NVCC=${nvcc ?? ""}`, `-DKVANT_CUDA_ARCHITECTURES=${architectures}`],
     `-DKVANT_SANITIZE=${sanitize ?? ""}`,
     // A build tree keeps the generator that made it.
     ...(ninja !== undefined && readIfPresent(join(buildFolder, "CMakeCache.txt")) === undefined ? ["-G", "Ninja"] : []),
   ]);
-  // `fresh` is about dist; a tree with a sanitizer builds its own addon.
-  if (!fresh || sanitize !== undefined) run(cmake, ["--build", buildFolder, ...jobs]);
+  if (!fresh) run(cmake, ["--build", buildFolder, ...jobs]);
   if (values.test === true || sanitize !== undefined) {
     run(cmake, ["--build", buildFolder, "--target", "kvant_tests", ...jobs]);
     run("ctest", ["--test-dir", buildFolder, "--output-on-failure"]);
   }
-  if (sanitize !== undefined) return;
+  if (variant !== undefined) return;
   if (!fresh) install(join(buildFolder, "kvant.node"), output, stamp);
   if (values.test === true) run(process.execPath, ["--test", "test/"]);
 }

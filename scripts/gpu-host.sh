@@ -3,7 +3,8 @@
 #   scripts/gpu-host.sh pack FOLDER     here: Node, the addon as built, the command line, the suites, the models that they use
 #   FOLDER/gpu-host.sh SUITE [ARGS...]  there, SUITE being one of
 #     test:gpu       conformance and golden models, deterministic and default; --only TEXT, --mode MODE, --subset racecheck,
-#                    --worst
+#                    --worst, --processes N
+#     test:ptx       the same on the portable code alone, compiled by the driver; for folders packed after build:ptx
 #     test:faults    refused memory, a lost device context and a killed engine behind the real server; --only TEXT
 #     bench:kernels  kvant bench kernels: each kernel beside the device's probes
 #     bench:engine   kvant bench engine: decode and prefill beside the same probes
@@ -11,16 +12,19 @@
 #     kvant          any command of the command line; serve needs --no-grpc there
 # The addon must have been built with nvcc; the host needs an NVIDIA driver and the C++ runtime library, nothing else.
 # KVANT_GPU_WRAPPER names a program that runs Node, such as "compute-sanitizer --tool memcheck". KVANT_PACK_TINY=0 leaves out the
-# built-in model's 16 MB of weights, which no suite needs.
+# built-in model's 16 MB of weights, which no suite needs. KVANT_PACK_PTX names the addon of build:ptx where the build tree is
+# not native/build-ptx.
 set -euo pipefail
 
 pack() {
-  local root folder suite
+  local root folder suite ptx
   root=$(cd "$(dirname "$0")/.." && pwd)
+  ptx=${KVANT_PACK_PTX:-$root/native/build-ptx/kvant.node}
   folder=$1
   mkdir -p "$folder"
   folder=$(cd "$folder" && pwd)
   cp "$root/native/dist/kvant.node" "$0" "$folder/"
+  [ ! -e "$ptx" ] || cp "$ptx" "$folder/kvant-ptx.node"
   cp -r "$root/packages/models/test/golden-models" "$folder/"
   [ -e "$folder/node.xz" ] || xz -T0 -6 -c "$(node -p process.execPath)" > "$folder/node.xz"
   for suite in test-gpu test-faults; do
@@ -57,7 +61,12 @@ run() {
   kvant=$folder/kvant/bin/kvant.js
   export KVANT_NATIVE="$folder/kvant.node"
   case "$suite" in
-    test:gpu) start "$node" "$folder/test-gpu.mjs" --golden "$folder/golden-models" "$@" ;;
+    test:gpu) test_gpu "$@" ;;
+    test:ptx)
+      [ -e "$folder/kvant-ptx.node" ] || { echo "this folder was packed without the addon of build:ptx" >&2; exit 2; }
+      export KVANT_NATIVE="$folder/kvant-ptx.node" CUDA_FORCE_PTX_JIT=1
+      test_gpu "$@"
+      ;;
     test:faults) start "$node" "$folder/test-faults.mjs" --kvant "$kvant" --model "$folder/golden-models/llama" "$@" ;;
     bench:kernels) start "$node" "$kvant" bench kernels --device cuda --json "$@" ;;
     bench:engine) start "$node" "$kvant" bench engine --device cuda --json "$@" ;;
@@ -67,9 +76,16 @@ run() {
   esac
 }
 
+# With --processes the suite starts the wrapper for each of them.
+test_gpu() {
+  local wrapper=${KVANT_GPU_WRAPPER:-}
+  case " $* " in *" --processes "*) wrapper= ;; esac
+  exec $wrapper "$node" "$folder/test-gpu.mjs" --golden "$folder/golden-models" "$@"
+}
+
 start() { exec ${KVANT_GPU_WRAPPER:-} "$@"; }
 
-usage() { sed -n '2,15s/^# //p' "$0"; }
+usage() { sed -n '2,16s/^# //p' "$0"; }
 
 case "${1:-}" in
   pack) pack "${2:?name the folder to pack into}" ;;

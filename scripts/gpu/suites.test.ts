@@ -23,31 +23,38 @@ function run(command: string, args: readonly string[], environment: Record<strin
   });
 }
 
-function runSource(script: string, ...args: readonly string[]): Promise<Result> {
+function runSource([script, ...args]: readonly [string, ...string[]], environment = {}): Promise<Result> {
   const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
-  return run(process.execPath, [
-    ...["--conditions=@kvant/source", "--import", tsx],
-    join(repository, "scripts/gpu", script),
-    ...args,
-  ]);
+  const options = ["--conditions=@kvant/source", "--import", tsx];
+  return run(process.execPath, [...options, join(repository, "scripts/gpu", script), ...args], environment);
 }
 
 test("the suite of conformance checks runs on any device", async () => {
-  const { exitCode, output } = await runSource(
+  const { exitCode, output } = await runSource([
     "test-gpu.ts",
-    "--device",
-    "cpu",
-    "--mode",
-    "default",
-    "--only",
-    "golden",
-  );
+    ...["--device", "cpu", "--mode", "default", "--only", "golden"],
+  ]);
   expect(output, output).toContain("10 passed, 0 failed");
   expect(exitCode).toBe(0);
 });
 
+test("shares of the checks run side by side, each under a wrapper, and add up", async () => {
+  const args = ["--device", "cpu", "--mode", "default", "--only", "golden", "--processes", "3"];
+  const { exitCode, output } = await runSource(["test-gpu.ts", ...args], { KVANT_GPU_WRAPPER: "env" });
+  expect(output, output).toContain("default: golden models: 10 passed, 0 failed");
+  expect(output.match(/^\d\/3: \d+ passed, 0 failed in/gm)?.length, output).toBe(3);
+  expect(exitCode).toBe(0);
+});
+
+test("checks that are left out for want of time fail the run", async () => {
+  const args = ["--device", "cpu", "--mode", "default", "--only", "golden", "--seconds", "1e-9"];
+  const { exitCode, output } = await runSource(["test-gpu.ts", ...args]);
+  expect(output).toContain("LEFT OUT 10 checks after 1e-9 s");
+  expect(exitCode).toBe(1);
+});
+
 test("a killed engine is survived on the CPU, and faults of a GPU are skipped aloud", async () => {
-  const { exitCode, output } = await runSource("test-faults.ts", "--device", "cpu");
+  const { exitCode, output } = await runSource(["test-faults.ts", "--device", "cpu"]);
   expect(output, output).toContain("all faults are survived");
   expect(output.match(/^SKIPPED .*: the device is not cuda$/gm)?.length).toBe(5);
   expect(output).not.toContain("FAILED");
@@ -61,7 +68,10 @@ test("a packed folder stands alone", async () => {
   // Node is there already, so that it is neither packed nor unpacked.
   writeFileSync(join(packed, "node.xz"), "");
   symlinkSync(process.execPath, join(temporary, "kvant-node"));
-  const pack = await run(join(repository, "scripts/gpu-host.sh"), ["pack", packed], { KVANT_PACK_TINY: "0" });
+  const pack = await run(join(repository, "scripts/gpu-host.sh"), ["pack", packed], {
+    KVANT_PACK_TINY: "0",
+    KVANT_PACK_PTX: join(folder, "absent.node"),
+  });
   expect(pack, pack.output).toMatchObject({ exitCode: 0 });
 
   const suite = (...args: string[]) =>
@@ -88,6 +98,8 @@ test("a packed folder stands alone", async () => {
     model: "qwen2.5-0.5b",
     failures: 0,
   });
+  const ptx = await suite("test:ptx");
+  expect(ptx).toMatchObject({ exitCode: 2, output: expect.stringContaining("packed without the addon of build:ptx") });
   const nothing = await suite("bench:nothing");
   expect(nothing).toMatchObject({ exitCode: 2, output: expect.stringContaining("there is no suite bench:nothing") });
 });

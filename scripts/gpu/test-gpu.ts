@@ -5,6 +5,10 @@
 //   --only TEXT           only checks whose name holds TEXT
 //   --subset racecheck    every seventh check of each group and one golden model: what compute-sanitizer's racecheck, some
 //                         fifty times slower, gets through in five minutes
+//   --share K/N           only the K-th of N shares of the checks
+//   --processes N         all N shares side by side, each in a process of its own under the program that KVANT_GPU_WRAPPER
+//                         names, if it names one
+//   --seconds N           no check starts after that; what was left out is counted and fails the run
 //   --golden FOLDER       the golden models; default packages/models/test/golden-models
 //   --worst               also the largest error of each op and mode, and of which case
 // Prints one line per failure and a summary as the last line; the exit code is 0 only when all passed.
@@ -15,6 +19,7 @@ import { batchFailures } from "../../packages/engine/src/testing/batch-check.ts"
 import { checksFor, conformanceCases, runCase } from "../../packages/kernels/src/conformance/index.ts";
 import { createBackend, cudaAbsence } from "../../packages/kernels/src/index.ts";
 import { goldenBf16Failures, goldenFailures } from "../../packages/models/test/golden-check.ts";
+import { shareOut } from "./share-out.ts";
 
 const { values } = parseArgs({
   options: {
@@ -22,11 +27,18 @@ const { values } = parseArgs({
     mode: { type: "string" },
     only: { type: "string", default: "" },
     subset: { type: "string" },
+    share: { type: "string", default: "1/1" },
+    processes: { type: "string" },
+    seconds: { type: "string", default: "Infinity" },
     golden: { type: "string", default: "packages/models/test/golden-models" },
     worst: { type: "boolean", default: false },
   },
 });
 const { device, only, golden } = values;
+const [share, shares] = values.share.split("/").map(Number) as [number, number];
+if (!(share >= 1 && share <= shares)) throw new Error(`--share ${values.share}: must be K/N with K from 1 to N`);
+const limitSeconds = Number(values.seconds);
+if (!(limitSeconds > 0)) throw new Error(`--seconds ${values.seconds}: must be a number above 0`);
 // Prime to the number of shapes per format, so that neighbours in the list of formats meet different shapes.
 const subsetStride = 7;
 if (values.subset !== undefined && values.subset !== "racecheck")
@@ -42,10 +54,24 @@ const counts = new Map<string, { passed: number; failed: number }>();
 /** Checks that the backend has no kernel for, by the reason. */
 const skipped = new Map<string, number>();
 const started = performance.now();
+const elapsedSeconds = () => (performance.now() - started) / 1000;
+/** Checks dealt out so far, to whichever share. */
+let dealt = 0;
+let leftOut = 0;
 
 const absence = device.startsWith("cuda") ? cudaAbsence() : undefined;
 if (absence !== undefined) {
   console.log(`SKIPPED: the GPU tests: cuda is absent: ${absence}`);
+} else if (values.processes !== undefined) {
+  const processes = Number(values.processes);
+  if (!(Number.isInteger(processes) && processes > 0))
+    throw new Error(`--processes ${values.processes}: must be 1 or more`);
+  const wrapper = (process.env.KVANT_GPU_WRAPPER ?? "").split(" ").filter((word) => word !== "");
+  const args = Object.entries({ ...values, processes: false, share: false }).flatMap(([name, value]) =>
+    value === true ? [`--${name}`] : value === false ? [] : [`--${name}`, value],
+  );
+  const node = [process.execPath, ...process.execArgv, process.argv[1]!, ...args];
+  process.exitCode = await shareOut(processes, (which) => [...wrapper, ...node, "--share", which]);
 } else {
   console.log(`device ${device}: ${createBackend(device).info.tier}`);
   for (const mode of modes) await runMode(mode);
@@ -80,7 +106,8 @@ async function runMode({ name, deterministic }: (typeof modes)[number]): Promise
       ["e4m3-channel", "e4m3"],
       ["int4-g32", "int8"],
     ] as const) {
-      const options = { model: resolve(golden, "llama"), device, deterministic, weights, kvFormat };
+      // Enough for 64 sequences, and little enough for many processes on one device.
+      const options = { model: resolve(golden, "llama"), device, deterministic, weights, kvFormat, kvPages: 1024 };
       await report(name, "a batch of 64", `equals each alone, ${weights} weights, ${kvFormat} KV`, () =>
         batchFailures(options),
       );
@@ -91,13 +118,23 @@ async function runMode({ name, deterministic }: (typeof modes)[number]): Promise
 
 async function report(mode: string, group: string, name: string, run: () => Promise<readonly string[]>): Promise<void> {
   const title = `${mode}: ${group}: ${name}`;
-  if (!title.includes(only)) return;
+  if (!title.includes(only) || !isOfShare(dealt++)) return;
+  if (elapsedSeconds() > limitSeconds) {
+    leftOut++;
+    return;
+  }
   const sentences = await run().catch((error: unknown) => [String(error)]);
   const key = `${mode}: ${group}`;
   const count = counts.get(key) ?? { passed: 0, failed: 0 };
   count[sentences.length === 0 ? "passed" : "failed"]++;
   counts.set(key, count);
   if (sentences.length > 0) console.log(`FAILED ${title}: ${sentences.slice(0, 2).join("; ").slice(0, 300)}`);
+}
+
+/** Neighbours cost alike and shapes come back in turn: multiples of the golden ratio give every share some of each. */
+function isOfShare(index: number): boolean {
+  const fraction = (Math.imul(index, 0x9e3779b1) >>> 0) / 2 ** 32;
+  return Math.floor(fraction * shares) === share - 1;
 }
 
 /** What budgets are tuned by: the largest error per op, and where it was met. */
@@ -125,7 +162,7 @@ function summarize(): void {
     passed += count.passed;
     failed += count.failed;
   }
-  const seconds = ((performance.now() - started) / 1000).toFixed(0);
-  console.log(`${passed} passed, ${failed} failed in ${seconds} s`);
-  process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
+  if (leftOut > 0) console.log(`LEFT OUT ${leftOut} checks after ${limitSeconds} s`);
+  console.log(`${passed} passed, ${failed} failed in ${elapsedSeconds().toFixed(0)} s`);
+  process.exitCode = failed === 0 && passed > 0 && leftOut === 0 ? 0 : 1;
 }

@@ -24,7 +24,7 @@ struct Shape {
   static constexpr int kHeads = 4 * column_tiles;
   static constexpr int kWarps = kCodes > 4096 ? 2 : kCodes > 2048 || column_tiles > 1 ? 4 : 8;
   static constexpr int kThreads = kWarps * 32;
-  static constexpr int kRing = 100 * 1024 / (kWarps * kStage);
+  static constexpr int kRing = 99 * 1024 / (kWarps * kStage);  // 99 KiB: what every device from 8.0 on has room for
   static constexpr int kStages = kRing < 6 ? kRing : 6;
   static constexpr int kBlocksPerSm = 2;
   static constexpr int kMergeRow = head_dim + 4;  // floats; keeps lanes of different heads in different banks

@@ -317,7 +317,7 @@ __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
     consumer.write();
   }
 #else
-  __trap();  // attention_prefill_takes says no where other code runs
+  __trap();  // attention() asks launches_overlap() first
 #endif
 }
 

@@ -25,6 +25,7 @@ __device__ inline float cluster_most(float value, float* shared) {
   for (unsigned i = 0; i < kRowCluster; i++) most = fmaxf(most, shared[i]);
   return most;
 #else
+  __trap();  // launchers ask launches_overlap() first
   return value;
 #endif
 }

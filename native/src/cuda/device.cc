@@ -6,6 +6,7 @@
 
 #include "cuda/check.h"
 #include "cuda/cuda_executor.h"
+#include "cuda/launch.cuh"
 #include "kvant/cuda.h"
 
 namespace kvant {
@@ -77,6 +78,11 @@ DeviceMemoryState cuda_memory(const std::string& device) {
 }
 
 std::unique_ptr<StepExecutor> make_cuda_executor(Plan plan, const ExecutorOptions& options) {
+  cuda::check(cudaSetDevice(cuda::device_index(options.device)), "selecting the device");
+  if (!cuda::holds_code_for_device()) {
+    throw Error("BACKEND_UNAVAILABLE", "this addon holds no code for " + cuda_device_name(options.device) +
+                                           ": it was built for 9.0 alone (`npm run build:release` in native/ adds portable code)");
+  }
   return std::make_unique<cuda::CudaExecutor>(std::move(plan), options);
 }
 

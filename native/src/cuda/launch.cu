@@ -14,6 +14,16 @@ bool find_overlap() {
 
 }  // namespace
 
+bool holds_code_for_device() {
+  cudaFuncAttributes attributes{};
+  const cudaError_t status = cudaFuncGetAttributes(&attributes, probe_kernel);
+  if (status == cudaSuccess) return true;
+  cudaGetLastError();
+  if (status == cudaErrorNoKernelImageForDevice || status == cudaErrorUnsupportedPtxVersion) return false;
+  check(status, "reading a kernel's attributes");
+  return false;
+}
+
 bool launches_overlap() {
   static const bool overlap = find_overlap();
   return overlap;

@@ -14,6 +14,10 @@
 
 namespace kvant::cuda {
 
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900 && !defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#error "There is code for sm_90a and portable code for compute capability 8.0; launches_overlap() tells the two apart"
+#endif
+
 #ifdef __CUDACC__
 // The results of all earlier kernels are there after this.
 __device__ __forceinline__ void wait_for_inputs() {
@@ -33,6 +37,9 @@ __device__ __forceinline__ void let_next_start() {
 
 // Whether the code that runs on the current device knows the two instructions: not where it was compiled from PTX for 8.0.
 bool launches_overlap();
+
+// Whether any code of this addon runs on the current device: compiled for it, or PTX that its driver can compile.
+bool holds_code_for_device();
 
 // kernel<<<grid, block, shared_bytes, stream>>>(arguments...), overlapping with its predecessor where the device can. With
 // `cluster` > 1 that many neighbours along x run together and may read each other's shared memory; only where launches overlap.
