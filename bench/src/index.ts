@@ -7,4 +7,9 @@ export { type PeerCommand, servePeer } from "./peers/peer-process.ts";
 export { klDivergence, negativeLogLikelihood } from "./quality/divergence.ts";
 export { type EvaluateOptions, type Evaluation, evaluate } from "./quality/evaluate.ts";
 export { type Window, windows } from "./quality/windows.ts";
-export { type MeasureServingOptions, measureServing, type ServingMeasurement } from "./serving/measure-serving.ts";
+export {
+  type MeasureServingOptions,
+  measureServing,
+  type ProcessShare,
+  type ServingMeasurement,
+} from "./serving/measure-serving.ts";

@@ -1,7 +1,14 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { setMaxListeners } from "node:events";
 import { KvantError } from "@kvant/core";
-import { childProcesses, type ProcessUsage, processUsage } from "./process-usage.ts";
+import {
+  childProcesses,
+  type ProcessUsage,
+  processUsage,
+  secondsOf,
+  type ThreadShare,
+  threadShares,
+} from "./process-usage.ts";
 import { runStreams, type StreamResult } from "./stream-load.ts";
 
 export interface MeasureServingOptions {
@@ -19,12 +26,14 @@ export interface MeasureServingOptions {
   readonly onProgress?: (phase: string) => void;
 }
 
-/** Processor time of one of the two processes while the streams ran. */
+/** Processor time of one of the two processes from the first of the measured requests to the last; loading is not in it. */
 export interface ProcessShare {
   readonly cpuSeconds: number;
   /** Of the thread that runs JavaScript. */
   readonly mainThreadSeconds: number;
   readonly cpuSecondsPerStep: number;
+  /** Where `cpuSeconds` went; what is missing was spent by threads that have ended. */
+  readonly threads: readonly ThreadShare[];
   readonly peakResidentBytes: number;
 }
 
@@ -63,6 +72,10 @@ export interface ServingMeasurement {
   readonly mainThreadPercentOfStep: number | null;
   /** The same of all threads; on the CPU backend these do the model's work. */
   readonly cpuPercentOfStep: number | null;
+  /** Processor time of all threads per step over the time of a step that only decodes. */
+  readonly cpuPercentOfDecodeStep: number | null;
+  /** Of both processes, all threads. */
+  readonly cpuSecondsPerOutputToken: number | null;
   /** Of the device, as the engine reports it: weights, pages, activations. */
   readonly deviceBytes: number;
   readonly preemptions: number;
@@ -102,10 +115,10 @@ export async function measureServing(options: MeasureServingOptions): Promise<Se
       shareOf(before.server, after.server, steps),
       shareOf(before.engine, after.engine, steps),
     ];
-    const percentOfStep = (pick: (share: ProcessShare) => number) =>
-      serverShare === null || engineShare === null
-        ? null
-        : (100 * (pick(serverShare) + pick(engineShare))) / stepSeconds;
+    const meanDecodeStepSeconds = delta(`kvant_step_seconds_sum${decode}`) / decodeSteps;
+    const both = (pick: (share: ProcessShare) => number, over: number) =>
+      serverShare === null || engineShare === null ? null : (pick(serverShare) + pick(engineShare)) / over;
+    const tokenCount = results.reduce((sum, { completionTokens }) => sum + completionTokens, 0);
     const failed = results.flatMap(({ failure }) => (failure === undefined ? [] : [failure]));
     return {
       model: model.id,
@@ -123,18 +136,20 @@ export async function measureServing(options: MeasureServingOptions): Promise<Se
       promptTokens,
       outputTokens,
       seconds,
-      outputTokensPerSecond: results.reduce((sum, { completionTokens }) => sum + completionTokens, 0) / seconds,
+      outputTokensPerSecond: tokenCount / seconds,
       firstTokenSeconds: percentiles(results.flatMap(({ firstToken }) => firstToken ?? [])),
       interTokenSeconds: percentiles(allGaps(results)),
       steps,
       meanStepSeconds: stepSeconds / steps,
       busyPercent: (100 * stepSeconds) / seconds,
       decodeSteps,
-      meanDecodeStepSeconds: delta(`kvant_step_seconds_sum${decode}`) / decodeSteps,
+      meanDecodeStepSeconds,
       server: serverShare,
       engine: engineShare,
-      mainThreadPercentOfStep: percentOfStep(({ mainThreadSeconds }) => mainThreadSeconds),
-      cpuPercentOfStep: percentOfStep(({ cpuSeconds }) => cpuSeconds),
+      mainThreadPercentOfStep: both(({ mainThreadSeconds }) => mainThreadSeconds, stepSeconds / 100),
+      cpuPercentOfStep: both(({ cpuSeconds }) => cpuSeconds, stepSeconds / 100),
+      cpuPercentOfDecodeStep: both(({ cpuSecondsPerStep }) => cpuSecondsPerStep, meanDecodeStepSeconds / 100),
+      cpuSecondsPerOutputToken: both(({ cpuSeconds }) => cpuSeconds, tokenCount),
       deviceBytes: after.metric("kvant_device_memory_bytes"),
       preemptions: delta("kvant_preemptions_total"),
     };
@@ -223,10 +238,12 @@ function shareOf(
 ): ProcessShare | null {
   if (before === undefined || after === undefined) return null;
   const cpuSeconds = after.seconds - before.seconds;
+  const threads = threadShares(before, after);
   return {
     cpuSeconds,
-    mainThreadSeconds: after.mainThreadSeconds - before.mainThreadSeconds,
+    mainThreadSeconds: threads.filter(({ name }) => name === "main").reduce((sum, share) => sum + secondsOf(share), 0),
     cpuSecondsPerStep: cpuSeconds / steps,
+    threads,
     peakResidentBytes: after.peakResidentBytes,
   };
 }

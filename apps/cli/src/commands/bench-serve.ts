@@ -1,4 +1,4 @@
-import { measureServing, type ServingMeasurement } from "@kvant/bench";
+import { measureServing, type ProcessShare, type ServingMeasurement } from "@kvant/bench";
 import { KvantError } from "@kvant/core";
 import { printRow, say, table } from "../print.ts";
 
@@ -41,6 +41,17 @@ export async function benchServe(serveArgs: readonly string[], flags: BenchServe
   if (row.failures > 0) process.exitCode = 1;
 }
 
+/** One row per thread name that costs a hundredth of a millisecond or more. */
+function threadCells(process: string, share: ProcessShare | null, steps: number): [string, string][] {
+  return (share?.threads ?? []).flatMap(({ name, threadCount, userSeconds, systemSeconds }) => {
+    const [user, system] = [(userSeconds / steps) * 1000, (systemSeconds / steps) * 1000];
+    if (user + system < 0.01) return [];
+    const threads = threadCount === 1 ? name : `${threadCount} x ${name}`;
+    const value = `${(user + system).toFixed(2)} (user ${user.toFixed(2)}, kernel ${system.toFixed(2)})`;
+    return [[`  ${process} ${threads}`, value] as [string, string]];
+  });
+}
+
 function handedOn(flag: string, value: string | undefined): readonly string[] {
   return value === undefined ? [] : [flag, value];
 }
@@ -56,9 +67,13 @@ function measurementTable(row: ServingMeasurement): string {
     ["% of the time in steps", row.busyPercent.toFixed(1)],
     ["decode steps, mean ms", `${row.decodeSteps}, ${milliseconds(row.meanDecodeStepSeconds)}`],
     ["server CPU ms per step", milliseconds(row.server?.cpuSecondsPerStep)],
+    ...threadCells("server", row.server, row.steps),
     ["engine CPU ms per step", milliseconds(row.engine?.cpuSecondsPerStep)],
+    ...threadCells("engine", row.engine, row.steps),
     ["CPU % of step, JavaScript threads", row.mainThreadPercentOfStep?.toFixed(1) ?? "-"],
     ["CPU % of step, all threads", row.cpuPercentOfStep?.toFixed(1) ?? "-"],
+    ["CPU % of decode step, all threads", row.cpuPercentOfDecodeStep?.toFixed(1) ?? "-"],
+    ["CPU us per output token, all threads", ((row.cpuSecondsPerOutputToken ?? Number.NaN) * 1e6).toFixed(1)],
   ];
   const title =
     `${row.model}, ${row.tier}, ${row.weights} weights, ${row.headFormat ?? "no"} head, ${row.kvFormat} KV, ${row.streams} streams, ` +
