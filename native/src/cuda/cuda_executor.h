@@ -116,9 +116,12 @@ class CudaExecutor final : public StepExecutor {
   void run_op(const AttentionOp& op, size_t index, const Launch& launch);
   void run_op(const GatedMulOp& op, size_t index, const Launch& launch);
   void run_op(const GatherRowsOp& op, size_t index, const Launch& launch);
-  // The matrix that takes the result of op `index` in its own form, or null.
-  const CudaMatrix* taker_of(size_t index) const;
-  bool arrives_prepared(size_t index) const { return index > 0 && takers_[index - 1] != kAbsent; }
+  // The matrix that takes the `count` rows of op `index` in its own form, or null.
+  const CudaMatrix* taker_of(size_t index, int64_t count) const;
+  bool arrives_prepared(size_t index, int64_t count) const { return index > 0 && taker_of(index - 1, count) != nullptr; }
+  // Whether the attention op behind the store op `index` does its work in such a launch.
+  bool is_stored_behind(size_t index, const Launch& launch) const;
+  QkvStoreArgs store_args(const QkvStoreOp& op) const;
   int64_t row_count(int buffer_index, const Launch& launch) const;
   AttentionShape attention_shape(const AttentionOp& op) const;
   StepTokens tokens_of(const Launch& launch) const;
@@ -136,7 +139,8 @@ class CudaExecutor final : public StepExecutor {
   DeviceMemory workspace_;  // of one linear op
   DeviceMemory attention_scratch_, sampler_scratch_;
   AttentionMode attention_mode_;
-  std::vector<int> takers_;  // [ops] the weight whose matrix takes the op's result in its own form, or kAbsent
+  std::vector<int> takers_;           // [ops] the weight whose matrix may take the op's result in its own form, or kAbsent
+  std::vector<bool> stored_behind_;   // [ops] a store op that the attention op behind it may do
 
   // Row states; the host keeps what it must know to refuse a step.
   DeviceMemory samplings_, in_prompt_, output_counts_, output_lengths_, last_sampled_;

@@ -21,7 +21,7 @@ void CudaExecutor::run_op(const RmsNormOp& op, size_t index, const Launch& launc
   if (count == 0) return;
   const float* const residual = op.residual == kAbsent ? nullptr : buffer(op.residual);
   const float* const weight = weights_[static_cast<size_t>(op.weight)].vector();
-  if (const CudaMatrix* const taker = taker_of(index)) {
+  if (const CudaMatrix* const taker = taker_of(index, count)) {
     return rms_norm_prepared(buffer(op.x), residual, weight, count, op.epsilon, taker->prepared_form(count),
                              taker->prepared_at(count, workspace_.data()), stream_.get());
   }
@@ -34,7 +34,7 @@ void CudaExecutor::run_op(const LinearOp& op, size_t index, const Launch& launch
   const int64_t count = row_count(op.x, launch);
   if (count == 0) return;
   const CudaMatrix& matrix = weights_[static_cast<size_t>(op.weight)].matrix();
-  if (!arrives_prepared(index)) matrix.prepare(buffer(op.x), count, workspace_.data(), stream_.get());
+  if (!arrives_prepared(index, count)) matrix.prepare(buffer(op.x), count, workspace_.data(), stream_.get());
   matrix.multiply(count, optional_vector(op.bias), buffer(op.out), workspace_.data(), stream_.get());
 }
 
@@ -53,16 +53,25 @@ void CudaExecutor::run_op(const KvWriteOp& op, size_t, const Launch& launch) {
            arrays_.saturations, stream_.get());
 }
 
-void CudaExecutor::run_op(const QkvStoreOp& op, size_t, const Launch& launch) {
-  const QkvStoreArgs args{.qkv = buffer(op.qkv),
-                          .q_out = buffer(op.out),
-                          .heads = op.heads,
-                          .q_norm = optional_vector(op.q_norm),
-                          .k_norm = optional_vector(op.k_norm),
-                          .epsilon = op.epsilon,
-                          .rope = rope_tables(op.rope),
-                          .layer = op.layer};
-  qkv_store(args, tokens_of(launch), kv_groups_[static_cast<size_t>(op.group)].view, arrays_.saturations, stream_.get());
+QkvStoreArgs CudaExecutor::store_args(const QkvStoreOp& op) const {
+  return {.qkv = buffer(op.qkv),
+          .q_out = buffer(op.out),
+          .heads = op.heads,
+          .q_norm = optional_vector(op.q_norm),
+          .k_norm = optional_vector(op.k_norm),
+          .epsilon = op.epsilon,
+          .rope = rope_tables(op.rope),
+          .layer = op.layer};
+}
+
+bool CudaExecutor::is_stored_behind(size_t index, const Launch& launch) const {
+  if (!stored_behind_[index]) return false;
+  return attention_stores(attention_mode_, launch.rows, attention_shape(std::get<AttentionOp>(plan_.ops[index + 1])));
+}
+
+void CudaExecutor::run_op(const QkvStoreOp& op, size_t index, const Launch& launch) {
+  if (is_stored_behind(index, launch)) return;
+  qkv_store(store_args(op), tokens_of(launch), kv_groups_[static_cast<size_t>(op.group)].view, arrays_.saturations, stream_.get());
 }
 
 AttentionShape CudaExecutor::attention_shape(const AttentionOp& op) const {
@@ -70,9 +79,16 @@ AttentionShape CudaExecutor::attention_shape(const AttentionOp& op) const {
   return {group.format, op.heads, group.kv_heads, group.head_dim};
 }
 
-void CudaExecutor::run_op(const AttentionOp& op, size_t, const Launch& launch) {
+void CudaExecutor::run_op(const AttentionOp& op, size_t index, const Launch& launch) {
   const AttentionArgs args{.q = buffer(op.q), .out = buffer(op.out), .heads = op.heads, .scale = op.scale, .layer = op.layer};
-  attention(attention_mode_, launch.rows, args, tokens_of(launch), kv_groups_[static_cast<size_t>(op.group)].view, {},
+  AttentionExtras extras;
+  extras.saturations = arrays_.saturations;
+  if (index > 0 && is_stored_behind(index - 1, launch)) extras.qkv = store_args(std::get<QkvStoreOp>(plan_.ops[index - 1]));
+  if (const CudaMatrix* const taker = taker_of(index, launch.tokens)) {
+    extras.rounded = taker->prepared_at(launch.tokens, workspace_.data()).values;
+    extras.rounded_format = taker->prepared_form(launch.tokens).activation;
+  }
+  attention(attention_mode_, launch.rows, args, tokens_of(launch), kv_groups_[static_cast<size_t>(op.group)].view, extras,
             attention_scratch_.data(), stream_.get());
 }
 
@@ -80,7 +96,7 @@ void CudaExecutor::run_op(const GatedMulOp& op, size_t index, const Launch& laun
   const int64_t count = row_count(op.out, launch);
   if (count == 0) return;
   const float* const up = op.up == kAbsent ? nullptr : buffer(op.up);
-  if (const CudaMatrix* const taker = taker_of(index)) {
+  if (const CudaMatrix* const taker = taker_of(index, count)) {
     return gated_mul_prepared(op.function, buffer(op.gate), up, count, taker->prepared_form(count), taker->prepared_at(count, workspace_.data()),
                              stream_.get());
   }
