@@ -27,8 +27,8 @@ struct PreparedForm {
   Format activation = Format::fp32;
   Operand operand = Operand::fp32;
   bool codes = false;      // e4m3 is held as one-byte codes, not as fp16 numbers
-  // Two-byte operands: the pairs of columns of a unit of 32 in the order in which warpgroup steps take them. Pair i of the four
-  // of eight columns c comes at i / 2 * 8 + i % 2 * 4 + c.
+  // Columns of a unit of 32 in the order in which warpgroup steps take them. Of the eight columns c, 16-bit pair i of four comes at
+  // i / 2 * 8 + i % 2 * 4 + c, int8 quadruple i of two at i * 4 + c.
   bool paired = false;
   float static_scale = 0;  // int8 and e4m3; 0: AbsMax per token
   int cols = 0;            // of the source

@@ -130,7 +130,7 @@ class DeviceMatrix final : public CudaMatrix {
         product_(linear::find_product(spec.format, operand_)),
         library_(options.library && spec.scales == Scales::fp32 ? linear::library::LibraryProduct::make(layout_, spec.activation, operand_)
                                                                 : nullptr),
-        warpgroup_(linear::find_warpgroup_product(spec.format, operand_)),
+        warpgroup_(linear::find_warpgroup_product(spec.format, spec.scales, operand_)),
         deterministic_(options.deterministic),
         codes_(layout_.code_bytes, weight_name(spec) + " weights"),
         scales_(layout_.scale_bytes + sizeof(uint32_t), weight_name(spec) + " scales") {

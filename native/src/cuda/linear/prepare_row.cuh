@@ -78,6 +78,10 @@ __device__ __forceinline__ void store_octet(const PreparedForm& form, size_t tok
       return;
     }
     static_cast<uint4*>(prepared)[token * octets + octet] = {out[0] | out[1] << 16, out[2] | out[3] << 16, out[4] | out[5] << 16, out[6] | out[7] << 16};
+  } else if (form.paired) {
+    uint32_t* const unit = static_cast<uint32_t*>(prepared) + (token * octets + octet / 4 * 4) * 2 + octet % 4;
+    unit[0] = out[0] | out[1] << 8 | out[2] << 16 | out[3] << 24;
+    unit[4] = out[4] | out[5] << 8 | out[6] << 16 | out[7] << 24;
   } else {
     const int c = octet % 4, unit = octet / 4 % 2, chunk = octet / 8;
     static_cast<uint2*>(prepared)[token * octets + chunk * 8 + c * 2 + unit] = {

@@ -8,18 +8,25 @@ namespace kvant::cuda::linear {
 // Each is defined in the file of its name.
 void warpgroup_int8_bf16(const Call&, cudaStream_t);
 void warpgroup_int8_fp16(const Call&, cudaStream_t);
+void warpgroup_int8_int8(const Call&, cudaStream_t);
 void warpgroup_int4_bf16(const Call&, cudaStream_t);
 void warpgroup_int4_fp16(const Call&, cudaStream_t);
+void warpgroup_int4_int8(const Call&, cudaStream_t);
 void warpgroup_e4m3_bf16(const Call&, cudaStream_t);
 void warpgroup_e4m3_fp16(const Call&, cudaStream_t);
 void warpgroup_e2m1_bf16(const Call&, cudaStream_t);
 void warpgroup_e2m1_fp16(const Call&, cudaStream_t);
 
-WarpgroupProduct find_warpgroup_product(Format weights, Operand operand) {
+WarpgroupProduct find_warpgroup_product(Format weights, Scales scales, Operand operand) {
   int device = 0, major = 0;
   check(cudaGetDevice(&device), "linear: current device");
   check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "linear: compute capability");
   if (major != 9 || !launches_overlap()) return nullptr;
+  if (operand == Operand::int8) {
+    if (weights == Format::int4) return warpgroup_int4_int8;
+    // Less a zero point, an int8 code is no int8.
+    return weights == Format::int8 && scales != Scales::affine ? warpgroup_int8_int8 : nullptr;
+  }
   const bool half = operand == Operand::fp16;
   if (!half && operand != Operand::bf16) return nullptr;
   switch (weights) {
