@@ -67,7 +67,7 @@ const CudaMatrix* CudaExecutor::taker_of(size_t index, int64_t count) const {
   // Attention rounds to 16 bit as it writes; a scale per token would need all heads first.
   const PreparedForm form = matrix->prepared_form(count);
   const bool is_half = form.operand == Operand::bf16 || form.operand == Operand::fp16;
-  const bool is_plain = is_half && !form.is_scaled() && form.cols == form.padded_cols && !form.has_gaps();
+  const bool is_plain = is_half && !form.is_scaled() && form.cols == form.padded_cols && !form.has_gaps() && !form.paired;
   return is_plain && attention_rounds(attention_mode_, attention_shape(*attention)) ? matrix : nullptr;
 }
 
