@@ -12,7 +12,7 @@ let engine: LocalEngine | undefined;
 const cancels = new Map<number, () => void>();
 const news = new Map<number, RequestNews>();
 let steps: StepNews[] = [];
-let isFlushPlanned = false;
+let plannedFlush: NodeJS.Immediate | undefined;
 
 function send(message: FromEngine): void {
   // The channel may close at any time; the disconnect handler ends the process.
@@ -30,13 +30,13 @@ function newsOf(id: number): RequestNews {
 
 /** Steps flush when they have settled; everything else flushes at the end of the turn. */
 function planFlush(): void {
-  if (isFlushPlanned) return;
-  isFlushPlanned = true;
-  setImmediate(flush);
+  plannedFlush ??= setImmediate(flush);
 }
 
 function flush(): void {
-  isFlushPlanned = false;
+  // A step's news plan a flush and then flush themselves: one message, not a second one with nothing in it.
+  clearImmediate(plannedFlush);
+  plannedFlush = undefined;
   if (engine === undefined) return;
   send({ type: "news", ...packNews(news.values()), steps, stats: engine.stats() });
   news.clear();
