@@ -5,8 +5,8 @@ import type {
   EngineObserver,
   EngineState,
   EngineStats,
-  GenerateEvent,
   GenerateRequest,
+  GenerateStream,
   ModelInfo,
   PromptInput,
 } from "../engine.ts";
@@ -116,7 +116,7 @@ export class RemoteEngine implements Engine {
     return this.#child.pid;
   }
 
-  generate(request: GenerateRequest, signal?: AbortSignal): AsyncIterable<GenerateEvent> {
+  generate(request: GenerateRequest, signal?: AbortSignal): GenerateStream {
     const id = this.#nextId++;
     const abort = (): void => {
       leave();
