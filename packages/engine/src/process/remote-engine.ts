@@ -254,9 +254,9 @@ export class RemoteEngine implements Engine {
 
   #onNews({ requests, tokens, steps, stats }: Extract<FromEngine, { type: "news" }>): void {
     this.#stats = stats;
-    tokens?.requestIds.forEach((id, row) => {
-      this.#streams.get(id)?.stream.push(tokenEvent(tokens, row));
-    });
+    for (let row = 0; tokens !== undefined && row < tokens.requestIds.length; row++) {
+      this.#streams.get(tokens.requestIds[row]!)?.stream.push(tokenEvent(tokens, row));
+    }
     for (const { id, events, outcome } of requests) {
       const stream = this.#streams.get(id)?.stream;
       if (stream === undefined) continue;
