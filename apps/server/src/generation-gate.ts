@@ -1,6 +1,6 @@
 import { setMaxListeners } from "node:events";
 import { type ErrorCode, errorCode, KvantError } from "@kvant/core";
-import type { Engine, GenerateEvent, GenerateRequest } from "@kvant/engine";
+import type { Engine, GenerateEvent, GenerateRequest, TakeEvent } from "@kvant/engine";
 import { statusOf } from "./error-statuses.ts";
 import type { Outcome, RequestMetrics } from "./metrics/request-metrics.ts";
 
@@ -10,8 +10,11 @@ export interface Generation {
   readonly signal: AbortSignal;
   /** `reason` is what readers of the request's streams get. */
   abort(reason: KvantError): void;
-  /** Streams one prompt, measured, up to `done`. Throws what the engine throws, or the reason of an abort. */
-  run(request: GenerateRequest): AsyncIterableIterator<GenerateEvent>;
+  /**
+   * Runs one prompt, measured, and hands its events to `take`, up to `done`. Throws what the engine or `take` throws, or the
+   * reason of an abort.
+   */
+  run(request: GenerateRequest, take: TakeEvent): Promise<void>;
   /** Aborts what still runs and leaves the gate. */
   end(): void;
 }
@@ -47,7 +50,7 @@ export class GenerationGate {
     return {
       signal: controller.signal,
       abort: (reason) => controller.abort(reason),
-      run: (request) => this.#measure(request, controller.signal),
+      run: (request, take) => this.#run(request, take, controller.signal),
       end: () => this.#leave(controller),
     };
   }
@@ -79,83 +82,63 @@ export class GenerationGate {
     for (const resolve of this.#idleWaiters.splice(0)) resolve();
   }
 
-  #measure(request: GenerateRequest, signal: AbortSignal): AsyncIterableIterator<GenerateEvent> {
-    return new MeasuredStream(this.#engine.generate(request, signal), signal, this.#metrics);
+  async #run(request: GenerateRequest, take: TakeEvent, signal: AbortSignal): Promise<void> {
+    const watch = new RequestWatch(this.#metrics);
+    try {
+      await this.#engine.generate(request, signal).handTo((event) => {
+        watch.see(event);
+        return take(event);
+      });
+      // An engine may answer an abort by ending the stream; the reader must not take that for the end of the text.
+      if (watch.outcome !== "completed") signal.throwIfAborted();
+    } catch (error) {
+      watch.outcome = signal.aborted ? "cancelled" : outcomeOf(errorCode(error), watch.hasBegun);
+      throw signal.aborted ? signal.reason : error;
+    } finally {
+      watch.end();
+    }
   }
 }
 
-/** The events of one prompt on their way to a transport. A generator would do; this passes a token on with half the promises. */
-class MeasuredStream implements AsyncIterableIterator<GenerateEvent> {
-  readonly #events: AsyncIterator<GenerateEvent>;
-  readonly #signal: AbortSignal;
+/** What the metrics learn of one prompt while its events pass. */
+class RequestWatch {
+  outcome: Outcome = "cancelled";
   readonly #metrics: RequestMetrics;
   readonly #arrived = performance.now();
-  readonly #lastToken = new Map<number, number>();
-  #outcome: Outcome = "cancelled";
-  #isOver = false;
+  /** When the newest token came, by completion. */
+  readonly #lastToken: number[] = [];
 
-  constructor(events: AsyncIterable<GenerateEvent>, signal: AbortSignal, metrics: RequestMetrics) {
-    this.#events = events[Symbol.asyncIterator]();
-    this.#signal = signal;
+  constructor(metrics: RequestMetrics) {
     this.#metrics = metrics;
   }
 
-  next(): Promise<IteratorResult<GenerateEvent>> {
-    return this.#isOver ? Promise.resolve(over) : this.#events.next().then(this.#pass, this.#fail);
+  get hasBegun(): boolean {
+    return this.#lastToken.length > 0;
   }
 
-  async return(): Promise<IteratorResult<GenerateEvent>> {
-    if (this.#isOver) return over;
-    this.#end();
-    await this.#events.return?.();
-    return over;
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  readonly #pass = (result: IteratorResult<GenerateEvent>): IteratorResult<GenerateEvent> => {
-    if (result.done !== true) {
-      this.#observe(result.value);
-      return result;
-    }
-    // An engine may answer an abort by ending the stream; the reader must not take that for the end of the text.
-    if (this.#outcome !== "completed" && this.#signal.aborted) return this.#fail(this.#signal.reason);
-    this.#end();
-    return result;
-  };
-
-  readonly #fail = (error: unknown): never => {
-    const { aborted, reason } = this.#signal;
-    this.#outcome = aborted ? "cancelled" : outcomeOf(errorCode(error), this.#lastToken.size > 0);
-    this.#end();
-    throw aborted ? reason : error;
-  };
-
-  #observe(event: GenerateEvent): void {
-    if (event.type === "delta" && event.tokenIds.length > 0) {
-      const now = performance.now();
-      const previous = this.#lastToken.get(event.index);
-      if (this.#lastToken.size === 0) this.#metrics.firstToken((now - this.#arrived) / 1000);
-      if (previous !== undefined) this.#metrics.laterTokens((now - previous) / 1000, event.tokenIds.length);
-      this.#lastToken.set(event.index, now);
+  see(event: GenerateEvent): void {
+    if (event.type === "delta") {
+      if (event.tokenIds.length > 0) this.#seeTokens(event.index, event.tokenIds.length);
     } else if (event.type === "finish") {
       this.#metrics.finished(event.reason);
-    } else if (event.type === "done") {
+    } else {
       this.#metrics.timed(event.timings);
-      this.#outcome = "completed";
+      this.outcome = "completed";
     }
   }
 
-  #end(): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
-    this.#metrics.ended(this.#outcome, (performance.now() - this.#arrived) / 1000);
+  end(): void {
+    this.#metrics.ended(this.outcome, (performance.now() - this.#arrived) / 1000);
+  }
+
+  #seeTokens(index: number, count: number): void {
+    const now = performance.now();
+    const previous = this.#lastToken[index];
+    if (!this.hasBegun) this.#metrics.firstToken((now - this.#arrived) / 1000);
+    if (previous !== undefined) this.#metrics.laterTokens((now - previous) / 1000, count);
+    this.#lastToken[index] = now;
   }
 }
-
-const over: IteratorResult<GenerateEvent> = { done: true, value: undefined };
 
 function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

@@ -33,6 +33,20 @@ export class Completion {
     this.#stops = new StopMatcher(request.stop);
   }
 
+  /**
+   * `accept` of a token that only goes out, as nearly all do. @returns its text; undefined, with nothing taken, when the token
+   * may be the last, has a log-probability to tell, or must be looked at for stop strings.
+   */
+  acceptPlain(tokenId: number): string | undefined {
+    const { outputIds, maxTokens, sampling } = this.sequence;
+    const isPlain =
+      this.#stops.isEmpty &&
+      sampling.topLogprobs < 0 &&
+      outputIds.length < maxTokens &&
+      !this.#request.stopIds.has(tokenId);
+    return isPlain ? (this.#decoder?.pushToken(tokenId) ?? "") : undefined;
+  }
+
   /** Takes the sequence's next token; `sequence.outputIds` already ends with it. */
   accept(token: SampledToken): GenerateEvent[] {
     const { tokenId } = token;
@@ -42,7 +56,7 @@ export class Completion {
 
     this.#tokenIds.push(tokenId);
     if (this.sequence.sampling.topLogprobs >= 0) this.#logprobs.push(this.#describe(token));
-    const piece = this.#decoder?.push([tokenId]) ?? "";
+    const piece = this.#decoder?.pushToken(tokenId) ?? "";
     // Stop strings are looked for only in text that comes after the minimum.
     const { text, stop } = count > minTokens ? this.#stops.push(piece) : { text: piece, stop: undefined };
     if (stop !== undefined) return this.#finish("stop", text, undefined, stop);

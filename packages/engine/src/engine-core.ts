@@ -31,6 +31,8 @@ export interface EngineCoreOptions {
   readonly onFault?: (error: unknown) => void;
 }
 
+const noPairs: readonly (readonly [number, number])[] = [];
+
 interface Flight {
   readonly batch: Batch;
   readonly outputs: Promise<StepOutputs>;
@@ -158,6 +160,8 @@ export class EngineCore {
     const batch = this.#scheduler.next();
     if (batch === undefined) return undefined;
     for (const { sequence } of batch.rows) {
+      // Whose first step this is has a row to set up.
+      if (!sequence.needsRowUpdate) continue;
       const generation = this.#owners.get(sequence)?.generation;
       if (generation?.start()) this.#promptTokens += generation.promptTokens;
     }
@@ -172,7 +176,7 @@ export class EngineCore {
       const owner = this.#owners.get(sequence);
       if (owner === undefined) continue;
       this.#generationTokens++;
-      const token = { tokenId, logprob: outputs.sampledLogprobs[row]!, top: outputs.topLogprobs[row] ?? [] };
+      const token = { tokenId, logprob: outputs.sampledLogprobs[row]!, top: outputs.topLogprobs[row] ?? noPairs };
       owner.generation.accept(owner.completion, token);
       if (owner.generation.isOver) this.#drop(owner.generation);
       else if (owner.completion.isFinished) this.#end(sequence);

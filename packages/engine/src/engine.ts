@@ -104,6 +104,18 @@ export type GenerateEvent =
   /** The last event of a request. */
   | { readonly type: "done"; readonly usage: Usage; readonly timings: RequestTimings };
 
+/** The events of one request. Read it once, in one of the two ways. */
+export interface GenerateStream extends AsyncIterable<GenerateEvent> {
+  /**
+   * Hands every event to `take` in the turn in which it comes, without a promise in between. While a promise that `take`
+   * returned is pending, events gather and deltas merge, as for a loop that is slow. Resolves after the last event; rejects
+   * with the request's error, or with what `take` throws, which leaves the request.
+   */
+  handTo(take: TakeEvent): Promise<void>;
+}
+
+export type TakeEvent = (event: GenerateEvent) => Promise<void> | undefined;
+
 /** What a tensor class of the served model really is. */
 export interface TensorClassReport {
   readonly class: string;
@@ -182,11 +194,11 @@ export interface Engine {
   readonly model: ModelInfo;
   readonly state: EngineState;
   /**
-   * Streams one request. The iterator throws a KvantError when the request is refused (REQUEST_INVALID, CONTEXT_EXCEEDED,
+   * Streams one request. Its reader gets a KvantError when the request is refused (REQUEST_INVALID, CONTEXT_EXCEEDED,
    * TOKEN_OUT_OF_RANGE, QUEUE_FULL, ...) or fails (DEADLINE_EXCEEDED, ENGINE_DIED). Aborting `signal`, or leaving the loop,
    * frees its pages within one step.
    */
-  generate(request: GenerateRequest, signal?: AbortSignal): AsyncIterable<GenerateEvent>;
+  generate(request: GenerateRequest, signal?: AbortSignal): GenerateStream;
   /** Throws TOKENIZER_ABSENT, CHAT_TEMPLATE_ABSENT. */
   tokenize(prompt: PromptInput, options?: { readonly addSpecialTokens?: boolean }): Promise<readonly number[]>;
   detokenize(tokenIds: readonly number[]): Promise<string>;

@@ -66,3 +66,86 @@ test("readers that ask again before an answer are all answered", async () => {
   stream.end();
   expect((await Promise.all(asked)).map(({ done }) => done)).toEqual([false, false, true]);
 });
+
+test("a taker gets each event in the turn in which it comes", async () => {
+  const stream = new EventStream(() => undefined);
+  const taken: GenerateEvent[] = [];
+  stream.push(delta(0, "a", 1));
+  const over = stream.handTo((event) => {
+    taken.push(event);
+    return undefined;
+  });
+  stream.push(delta(0, "b", 2));
+  expect(taken).toEqual([delta(0, "a", 1), delta(0, "b", 2)]);
+  stream.end();
+  await over;
+});
+
+test("a taker that is behind finds deltas merged, and the end after them", async () => {
+  const stream = new EventStream(() => undefined);
+  const texts: string[] = [];
+  let open: () => void = () => undefined;
+  const gate = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  const over = stream.handTo((event) => {
+    texts.push(event.type === "delta" ? event.text : event.type);
+    return texts.length === 1 ? gate : undefined;
+  });
+  for (const text of ["a", "b", "c"]) stream.push(delta(0, text, 1));
+  stream.end();
+  expect(texts).toEqual(["a"]);
+  open();
+  await over;
+  expect(texts).toEqual(["a", "bc"]);
+});
+
+test("what a taker pushes while it takes comes after what it takes", async () => {
+  const stream = new EventStream(() => undefined);
+  const texts: string[] = [];
+  const over = stream.handTo((event) => {
+    const text = event.type === "delta" ? event.text : event.type;
+    if (text === "a") stream.push(delta(0, "b", 2));
+    texts.push(text);
+    return undefined;
+  });
+  stream.push(delta(0, "a", 1));
+  stream.end();
+  await over;
+  expect(texts).toEqual(["a", "b"]);
+});
+
+test.each([
+  [
+    "throws",
+    () => {
+      throw new Error("no more");
+    },
+  ],
+  ["rejects", () => Promise.reject(new Error("no more"))],
+])("a taker that %s leaves the request once and gets nothing more", async (_, refuse) => {
+  const onLeave = vi.fn();
+  const take = vi.fn(refuse);
+  const stream = new EventStream(onLeave);
+  const over = stream.handTo(take);
+  stream.push(delta(0, "a", 1));
+  stream.push(delta(0, "b", 2));
+  await expect(over).rejects.toThrow("no more");
+  stream.push(delta(0, "c", 3));
+  stream.end();
+  expect(take).toHaveBeenCalledTimes(1);
+  expect(onLeave).toHaveBeenCalledTimes(1);
+});
+
+test("a request that fails tells its taker after the events before", async () => {
+  const stream = new EventStream(() => undefined);
+  const taken: GenerateEvent[] = [];
+  stream.push(delta(0, "a", 1));
+  stream.fail(new KvantError("ENGINE_DIED", "gone"));
+  const over = stream.handTo((event) => {
+    taken.push(event);
+    return undefined;
+  });
+  await expect(over).rejects.toMatchObject({ code: "ENGINE_DIED" });
+  expect(taken).toEqual([delta(0, "a", 1)]);
+});

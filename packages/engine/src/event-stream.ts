@@ -1,4 +1,4 @@
-import type { GenerateEvent, TokenLogprob } from "./engine.ts";
+import type { GenerateEvent, GenerateStream, TakeEvent, TokenLogprob } from "./engine.ts";
 
 type Delta = Extract<GenerateEvent, { type: "delta" }>;
 
@@ -29,17 +29,27 @@ interface Reader {
   reject(error: unknown): void;
 }
 
+/** who reads with `handTo`. */
+interface Taker {
+  readonly take: TakeEvent;
+  resolve(): void;
+  reject(error: unknown): void;
+  /** While it is inside `take`, or what it returned is pending. */
+  isBusy: boolean;
+}
+
 /**
- * The events of one request between an engine that pushes and a reader that pulls. A reader that is slow finds the deltas
- * of a completion merged into one, so the queue never holds more than one delta per completion between other events.
+ * The events of one request between an engine that pushes and a reader. A reader that is slow finds the deltas of a
+ * completion merged into one, so the queue never holds more than one delta per completion between other events.
  */
-export class EventStream implements AsyncIterableIterator<GenerateEvent> {
+export class EventStream implements GenerateStream, AsyncIterableIterator<GenerateEvent> {
   readonly #queue: GenerateEvent[] = [];
   readonly #onLeave: () => void;
   #ended = false;
   #error: unknown;
   /** Readers that came before what they wait for, first come first served. */
   readonly #readers: Reader[] = [];
+  #taker: Taker | undefined;
 
   /** @param onLeave called once when the reader goes away before the end. */
   constructor(onLeave: () => void) {
@@ -74,17 +84,68 @@ export class EventStream implements AsyncIterableIterator<GenerateEvent> {
   }
 
   async return(): Promise<IteratorResult<GenerateEvent>> {
-    if (!this.#ended) this.#onLeave();
-    this.#queue.length = 0;
+    this.#leave();
     this.end();
     return { done: true, value: undefined };
+  }
+
+  handTo(take: TakeEvent): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#taker = { take, resolve, reject, isBusy: false };
+      this.#serve();
+    });
   }
 
   [Symbol.asyncIterator](): this {
     return this;
   }
 
+  #leave(): void {
+    if (!this.#ended) this.#onLeave();
+    this.#queue.length = 0;
+  }
+
   #serve(): void {
+    if (this.#taker !== undefined) this.#hand(this.#taker);
+    else this.#answer();
+  }
+
+  #hand(taker: Taker): void {
+    try {
+      while (!taker.isBusy) {
+        const event = this.#queue.shift();
+        if (event === undefined) break;
+        // Set during the call too: what it calls may push, and events stay in order.
+        taker.isBusy = true;
+        const caughtUp = taker.take(event);
+        if (caughtUp === undefined) taker.isBusy = false;
+        else
+          caughtUp.then(
+            () => this.#resume(taker),
+            (error: unknown) => this.#refuse(taker, error),
+          );
+      }
+    } catch (error) {
+      this.#refuse(taker, error);
+    }
+    if (taker.isBusy || !this.#ended) return;
+    if (this.#error === undefined) taker.resolve();
+    else taker.reject(this.#error);
+  }
+
+  #resume(taker: Taker): void {
+    taker.isBusy = false;
+    this.#hand(taker);
+  }
+
+  /** `take` has thrown: nothing more goes to it. */
+  #refuse(taker: Taker, error: unknown): void {
+    taker.reject(error);
+    this.#leave();
+    this.#ended = true;
+  }
+
+  #answer(): void {
     while (this.#readers.length > 0) {
       const event = this.#queue.shift();
       if (event === undefined && !this.#ended) return;

@@ -7,6 +7,8 @@ import type { Sequence } from "./sequence.ts";
 /** Where the events of a request go. A sink that throws fails its own request and no other. */
 export interface RequestSink {
   event(event: GenerateEvent): void;
+  /** In place of the `event` of a delta of one token without log-probabilities, for a sink that needs no event object. */
+  token?(index: number, tokenId: number, text: string): void;
   /** After `done`. */
   end(): void;
   fail(error: unknown): void;
@@ -62,6 +64,11 @@ export class Generation {
     if (this.#isOver || completion.isFinished) return;
     this.#firstTokenAt ??= performance.now();
     try {
+      const text = this.#sink.token === undefined ? undefined : completion.acceptPlain(token.tokenId);
+      if (text !== undefined) {
+        this.#sink.token?.(completion.index, token.tokenId, text);
+        return;
+      }
       for (const event of completion.accept(token)) this.#sink.event(event);
       if (this.completions.every(({ isFinished }) => isFinished)) this.#end();
     } catch (error) {

@@ -4,8 +4,8 @@ import type {
   EngineObserver,
   EngineState,
   EngineStats,
-  GenerateEvent,
   GenerateRequest,
+  GenerateStream,
   ModelInfo,
   PromptInput,
 } from "./engine.ts";
@@ -76,7 +76,7 @@ export class LocalEngine implements Engine {
     return this.#state;
   }
 
-  generate(request: GenerateRequest, signal?: AbortSignal): AsyncIterable<GenerateEvent> {
+  generate(request: GenerateRequest, signal?: AbortSignal): GenerateStream {
     let cancel: (() => void) | undefined;
     const abort = (): void => {
       cancel?.();

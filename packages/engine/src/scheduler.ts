@@ -157,7 +157,8 @@ export class Scheduler {
     sampledIds: ArrayLike<number>,
   ): { readonly sequence: Sequence; readonly row: number; readonly tokenId: number }[] {
     const accepted: { sequence: Sequence; row: number; tokenId: number }[] = [];
-    for (const [i, { sequence, start, tokenCount, samples }] of batch.rows.entries()) {
+    for (let i = 0; i < batch.rows.length; i++) {
+      const { sequence, start, tokenCount, samples } = batch.rows[i]!;
       sequence.inFlight--;
       if (samples) sequence.pendingSamples--;
       if (sequence.phase === "running" || sequence.preempted) {

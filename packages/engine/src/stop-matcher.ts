@@ -10,6 +10,11 @@ export class StopMatcher {
     this.#stops = stops.filter((stop) => stop.length > 0);
   }
 
+  /** Whether there is nothing to look for, so that nothing is ever held back. */
+  get isEmpty(): boolean {
+    return this.#stops.length === 0;
+  }
+
   /** @returns the text that is safe to hand out, and the stop string that ended it, the earliest one. */
   push(text: string): { readonly text: string; readonly stop: string | undefined } {
     if (this.#stops.length === 0) return { text, stop: undefined };

@@ -28,6 +28,9 @@ export class StepChecker {
   readonly #options: CompileOptions;
   readonly #started: Uint8Array; // [maxRows]
   readonly #sampled: Uint8Array; // [maxRows]
+  /** `[maxRows]` the last step, counted here, in which a slot had a row. */
+  readonly #seenIn: Float64Array;
+  #stepCount = 0;
   readonly #tableLengths: readonly Int32Array[]; // [kvGroups][maxRows]
   readonly #tableLimit: number;
 
@@ -37,6 +40,7 @@ export class StepChecker {
     this.#options = options;
     this.#started = new Uint8Array(options.maxRows);
     this.#sampled = new Uint8Array(options.maxRows);
+    this.#seenIn = new Float64Array(options.maxRows);
     this.#tableLengths = plan.kvGroups.map(() => new Int32Array(options.maxRows));
     this.#tableLimit = Math.ceil(plan.contextLength / options.pageTokens);
   }
@@ -81,12 +85,12 @@ export class StepChecker {
     if (inputs.rowStarts[0] !== 0 || inputs.rowStarts[rows] !== tokens) {
       throw invalid(`row starts run from ${inputs.rowStarts[0]} to ${inputs.rowStarts[rows]}, not from 0 to ${tokens}`);
     }
-    const seen = new Set<number>();
+    const step = ++this.#stepCount;
     for (let row = 0; row < rows; row++) {
       const slot = inputs.rowSlots[row]!;
       this.#checkSlot(slot);
-      if (seen.has(slot)) throw invalid(`row slot ${slot} appears twice in a step`);
-      seen.add(slot);
+      if (this.#seenIn[slot] === step) throw invalid(`row slot ${slot} appears twice in a step`);
+      this.#seenIn[slot] = step;
       const count = inputs.rowStarts[row + 1]! - inputs.rowStarts[row]!;
       if (count < 1) throw invalid(`row ${row} has ${count} tokens; every row has at least one`);
       const position = inputs.rowPositions[row]!;
@@ -223,13 +227,15 @@ export class StepChecker {
         }
       }
       const lastPosition = inputs.rowPositions[row]! + end - start - 1;
-      this.#tableLengths.forEach((lengths, group) => {
-        const length = tableLengths.get(group * maxRows + slot) ?? (restarted.has(slot) ? 0 : lengths[slot]!);
-        if (lastPosition < length * pageTokens) return;
+      for (let group = 0; group < this.#tableLengths.length; group++) {
+        const old = restarted.size > 0 && restarted.has(slot) ? 0 : this.#tableLengths[group]![slot]!;
+        if (lastPosition < old * pageTokens) continue;
+        const length = tableLengths.get(group * maxRows + slot) ?? old;
+        if (lastPosition < length * pageTokens) continue;
         throw invalid(
           `row slot ${slot} writes position ${lastPosition}, but its page table in KV group ${group} ends at ${length * pageTokens}`,
         );
-      });
+      }
       const wants = inputs.rowWants[row]!;
       if (wants === rowWants.score) {
         if (targets.length < end)

@@ -113,7 +113,8 @@ export class KvManager {
     if (tokenCount <= sequence.tokenCount) return nothing;
 
     let changed = false;
-    for (const [g, group] of this.#groups.entries()) {
+    for (let g = 0; g < this.#groups.length; g++) {
+      const group = this.#groups[g]!;
       const need = group.pagesFor(tokenCount) - sequence.tables[g]!.length + (this.#sharesWritten(sequence, g) ? 1 : 0);
       if (need > group.pool.available) return undefined;
       if (need > 0) changed = true;
@@ -288,7 +289,9 @@ export class KvManager {
       const sentence = `position ${position} of sequence ${sequenceId} is beyond its ${sequence.tokenCount} tokens`;
       throw new KvantError("INVALID_ARGUMENT", sentence);
     }
-    for (const [g, group] of this.#groups.entries()) {
+    for (let g = 0; g < this.#groups.length; g++) {
+      const group = this.#groups[g]!;
+      if (!group.isWindowed) continue;
       const start = sequence.passed[g]!;
       const end = group.firstPageRead(position);
       if (end <= start) continue;

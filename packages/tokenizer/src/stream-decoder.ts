@@ -20,6 +20,8 @@ export class StreamDecoder {
   readonly #skipSpecial: boolean;
   readonly #utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
   #stripsSpace: boolean;
+  /** Whether `#utf8` certainly holds no part of a character. */
+  #isBetweenCharacters = true;
 
   constructor(vocabulary: Vocabulary, { skipSpecial = true, continuing = false }: StreamDecoderOptions = {}) {
     this.#vocabulary = vocabulary;
@@ -30,17 +32,31 @@ export class StreamDecoder {
   /** The text that has become complete with these tokens. Ids without a token add nothing. */
   push(ids: Iterable<number>): string {
     let text = "";
-    for (const id of ids) {
-      if (this.#skipSpecial && this.#vocabulary.isControl(id)) continue;
-      const bytes = this.#vocabulary.bytes(id);
-      if (bytes !== undefined) text += this.#utf8.decode(bytes, { stream: true });
-    }
+    for (const id of ids) text += this.#piece(id);
     return this.#stripped(text);
+  }
+
+  /** `push` of one. */
+  pushToken(id: number): string {
+    return this.#stripped(this.#piece(id));
   }
 
   /** What is left: U+FFFD for a character whose last bytes never came. The decoder then starts afresh. */
   finish(): string {
+    this.#isBetweenCharacters = true;
     return this.#stripped(this.#utf8.decode());
+  }
+
+  // Nearly every token is whole characters, whose text is known: a TextDecoder costs more than all else in a token.
+  #piece(id: number): string {
+    if (this.#skipSpecial && this.#vocabulary.isControl(id)) return "";
+    const whole = this.#vocabulary.text(id);
+    if (whole !== null && this.#isBetweenCharacters) return whole;
+    const bytes = this.#vocabulary.bytes(id);
+    if (bytes === undefined) return "";
+    // Whole characters end what was begun before them, well or with U+FFFD.
+    this.#isBetweenCharacters = whole !== null && whole !== "";
+    return this.#utf8.decode(bytes, { stream: true });
   }
 
   #stripped(text: string): string {

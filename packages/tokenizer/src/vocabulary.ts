@@ -14,6 +14,8 @@ export interface VocabularyParts {
   readonly decoder: TokenDecoder;
 }
 
+const strictUtf8 = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
+
 /** The bytes behind every token id. */
 export class Vocabulary {
   /** One more than the largest id. */
@@ -26,6 +28,7 @@ export class Vocabulary {
   readonly #ids: ReadonlyMap<string, number>;
   readonly #decoder: TokenDecoder;
   readonly #bytes: (Uint8Array | undefined)[] = []; // [id] filled on first use
+  readonly #texts: (string | null)[] = []; // [id] filled on first use
 
   constructor({ tokens, added, decoder }: VocabularyParts) {
     this.#tokens = tokens;
@@ -49,6 +52,18 @@ export class Vocabulary {
     return bytes;
   }
 
+  /** The text of a token that is made of whole characters; null for parts of characters and for ids without a token. */
+  text(id: number): string | null {
+    const known = this.#texts[id];
+    if (known !== undefined) return known;
+    const bytes = this.bytes(id);
+    // Ids come from outside: what is no token leaves no entry.
+    if (bytes === undefined) return null;
+    const text = wholeText(bytes);
+    this.#texts[id] = text;
+    return text;
+  }
+
   isControl(id: number): boolean {
     return this.#added.get(id)?.isControl === true;
   }
@@ -56,5 +71,13 @@ export class Vocabulary {
   /** The id of an added token, such as `<|im_end|>`. */
   addedId(content: string): number | undefined {
     return this.#ids.get(content);
+  }
+}
+
+function wholeText(bytes: Uint8Array): string | null {
+  try {
+    return strictUtf8.decode(bytes);
+  } catch {
+    return null;
   }
 }

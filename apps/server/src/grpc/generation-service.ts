@@ -46,11 +46,11 @@ async function generate({ gate, model }: ServerContext, call: GenerateCall): Pro
     const opened = gate.open();
     generation = opened;
     call.once("cancelled", () => opened.abort(new KvantError("CANCELLED", "the client cancelled the call")));
-    for await (const event of opened.run(request)) {
-      // While the reader is behind nothing is pulled, and the engine merges what gathers.
-      if (!call.write(eventMessage(event))) await drained(call, opened.signal);
+    await opened.run(request, (event) => {
       opened.signal.throwIfAborted();
-    }
+      // While the reader is behind nothing is taken, and the engine merges what gathers.
+      return call.write(eventMessage(event)) ? undefined : drained(call, opened.signal);
+    });
     call.end();
   } catch (error) {
     if (!call.cancelled) call.emit("error", serviceError(error));

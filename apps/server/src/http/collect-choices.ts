@@ -23,11 +23,11 @@ export async function collectChoices(
     .map((_, index) => ({ index, text: "", logprobs: [], finishReason: "stop", stopReason: null }));
   let usage = noUsage;
   await Promise.all(
-    requests.map(async (request, promptIndex) => {
-      for await (const event of generation.run(request)) {
+    requests.map((request, promptIndex) =>
+      generation.run(request, (event) => {
         if (event.type === "done") {
           usage = addUsage(usage, event.usage);
-          continue;
+          return undefined;
         }
         const choice = choices[promptIndex * (request.n ?? 1) + event.index]!;
         if (event.type === "delta") {
@@ -37,8 +37,9 @@ export async function collectChoices(
           choice.finishReason = event.reason;
           choice.stopReason = event.stopText ?? event.stopTokenId ?? null;
         }
-      }
-    }),
+        return undefined;
+      }),
+    ),
   );
   return { choices, usage };
 }

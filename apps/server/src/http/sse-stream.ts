@@ -58,7 +58,10 @@ export class SseStream {
   /** A chunk (RFC 9112, section 7.1) in one piece: ServerResponse makes four of it, at twice the cost of all else in a token. */
   #send(events: string): boolean {
     if (this.#socket === undefined) return this.#response.write(events);
-    return this.#socket.write(`${Buffer.byteLength(events).toString(16)}\r\n${events}\r\n`);
+    const byteLength = Buffer.byteLength(events);
+    // As Latin-1, ASCII is copied to the socket as it is; UTF-8 would be encoded character by character.
+    const encoding = byteLength === events.length ? "latin1" : "utf8";
+    return this.#socket.write(`${byteLength.toString(16)}\r\n${events}\r\n`, encoding);
   }
 
   #tick(): void {

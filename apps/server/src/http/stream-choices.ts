@@ -30,25 +30,23 @@ export async function streamChoices(
 ): Promise<Usage> {
   let usage = noUsage;
   const begun = new Set<number>();
-  const write = async (request: GenerateRequest, promptIndex: number) => {
-    for await (const event of generation.run(request)) {
+  const write = (request: GenerateRequest, promptIndex: number) =>
+    generation.run(request, (event) => {
+      generation.signal.throwIfAborted();
       if (event.type === "done") {
         usage = addUsage(usage, event.usage);
-        continue;
+        return undefined;
       }
       const index = promptIndex * (request.n ?? 1) + event.index;
       let text = event.type === "delta" ? chunks.delta(index, event) : chunks.finish(index, event);
       // Tokens without text yet (half a character, a held-back stop string) make no chunk.
-      if (text === "") continue;
+      if (text === "") return undefined;
       if (!begun.has(index)) {
         begun.add(index);
         text = chunks.begin(index) + text;
       }
-      const caughtUp = stream.write(text);
-      if (caughtUp !== undefined) await caughtUp;
-      generation.signal.throwIfAborted();
-    }
-  };
+      return stream.write(text);
+    });
   try {
     await Promise.all(requests.map(write));
     stream.write(`${chunks.usage(usage)}data: [DONE]\n\n`);

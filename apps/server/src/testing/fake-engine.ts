@@ -6,6 +6,7 @@ import type {
   EngineStats,
   GenerateEvent,
   GenerateRequest,
+  GenerateStream,
   ModelInfo,
   PromptInput,
 } from "@kvant/engine";
@@ -89,7 +90,17 @@ export class FakeEngine implements Engine {
     this.#stats = { ...this.#stats, ...counts };
   }
 
-  async *generate(request: GenerateRequest, signal?: AbortSignal): AsyncGenerator<GenerateEvent> {
+  generate(request: GenerateRequest, signal?: AbortSignal): GenerateStream {
+    const events = this.#events(request, signal);
+    return {
+      [Symbol.asyncIterator]: () => events,
+      handTo: async (take) => {
+        for await (const event of events) await take(event);
+      },
+    };
+  }
+
+  async *#events(request: GenerateRequest, signal: AbortSignal | undefined): AsyncGenerator<GenerateEvent> {
     this.received.push(request);
     const promptTokenIds = this.#admit(request);
     const state: FakeRequest = { request, promptTokenIds, settled: false };

@@ -1,7 +1,7 @@
 import { KvantError } from "@kvant/core";
 import { createEngine, type LocalEngine } from "../local-engine.ts";
 import { type FromEngine, type RequestNews, type StepNews, serializeError, type ToEngine } from "./protocol.ts";
-import { packNews } from "./token-news.ts";
+import { TokenColumns } from "./token-news.ts";
 
 // The engine process: one engine, driven over the IPC channel of its parent. It ends with the channel.
 
@@ -11,8 +11,10 @@ const idleNewsMilliseconds = 1000;
 let engine: LocalEngine | undefined;
 const cancels = new Map<number, () => void>();
 const news = new Map<number, RequestNews>();
+/** Of requests without other news: the parent reads these first. */
+const tokens = new TokenColumns();
 let steps: StepNews[] = [];
-let isFlushPlanned = false;
+let plannedFlush: NodeJS.Immediate | undefined;
 
 function send(message: FromEngine): void {
   // The channel may close at any time; the disconnect handler ends the process.
@@ -30,15 +32,15 @@ function newsOf(id: number): RequestNews {
 
 /** Steps flush when they have settled; everything else flushes at the end of the turn. */
 function planFlush(): void {
-  if (isFlushPlanned) return;
-  isFlushPlanned = true;
-  setImmediate(flush);
+  plannedFlush ??= setImmediate(flush);
 }
 
 function flush(): void {
-  isFlushPlanned = false;
+  // A step's news plan a flush and then flush themselves: one message, not a second one with nothing in it.
+  clearImmediate(plannedFlush);
+  plannedFlush = undefined;
   if (engine === undefined) return;
-  send({ type: "news", ...packNews(news.values()), steps, stats: engine.stats() });
+  send({ type: "news", tokens: tokens.take(), requests: [...news.values()], steps, stats: engine.stats() });
   news.clear();
   steps = [];
 }
@@ -75,6 +77,14 @@ function generate(id: number, request: Extract<ToEngine, { type: "generate" }>["
   try {
     const cancel = ready().submit(request, {
       event: (event) => newsOf(id).events.push(event),
+      token: (index, tokenId, text) => {
+        if (index > 0 || news.has(id)) {
+          newsOf(id).events.push({ type: "delta", index, text, tokenIds: [tokenId], logprobs: [] });
+        } else {
+          tokens.add(id, tokenId, text);
+          planFlush();
+        }
+      },
       end: () => end("end"),
       fail: (error) => end(serializeError(error)),
     });

@@ -40,7 +40,7 @@ export type FromEngine =
   | {
       readonly type: "news";
       readonly requests: readonly RequestNews[];
-      /** Of requests that are not in `requests`. */
+      /** They come before what `requests` says of the same request. */
       readonly tokens?: TokenNews;
       readonly steps: readonly StepNews[];
       readonly stats: EngineStats;

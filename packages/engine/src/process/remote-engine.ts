@@ -5,8 +5,8 @@ import type {
   EngineObserver,
   EngineState,
   EngineStats,
-  GenerateEvent,
   GenerateRequest,
+  GenerateStream,
   ModelInfo,
   PromptInput,
 } from "../engine.ts";
@@ -116,7 +116,7 @@ export class RemoteEngine implements Engine {
     return this.#child.pid;
   }
 
-  generate(request: GenerateRequest, signal?: AbortSignal): AsyncIterable<GenerateEvent> {
+  generate(request: GenerateRequest, signal?: AbortSignal): GenerateStream {
     const id = this.#nextId++;
     const abort = (): void => {
       leave();
@@ -254,9 +254,9 @@ export class RemoteEngine implements Engine {
 
   #onNews({ requests, tokens, steps, stats }: Extract<FromEngine, { type: "news" }>): void {
     this.#stats = stats;
-    tokens?.requestIds.forEach((id, row) => {
-      this.#streams.get(id)?.stream.push(tokenEvent(tokens, row));
-    });
+    for (let row = 0; tokens !== undefined && row < tokens.requestIds.length; row++) {
+      this.#streams.get(tokens.requestIds[row]!)?.stream.push(tokenEvent(tokens, row));
+    }
     for (const { id, events, outcome } of requests) {
       const stream = this.#streams.get(id)?.stream;
       if (stream === undefined) continue;

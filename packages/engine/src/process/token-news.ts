@@ -1,5 +1,4 @@
 import type { GenerateEvent } from "../engine.ts";
-import type { RequestNews } from "./protocol.ts";
 
 /**
  * What most requests have to tell after a step, one token of their only completion, as columns: 256 of these cost a tenth of
@@ -14,37 +13,32 @@ export interface TokenNews {
   readonly texts: readonly string[];
 }
 
-type Delta = Extract<GenerateEvent, { type: "delta" }>;
+/** Gathers the columns of one message. */
+export class TokenColumns {
+  #requestIds: number[] = [];
+  #tokenIds: number[] = [];
+  #texts: string[] = [];
 
-/** Splits news into columns and the rest, each in the order in which it came. */
-export function packNews(news: Iterable<RequestNews>): {
-  readonly tokens: TokenNews;
-  readonly requests: readonly RequestNews[];
-} {
-  const requests: RequestNews[] = [];
-  const ids: number[] = [];
-  const tokenIds: number[] = [];
-  const texts: string[] = [];
-  for (const each of news) {
-    const token = onlyToken(each);
-    if (token === undefined) {
-      requests.push(each);
-      continue;
-    }
-    ids.push(each.id);
-    tokenIds.push(token.tokenIds[0]!);
-    texts.push(token.text);
+  add(requestId: number, tokenId: number, text: string): void {
+    this.#requestIds.push(requestId);
+    this.#tokenIds.push(tokenId);
+    this.#texts.push(text);
   }
-  return { tokens: { requestIds: Float64Array.from(ids), tokenIds: Int32Array.from(tokenIds), texts }, requests };
+
+  take(): TokenNews {
+    const news = {
+      requestIds: Float64Array.from(this.#requestIds),
+      tokenIds: Int32Array.from(this.#tokenIds),
+      texts: this.#texts,
+    };
+    this.#requestIds.length = 0;
+    this.#tokenIds.length = 0;
+    this.#texts = [];
+    return news;
+  }
 }
 
 /** The event that a row of the columns stands for. */
-export function tokenEvent({ tokenIds, texts }: TokenNews, row: number): Delta {
+export function tokenEvent({ tokenIds, texts }: TokenNews, row: number): Extract<GenerateEvent, { type: "delta" }> {
   return { type: "delta", index: 0, text: texts[row]!, tokenIds: [tokenIds[row]!], logprobs: [] };
-}
-
-function onlyToken({ events, outcome }: RequestNews): Delta | undefined {
-  const [event] = events;
-  if (outcome !== "running" || events.length !== 1 || event?.type !== "delta") return undefined;
-  return event.index === 0 && event.tokenIds.length === 1 && event.logprobs.length === 0 ? event : undefined;
 }

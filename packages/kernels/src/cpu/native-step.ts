@@ -9,11 +9,10 @@ export function nativeStep(inputs: StepInputs): NativeStep {
 
 /** Step outputs from what the addon answers. */
 export function stepOutputs(result: NativeStepResult): StepOutputs {
-  const rowCount = result.sampledIds.length;
   return {
     sampledIds: result.sampledIds,
     sampledLogprobs: result.sampledLogprobs,
-    topLogprobs: Array.from({ length: rowCount }, (_, row) => topLogprobs(result, row)),
+    topLogprobs: allTopLogprobs(result),
     logits: result.logits,
     scores: result.scores,
     seconds: result.seconds,
@@ -44,10 +43,22 @@ function nativeRowUpdate({ slot, sampling, promptIds, outputIds }: RowUpdate): N
   };
 }
 
-/** The row's pairs up to the first id of -1; undefined when there is none. */
-function topLogprobs({ topIds, topLogprobs }: NativeStepResult, row: number): StepOutputs["topLogprobs"][number] {
+function allTopLogprobs({ sampledIds, topIds, topLogprobs }: NativeStepResult): StepOutputs["topLogprobs"] {
   const width = limit("topLogprobs");
+  const rows: (readonly (readonly [number, number])[] | undefined)[] = [];
+  for (let row = 0; row < sampledIds.length; row++) rows.push(pairsFrom(topIds, topLogprobs, row * width, width));
+  return rows;
+}
+
+/** A row's pairs up to the first id of -1; undefined when there is none. */
+function pairsFrom(
+  ids: Int32Array,
+  logprobs: Float32Array,
+  start: number,
+  width: number,
+): readonly (readonly [number, number])[] | undefined {
+  if (width === 0 || ids[start]! < 0) return undefined;
   const pairs: [number, number][] = [];
-  for (let i = row * width; i < (row + 1) * width && topIds[i]! >= 0; i++) pairs.push([topIds[i]!, topLogprobs[i]!]);
-  return pairs.length === 0 ? undefined : pairs;
+  for (let i = start; i < start + width && ids[i]! >= 0; i++) pairs.push([ids[i]!, logprobs[i]!]);
+  return pairs;
 }
