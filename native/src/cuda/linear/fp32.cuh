@@ -58,12 +58,16 @@ __device__ __forceinline__ void load_scales(const Call& call, int tile, int unit
   const uint8_t* run = call.scales + (static_cast<size_t>(tile) * call.groups + group_of(call, unit)) * call.scale_run;
   GroupFactors factors;
   if (F == Format::e2m1 && call.scaling == Scaling::codes) {
-    load_factors<Plain, F, Scaling::codes>(call, run, g, c, factors);
+    ScaleWords<F, Scaling::codes> codes;
+    codes.load(call, run, g, c);
     for (int half = 0; half < 2; half++) {
-      scale[half] = kvant::linear::decode_float(factors.offset[half], Format::e4m3) * call.row_scales[tile * kTileRows + g + half * 8];
+      scale[half] = kvant::linear::decode_float(codes.words[half], Format::e4m3) * call.row_scales[tile * kTileRows + g + half * 8];
     }
   } else {
-    load_factors<Plain, F, Scaling::groups>(call, run, g, c, factors);
+    ScaleWords<F, Scaling::groups> words;
+    words.load(call, run, g, c);
+    words.template factors<Plain>(call, run, g, factors);
+    if (call.scaling == Scaling::zeros) words.load_zeros(run, g, factors);
     for (int half = 0; half < 2; half++) scale[half] = factors.scale[half], zero[half] = factors.zero[half];
   }
 }

@@ -58,8 +58,11 @@ struct Layout {
 enum class Scaling {
   rows,    // at the end, or there are none
   groups,  // at the end of each group
+  zeros,   // the same, with zero points
   codes,   // e4m3: on each weight, exactly; the row scales at the end
 };
+
+constexpr bool is_grouped(Scaling scaling) { return scaling == Scaling::groups || scaling == Scaling::zeros; }
 
 // One product y[t, n] = x_scale[t] * sum_g scale[n, g] * sum_{k in g} x[t, k] * w[n, k] + bias[n].
 struct Call {

@@ -227,11 +227,12 @@ class DeviceMatrix final : public CudaMatrix {
 
   linear::Scaling scaling() const {
     if (spec_.scales == Scales::e4m3) return linear::Scaling::codes;
+    if (spec_.scales == Scales::affine) return linear::Scaling::zeros;
     return layout_.groups == 1 && spec_.scales == Scales::fp32 ? linear::Scaling::rows : linear::Scaling::groups;
   }
 
   const float* row_scales() const {
-    if (bits(spec_.format) > 8 || scaling() == linear::Scaling::groups) return nullptr;
+    if (bits(spec_.format) > 8 || linear::is_grouped(scaling())) return nullptr;
     return reinterpret_cast<const float*>(scales_.as<uint8_t>() + (spec_.scales == Scales::e4m3 ? layout_.row_scales_at() : 0));
   }
 

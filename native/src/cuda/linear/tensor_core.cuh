@@ -34,10 +34,10 @@ __device__ __forceinline__ int group_of(const Call& call, int unit) {
   return group < call.groups ? group : call.groups - 1;  // the unit that pads a row to whole chunks
 }
 
-// Whether groups have zero points.
+// Whether groups have powers of two for scales.
 template <Format F>
-__device__ __forceinline__ bool has_zeros(const Call& call) {
-  return (F == Format::int8 || F == Format::int4) && call.scale_run == kTileRows * 5;
+__device__ __forceinline__ bool has_powers(const Call& call) {
+  return F == Format::e2m1 && call.scale_run == kTileRows;
 }
 
 // What one lane holds of a tile of 16 features x a chunk of 64 columns: 16-byte vectors as stored.
@@ -72,29 +72,46 @@ struct GroupFactors {
   int zero[2];
 };
 
-// Of unit `unit`, from the scales of its group: `run` points to them in the order of layout.h, in shared or global memory.
-template <class Family, Format F, Scaling kScaling>
-__device__ __forceinline__ void load_factors(const Call& call, const uint8_t* run, int g, int c, GroupFactors& out) {
+// The scales of lane (g, c)'s two rows as loaded, from where those of a group of a tile begin.
+template <Format F, Scaling kScaling>
+struct ScaleWords {
+  uint32_t words[2];
+
+  __device__ __forceinline__ void load(const Call& call, const uint8_t* run, int g, int c) {
 #pragma unroll
-  for (int row = 0; row < 2; row++) {
-    const int at = g + row * 8;
-    out.zero[row] = 0;
-    if constexpr (kScaling == Scaling::codes) {
-      out.offset[row] = run[c / 2 * kTileRows + at];
-    } else if constexpr (kScaling == Scaling::groups) {
-      if (F == Format::e2m1 && call.scale_run == kTileRows) {
-        const uint32_t code = run[at];
-        out.scale[row] = __uint_as_float(code == 0 ? 0x00400000u : code << 23);
-      } else {
-        out.scale[row] = reinterpret_cast<const float*>(run)[at];
-        if (has_zeros<F>(call)) out.zero[row] = reinterpret_cast<const int8_t*>(run)[kTileRows * 4 + at];
+    for (int row = 0; row < 2; row++) {
+      const int at = g + row * 8;
+      if constexpr (kScaling == Scaling::codes) {
+        words[row] = __ldg(run + c / 2 * kTileRows + at);
+      } else if constexpr (is_grouped(kScaling)) {
+        words[row] = has_powers<F>(call) ? __ldg(run + at) : __ldg(reinterpret_cast<const uint32_t*>(run) + at);
       }
-      out.offset[row] = Family::offset(out.zero[row]);
-    } else {
-      out.offset[row] = Family::offset(0);
     }
   }
-}
+
+  template <class Family>
+  __device__ __forceinline__ void factors(const Call& call, const uint8_t* run, int g, GroupFactors& out) const {
+#pragma unroll
+    for (int row = 0; row < 2; row++) {
+      out.zero[row] = 0;
+      if constexpr (kScaling == Scaling::codes) {
+        out.offset[row] = words[row];
+        continue;
+      }
+      if constexpr (is_grouped(kScaling)) {
+        out.scale[row] = __uint_as_float(!has_powers<F>(call) ? words[row] : words[row] == 0 ? 0x00400000u : words[row] << 23);
+      }
+    }
+    if constexpr (kScaling == Scaling::zeros) load_zeros(run, g, out);
+#pragma unroll
+    for (int row = 0; row < 2 && kScaling != Scaling::codes; row++) out.offset[row] = Family::offset(out.zero[row]);
+  }
+
+  __device__ __forceinline__ void load_zeros(const uint8_t* run, int g, GroupFactors& out) const {
+#pragma unroll
+    for (int row = 0; row < 2; row++) out.zero[row] = __ldg(reinterpret_cast<const int8_t*>(run) + kTileRows * 4 + g + row * 8);
+  }
+};
 
 // 16-bit operands: the tensor cores add in float32. x of a unit is one 16-byte vector per lane and token.
 template <Format F, Operand kOperand>
@@ -117,7 +134,7 @@ struct FloatFamily {
     for (int row = 0; row < 2; row++) {
       uint32_t codes[Decoder<F, Pair>::kWords];
       words.template eight<kUnit>(row, codes);
-      Decoder<F, Pair>::template eight<kScaling == Scaling::groups>(codes, group.offset[row], out.row[row]);
+      Decoder<F, Pair>::template eight<kScaling == Scaling::zeros>(codes, group.offset[row], out.row[row]);
       if constexpr (kScaling == Scaling::codes) {
         const uint32_t scale = ScaleCodes<Pair>::pair(group.offset[row]);
 #pragma unroll
@@ -126,7 +143,7 @@ struct FloatFamily {
     }
   }
   template <Scaling>
-  static __device__ __forceinline__ bool sums_x(const Call&) { return false; }
+  static constexpr bool kSumsX = false;
   static __device__ __forceinline__ void add_x(Sum (&)[4], const uint32_t (&)[4]) {}
   static __device__ __forceinline__ float zero(const GroupFactors&, int) { return 0; }
   static __device__ __forceinline__ void order(uint32_t (&)[4]) {}
@@ -185,9 +202,7 @@ struct Int8Family {
   }
 
   template <Scaling kScaling>
-  static __device__ __forceinline__ bool sums_x(const Call& call) {
-    return F == Format::int4 || (kScaling == Scaling::groups && has_zeros<F>(call));
-  }
+  static constexpr bool kSumsX = F == Format::int4 || kScaling == Scaling::zeros;
   static __device__ __forceinline__ void add_x(Sum (&d)[4], const uint32_t (&x)[4]) {
     constexpr uint32_t kOnes[4] = {0x01010101u, 0x01010101u, 0x01010101u, 0x01010101u};
     step_int8(d, kOnes, x[0], x[1]);
@@ -212,15 +227,18 @@ __device__ __forceinline__ void unit_of(const uint4 (&chunk)[kVectors], uint32_t
 // own for it; elsewhere one group is as good.
 template <template <Format, Operand, Scaling> class Launch, Format F, Operand kOperand>
 void launch_scaled(const Call& call, cudaStream_t stream) {
-  if constexpr (bits(F) == 16) {
-    Launch<F, kOperand, Scaling::rows>::run(call, stream);
-  } else if constexpr (F == Format::int8 || F == Format::e4m3) {
-    call.scaling == Scaling::rows ? Launch<F, kOperand, Scaling::rows>::run(call, stream) : Launch<F, kOperand, Scaling::groups>::run(call, stream);
-  } else if constexpr (F == Format::e2m1) {
-    call.scaling == Scaling::codes ? Launch<F, kOperand, Scaling::codes>::run(call, stream) : Launch<F, kOperand, Scaling::groups>::run(call, stream);
-  } else {
-    Launch<F, kOperand, Scaling::groups>::run(call, stream);
+  constexpr bool kIntegers = F == Format::int8 || F == Format::int4;
+  if constexpr (bits(F) == 16) return Launch<F, kOperand, Scaling::rows>::run(call, stream);
+  if constexpr (F == Format::int8 || F == Format::e4m3) {
+    if (call.scaling == Scaling::rows) return Launch<F, kOperand, Scaling::rows>::run(call, stream);
   }
+  if constexpr (kIntegers) {
+    if (call.scaling == Scaling::zeros) return Launch<F, kOperand, Scaling::zeros>::run(call, stream);
+  }
+  if constexpr (F == Format::e2m1) {
+    if (call.scaling == Scaling::codes) return Launch<F, kOperand, Scaling::codes>::run(call, stream);
+  }
+  if constexpr (bits(F) <= 8) Launch<F, kOperand, Scaling::groups>::run(call, stream);
 }
 
 }  // namespace kvant::cuda::linear

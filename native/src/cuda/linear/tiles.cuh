@@ -11,6 +11,9 @@
 
 namespace kvant::cuda::linear {
 
+__device__ __forceinline__ void copy_async(uint32_t to, const void* from) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+}
 __device__ __forceinline__ uint4 load_shared(const uint8_t* at) { return *reinterpret_cast<const uint4*>(at); }
 
 // Where 16-byte vector `vector` of row `row` of a chunk lies. Rows of 128 bytes exchange their halves in odd rows: eight
@@ -40,11 +43,11 @@ __device__ __forceinline__ void fetch_weights(const Call& call, int chunk, uint3
     const int at = i * 256 + thread;
     if constexpr (bits(F) == 4) {
       const size_t tile = static_cast<size_t>(first_row / kTileRows + at / 32);
-      copy_async<16>(stage + at * 16, call.codes + ((tile * call.chunks + chunk) * 32 + at % 32) * 16);
+      copy_async(stage + at * 16, call.codes + ((tile * call.chunks + chunk) * 32 + at % 32) * 16);
     } else {
       constexpr int kBytes = bits(F) / 8, kVectors = kChunkColumns * kBytes / 16;
       const int row = at / kVectors, vector = at % kVectors;
-      copy_async<16>(stage + swizzled<kBytes>(row, vector),
+      copy_async(stage + swizzled<kBytes>(row, vector),
                  call.codes + (static_cast<size_t>(first_row + row) * call.padded_cols + chunk * kChunkColumns) * kBytes + vector * 16);
     }
   }
@@ -60,7 +63,7 @@ __device__ __forceinline__ void fetch_x(const Call& call, int chunk, uint32_t st
     constexpr int kVectors = Shape::kXRowBytes / 16;
     const int at = i * 256 + thread, row = at / kVectors, vector = at % kVectors;
     const int token = min(first_token + row, call.tokens - 1);
-    copy_async<16>(stage + Shape::kWeightBytes + swizzled<kXBytes>(row, vector),
+    copy_async(stage + Shape::kWeightBytes + swizzled<kXBytes>(row, vector),
                static_cast<const uint8_t*>(call.x) +
                    (static_cast<size_t>(token) * call.padded_cols + chunk * kChunkColumns) * kXBytes + vector * 16);
   }
@@ -73,7 +76,7 @@ __global__ void __launch_bounds__(256, kTokenTiles > 4 ? 1 : 2) tiles_kernel(con
   using Sum = typename Fam::Sum;
   using Shape = TileShape<F, kOperand, kTokenTiles>;
   constexpr int kXBytes = Fam::kXBytes;
-  constexpr bool kGrouped = kScaling == Scaling::groups;
+  constexpr bool kGrouped = is_grouped(kScaling);
   constexpr float kFactor = Fam::template kFactor<kScaling>;
   extern __shared__ __align__(128) uint8_t shared_bytes[];
   const uint32_t shared = static_cast<uint32_t>(__cvta_generic_to_shared(shared_bytes));
@@ -137,7 +140,10 @@ __global__ void __launch_bounds__(256, kTokenTiles > 4 ? 1 : 2) tiles_kernel(con
         if (kUnit == 0 || scale_units) {
           const size_t tile = blockIdx.x * (kBlockRows / kTileRows) + warp_row / 16 + m;
           const int group = kScaling == Scaling::rows ? 0 : group_of(call, chunk * 2 + kUnit);
-          load_factors<Fam, F, kScaling>(call, call.scales + (tile * call.groups + group) * call.scale_run, g, c, factors[m]);
+          const uint8_t* run = call.scales + (tile * call.groups + group) * call.scale_run;
+          ScaleWords<F, kScaling> scales;
+          scales.load(call, run, g, c);
+          scales.template factors<Fam>(call, run, g, factors[m]);
         }
         Fam::template decode<kUnit, kScaling>(words[m], factors[m], weights[m]);
       }
@@ -148,12 +154,12 @@ __global__ void __launch_bounds__(256, kTokenTiles > 4 ? 1 : 2) tiles_kernel(con
         uint32_t values[4] = {v.x, v.y, v.z, v.w};
         if constexpr (kXBytes == 1 && kUnit == 1) values[0] = v.z, values[1] = v.w;
         Fam::order(values);
-        Sum x_sums[4] = {};
-        if (Fam::template sums_x<kScaling>(call)) Fam::add_x(x_sums, values);
+        [[maybe_unused]] Sum x_sums[4] = {};
+        if constexpr (Fam::template kSumsX<kScaling>) Fam::add_x(x_sums, values);
 #pragma unroll
         for (int m = 0; m < 2; m++) {
           Fam::multiply(sum[m][t], weights[m], values);
-          if (Fam::template sums_x<kScaling>(call)) {
+          if constexpr (Fam::template kSumsX<kScaling>) {
 #pragma unroll
             for (int e = 0; e < 4; e++) sum[m][t][e] -= Fam::zero(factors[m], e / 2) * x_sums[e];
           }
