@@ -222,6 +222,8 @@ __global__ void __launch_bounds__(256, 1) warpgroup_kernel(const Call call) {
       }
     }
   }
+#else
+  __trap();  // find_warpgroup_product() asks launches_overlap() first
 #endif
 }
 
