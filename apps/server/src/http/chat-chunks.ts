@@ -7,6 +7,9 @@ import type { ChunkWriter } from "./stream-choices.ts";
 export class ChatChunks implements ChunkWriter {
   readonly #head: string;
   readonly #tail: string;
+  /** `[index]` of a chunk that is a text and no more: what stands before it, and after it. */
+  readonly #openings: string[] = [];
+  readonly #closing: string;
   readonly #options: ChunkOptions;
 
   constructor(head: AnswerHead, options: ChunkOptions) {
@@ -15,6 +18,7 @@ export class ChatChunks implements ChunkWriter {
     this.#head = `data: ${opening.slice(0, -1)},"choices":[`;
     // OpenAI: when usage is asked for, every chunk but the last carries a null.
     this.#tail = options.includeUsage ? '],"usage":null}\n\n' : "]}\n\n";
+    this.#closing = `},"logprobs":null,"finish_reason":null}${this.#tail}`;
     this.#options = options;
   }
 
@@ -24,7 +28,8 @@ export class ChatChunks implements ChunkWriter {
 
   delta(index: number, { text, logprobs }: Extract<GenerateEvent, { type: "delta" }>): string {
     if (text === "" && logprobs.length === 0) return "";
-    const tokens = this.#options.withLogprobs ? JSON.stringify(chatLogprobs(logprobs)) : "null";
+    if (!this.#options.withLogprobs) return this.#text(index, text);
+    const tokens = JSON.stringify(chatLogprobs(logprobs));
     return this.#chunk(index, `{"content":${JSON.stringify(text)}}`, tokens, "null");
   }
 
@@ -35,6 +40,12 @@ export class ChatChunks implements ChunkWriter {
 
   usage(usage: Usage): string {
     return this.#options.includeUsage ? `${this.#head}],"usage":${JSON.stringify(usageBody(usage))}}\n\n` : "";
+  }
+
+  /** `#chunk` of a text and no more: from three pieces instead of ten, which is most of its cost. */
+  #text(index: number, text: string): string {
+    this.#openings[index] ??= `${this.#head}{"index":${index},"delta":{"content":`;
+    return this.#openings[index] + JSON.stringify(text) + this.#closing;
   }
 
   #chunk(index: number, delta: string, logprobs: string, finish: string): string {

@@ -11,6 +11,9 @@ export interface ChunkOptions {
 export class CompletionChunks implements ChunkWriter {
   readonly #head: string;
   readonly #tail: string;
+  /** `[index]` of a chunk that is a text and no more: what stands before it, and after it. */
+  readonly #openings: string[] = [];
+  readonly #closing: string;
   readonly #options: ChunkOptions;
   readonly #echoes: readonly string[];
   readonly #choicesPerPrompt: number;
@@ -23,6 +26,7 @@ export class CompletionChunks implements ChunkWriter {
     this.#head = `data: ${opening.slice(0, -1)},"choices":[`;
     // OpenAI: when usage is asked for, every chunk but the last carries a null.
     this.#tail = options.includeUsage ? '],"usage":null}\n\n' : "]}\n\n";
+    this.#closing = `,"logprobs":null,"finish_reason":null,"stop_reason":null}${this.#tail}`;
     this.#options = options;
     this.#echoes = echoes;
     this.#choicesPerPrompt = choicesPerPrompt;
@@ -30,11 +34,11 @@ export class CompletionChunks implements ChunkWriter {
 
   begin(index: number): string {
     const echo = this.#echo(index);
-    return echo === "" ? "" : this.#chunk(index, echo, "null", "null", null);
+    return echo === "" ? "" : this.#text(index, echo);
   }
 
   delta(index: number, { text, logprobs }: Extract<GenerateEvent, { type: "delta" }>): string {
-    if (!this.#options.withLogprobs) return text === "" ? "" : this.#chunk(index, text, "null", "null", null);
+    if (!this.#options.withLogprobs) return text === "" ? "" : this.#text(index, text);
     if (text === "" && logprobs.length === 0) return "";
     const offset = this.#offsets.get(index) ?? codePoints(this.#echo(index));
     this.#offsets.set(index, offset + logprobs.reduce((sum, token) => sum + codePoints(token.text), 0));
@@ -51,6 +55,12 @@ export class CompletionChunks implements ChunkWriter {
 
   #echo(index: number): string {
     return this.#echoes[Math.floor(index / this.#choicesPerPrompt)] ?? "";
+  }
+
+  /** `#chunk` of a text and no more: from three pieces instead of twelve, which is most of its cost. */
+  #text(index: number, text: string): string {
+    this.#openings[index] ??= `${this.#head}{"index":${index},"text":`;
+    return this.#openings[index] + JSON.stringify(text) + this.#closing;
   }
 
   #chunk(index: number, text: string, logprobs: string, finish: string, stopReason: string | number | null): string {

@@ -29,10 +29,9 @@ export async function streamChoices(
   stream: SseStream,
 ): Promise<Usage> {
   let usage = noUsage;
-  const begun = new Set<number>();
+  const begun: boolean[] = [];
   const write = (request: GenerateRequest, promptIndex: number) =>
     generation.run(request, (event) => {
-      generation.signal.throwIfAborted();
       if (event.type === "done") {
         usage = addUsage(usage, event.usage);
         return undefined;
@@ -41,8 +40,8 @@ export async function streamChoices(
       let text = event.type === "delta" ? chunks.delta(index, event) : chunks.finish(index, event);
       // Tokens without text yet (half a character, a held-back stop string) make no chunk.
       if (text === "") return undefined;
-      if (!begun.has(index)) {
-        begun.add(index);
+      if (begun[index] !== true) {
+        begun[index] = true;
         text = chunks.begin(index) + text;
       }
       return stream.write(text);
