@@ -113,6 +113,20 @@ struct ScaleWords {
   }
 };
 
+// The factors of a group of a tile, from `run` where its scales begin. kScaling zeros serves groups without zero points too.
+template <class Family, Format F, Scaling kScaling>
+__device__ __forceinline__ void load_factors(const Call& call, const uint8_t* run, int g, int c, GroupFactors& out) {
+  const auto load = [&]<Scaling kHeld>() {
+    ScaleWords<F, kHeld> scales;
+    scales.load(call, run, g, c);
+    scales.template factors<Family>(call, run, g, out);
+  };
+  if constexpr (kScaling == Scaling::zeros) {
+    if (call.scaling != Scaling::zeros) return load.template operator()<Scaling::groups>();
+  }
+  load.template operator()<kScaling>();
+}
+
 // 16-bit operands: the tensor cores add in float32. x of a unit is one 16-byte vector per lane and token.
 template <Format F, Operand kOperand>
 struct FloatFamily {

@@ -93,7 +93,7 @@ __global__ void __launch_bounds__(256, 1) warpgroup_kernel(const Call call) {
 #ifdef KVANT_WARPGROUP
   using Fam = FloatFamily<F, kOperand>;
   using Shape = Iteration<kRun>;
-  constexpr bool kGrouped = kScaling == Scaling::groups, kHasFactors = kScaling != Scaling::rows;
+  constexpr bool kGrouped = is_grouped(kScaling), kHasFactors = kScaling != Scaling::rows;
   constexpr int kChunks = Shape::kChunks, kRuns = Shape::kRuns, kUnits = kChunks * 2, kAhead = bits(F) == 4 && kRun < 4 ? 2 : 1;
   constexpr float kFactor = Fam::template kFactor<kScaling>;
   extern __shared__ uint8_t shared_bytes[];
@@ -246,9 +246,10 @@ void launch_warpgroup(const Call& call, cudaStream_t stream) {
   if constexpr (F == Format::e2m1) {
     if (call.scaling == Scaling::codes) return launch_warpgroup_of<F, kOperand, Scaling::codes, 1>(call, stream);
   }
-  if (call.group_units % 4 == 0) return launch_warpgroup_of<F, kOperand, Scaling::groups, 4>(call, stream);
-  if (call.group_units % 2 == 0) return launch_warpgroup_of<F, kOperand, Scaling::groups, 2>(call, stream);
-  launch_warpgroup_of<F, kOperand, Scaling::groups, 1>(call, stream);
+  constexpr Scaling kGroups = F == Format::int8 || F == Format::int4 ? Scaling::zeros : Scaling::groups;
+  if (call.group_units % 4 == 0) return launch_warpgroup_of<F, kOperand, kGroups, 4>(call, stream);
+  if (call.group_units % 2 == 0) return launch_warpgroup_of<F, kOperand, kGroups, 2>(call, stream);
+  launch_warpgroup_of<F, kOperand, kGroups, 1>(call, stream);
 }
 
 }  // namespace kvant::cuda::linear

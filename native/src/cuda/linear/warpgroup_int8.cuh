@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(256, 1) warpgroup_int8_kernel(const Call call)
 #pragma unroll
     for (int run = 0; run < kRuns; run++) {
       const int group = group_of(call, iteration * kInt8Units + run * kRun);
-      load_factors<Fam, F, Scaling::groups>(call, call.scales + (static_cast<size_t>(tile) * call.groups + group) * call.scale_run, g, c, to[run]);
+      load_factors<Fam, F, Scaling::zeros>(call, call.scales + (static_cast<size_t>(tile) * call.groups + group) * call.scale_run, g, c, to[run]);
     }
   };
   const auto fetch_words = [&](int iteration, ChunkWords<F> (&to)[kInt8Chunks]) {
