@@ -139,61 +139,84 @@ template <class S>
 struct Memory {
   uint8_t queries[2][S::kQueryBytes];  // operands, [kConsumers][kKeyBlocks][64][128 bytes]
   uint8_t stages[S::kStages][S::kStage];
-  float scales[S::kStages][2][kTile];  // of keys, of values
+  float scales[S::kStages][2 * kTile + 4];  // of keys, of values, and the largest of each 32
   Work<S> work[2];
   uint64_t full[S::kStages], empty[S::kStages], queries_full[2], queries_empty[2];  // barriers
 };
 
-// Writes the operand of the run's queries; the producing warps call.
+// The run's queries on their way from float32 rows to operands: kBatch rows of a warp at a time, one batch ahead.
 template <class S>
-__device__ void write_queries(const Run& run, int kv_head, const AttentionArgs& args, int group, uint8_t* queries, float* scales) {
-  constexpr int kBatch = 4;  // rows on their way at a time
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-#pragma unroll 1
-  for (int begin = warp * kBatch; begin < S::kRows; begin += kProducers / 32 * kBatch) {
-    float2 x[kBatch][S::kPairs];
+class QueryWriter {
+ public:
+  __device__ QueryWriter(const Run& run, int kv_head, const AttentionArgs& args, int group)
+      : run_(run), args_(args), kv_head_(kv_head), group_(group) {}
+
+  // The producing warps call. queries: operands of the consumers; scales: [kRows]
+  __device__ void write(uint8_t* queries, float* scales) {
+    read(0, x_[0]);
 #pragma unroll
-    for (int i = 0; i < kBatch; i++) {
-      const int token = (begin + i) / group, head = kv_head * group + (begin + i) % group;
-      const float* const q = args.q + ((run.first + token) * args.heads + head) * S::head_dim;
+    for (int batch = 0; batch < kBatches; batch++) {
+      if (batch + 1 < kBatches) read(batch + 1, x_[(batch + 1) % 2]);
 #pragma unroll
-      for (int j = 0; j < S::kPairs; j++) {
-        const int pair = j * 32 + lane;
-        x[i][j] = token < run.tokens && pair < S::head_dim / 2 ? *reinterpret_cast<const float2*>(q + 2 * pair) : float2{0, 0};
-      }
+      for (int i = 0; i < kBatch; i++) leave(row(batch, i), x_[batch % 2][i], queries, scales);
     }
+  }
+
+ private:
+  static constexpr int kBatch = 4, kWarps = kProducers / 32, kBatches = S::kRows / (kWarps * kBatch);
+
+  static __device__ int row(int batch, int i) { return (batch * kWarps + static_cast<int>(threadIdx.x) / 32) * kBatch + i; }
+
+  __device__ void read(int batch, float2 (&x)[kBatch][S::kPairs]) const {
+    const int lane = threadIdx.x % 32;
 #pragma unroll
     for (int i = 0; i < kBatch; i++) {
-      float scale = 1, inverse = 1;
-      if constexpr (!S::kBf16) {
-        float most = 0;
-#pragma unroll
-        for (int j = 0; j < S::kPairs; j++) {
-          if (fabsf(x[i][j].x) > most) most = fabsf(x[i][j].x);
-          if (fabsf(x[i][j].y) > most) most = fabsf(x[i][j].y);
-        }
-        most = fminf(warp_reduce(most, Most()), FLT_MAX);
-        scale = S::kInt8 ? most / max_value(Format::int8) : fp16_scale(most);
-        if (scale == 0) scale = 1;  // codes are 0
-        inverse = 1 / scale;        // fp16: exact
-      }
-      if (lane == 0) scales[begin + i] = scale;
-      uint8_t* const operand = queries + (begin + i) / 64 * S::kKeyBytes;
+      const int token = row(batch, i) / group_, head = kv_head_ * group_ + row(batch, i) % group_;
+      const float* const q = args_.q + ((run_.first + token) * args_.heads + head) * S::head_dim;
 #pragma unroll
       for (int j = 0; j < S::kPairs; j++) {
         const int pair = j * 32 + lane;
-        if (pair >= S::head_dim / 2) continue;
-        uint8_t* const to = operand + swizzled((begin + i) % 64, S::key_byte(2 * pair));
-        if constexpr (S::kInt8) {
-          const uint32_t low = Codes<Format::int8>::encode(x[i][j].x / scale), high = Codes<Format::int8>::encode(x[i][j].y / scale);
-          *reinterpret_cast<uint16_t*>(to) = static_cast<uint16_t>(low | high << 8);
-        } else {
-          *reinterpret_cast<uint32_t*>(to) = pack<S::kBf16>(x[i][j].x * inverse, x[i][j].y * inverse);
-        }
+        x[i][j] = token < run_.tokens && pair < S::head_dim / 2 ? *reinterpret_cast<const float2*>(q + 2 * pair) : float2{0, 0};
       }
     }
   }
-}
+
+  static __device__ void leave(int row, const float2 (&x)[S::kPairs], uint8_t* queries, float* scales) {
+    const int lane = threadIdx.x % 32;
+    float scale = 1, inverse = 1;
+    if constexpr (!S::kBf16) {
+      float most = 0;
+#pragma unroll
+      for (int j = 0; j < S::kPairs; j++) {
+        if (fabsf(x[j].x) > most) most = fabsf(x[j].x);
+        if (fabsf(x[j].y) > most) most = fabsf(x[j].y);
+      }
+      most = fminf(warp_reduce(most, Most()), FLT_MAX);
+      scale = S::kInt8 ? most / max_value(Format::int8) : fp16_scale(most);
+      if (scale == 0) scale = 1;  // codes are 0
+      inverse = 1 / scale;        // fp16: exact
+    }
+    if (lane == 0) scales[row] = scale;
+    uint8_t* const operand = queries + row / 64 * S::kKeyBytes;
+#pragma unroll
+    for (int j = 0; j < S::kPairs; j++) {
+      const int pair = j * 32 + lane;
+      if (pair >= S::head_dim / 2) continue;
+      uint8_t* const to = operand + swizzled(row % 64, S::key_byte(2 * pair));
+      if constexpr (S::kInt8) {
+        const uint32_t low = Codes<Format::int8>::encode(x[j].x / scale), high = Codes<Format::int8>::encode(x[j].y / scale);
+        *reinterpret_cast<uint16_t*>(to) = static_cast<uint16_t>(low | high << 8);
+      } else {
+        *reinterpret_cast<uint32_t*>(to) = pack<S::kBf16>(x[j].x * inverse, x[j].y * inverse);
+      }
+    }
+  }
+
+  const Run& run_;
+  const AttentionArgs& args_;
+  int kv_head_, group_;
+  float2 x_[2][kBatch][S::kPairs];
+};
 
 // One of the producing threads: holds the codes of kSets tiles between loading and storing them.
 template <class S>
@@ -203,6 +226,7 @@ class Producer {
       : run_(run), pages_(pages), table_(pages.tables + run.slot * pages.table_stride), thread_(threadIdx.x % kProducers) {
     const uint8_t* const layer = pages.base + args.layer * pages.layer_bytes;
     codes_ = layer + int64_t{kv_head} * pages.page_tokens * S::kRow;
+    page_shift_ = __ffs(pages.page_tokens) - 1;
     scales_ = layer + int64_t{kv_head} * pages.page_tokens * 4 + (thread_ < kTile ? pages.k_scales : pages.v_scales);
     find_pages(run.first_tile);
   }
@@ -212,6 +236,7 @@ class Producer {
   __device__ void load(int tile) {
     auto& keys = keys_[set];
     auto& values = values_[set];
+    const bool inside = tile * kTile >= run_.lowest && tile * kTile + kTile - 1 <= run_.highest;
 #pragma unroll
     for (int u = 0; u < S::kUnits; u++) {
       int quad, chunk;
@@ -219,6 +244,12 @@ class Producer {
       const int position = tile * kTile + quad * 4;
       const uint8_t* const from =
           codes_ + numbers_[u] * pages_.page_bytes + (position & (pages_.page_tokens - 1)) * S::kRow + chunk * S::kChunk * S::kSize;
+#pragma unroll
+      for (int i = 0; inside && i < 4; i++) {
+        load_global(keys[u][i], from + pages_.k_codes + i * S::kRow);
+        load_global(values[u][i], from + pages_.v_codes + i * S::kRow);
+      }
+      if (inside) continue;
 #pragma unroll
       for (int i = 0; i < 4; i++) {
         const bool seen = position + i >= run_.lowest && position + i <= run_.highest;
@@ -240,7 +271,7 @@ class Producer {
     find_pages(tile + 1);
   }
 
-  // stage: operands of keys and values; scales: [2, 64].
+  // stage: operands of keys and values; scales: [2, 64] and the largest of each quarter.
   template <int set>
   __device__ void store(uint8_t* stage, float* scales) const {
 #pragma unroll
@@ -263,7 +294,11 @@ class Producer {
         }
       }
     }
-    if constexpr (S::kScaled) scales[thread_] = scales_of_[set];
+    if constexpr (S::kScaled) {
+      scales[thread_] = scales_of_[set];
+      const float most = warp_reduce(scales_of_[set], Most());
+      if (thread_ % 32 == 0) scales[2 * kTile + thread_ / 32] = most;
+    }
   }
 
  private:
@@ -284,7 +319,7 @@ class Producer {
   // Of the page that holds positions [position, position + count); a quad lies in one page.
   __device__ int page_number(int position, int count) const {
     const bool seen = position + count > run_.lowest && position <= run_.highest;
-    return seen ? table_[position / pages_.page_tokens] : 0;
+    return seen ? table_[position >> page_shift_] : 0;
   }
   __device__ void find_pages(int tile) {
 #pragma unroll
@@ -315,7 +350,7 @@ class Producer {
   const KvPages& pages_;
   const int32_t* table_;
   const uint8_t *codes_, *scales_;
-  int thread_;
+  int thread_, page_shift_;
   int numbers_[S::kUnits], scale_number_;
   uint32_t keys_[S::kSets][S::kUnits][4][S::kWords], values_[S::kSets][S::kUnits][4][S::kWords];
   float scales_of_[S::kSets];

@@ -60,17 +60,16 @@ class Consumer {
     }
   }
 
-  // Turns the scores of a tile into the next weights. scales: [2, 64] of the tile.
+  // Turns the scores of a tile into the next weights. scales: [2, 64] of the tile, and the largest of each 32.
   __device__ void weigh(int tile, const float* scales) {
     const int lane = threadIdx.x % 32, t = lane % 4;
     float most[2] = {-INFINITY, -INFINITY}, most_scale = 0;
+    if constexpr (S::kScaled) most_scale = fmaxf(scales[2 * kTile + 2], scales[2 * kTile + 3]);
 #pragma unroll
     for (int j = 0; j < 8; j++) {
       float2 k_scale = {1, 1};
       if constexpr (S::kScaled) {
         k_scale = *reinterpret_cast<const float2*>(scales + 8 * j + 2 * t);
-        const float2 v_scale = *reinterpret_cast<const float2*>(scales + kTile + 8 * j + 2 * t);
-        most_scale = fmaxf(most_scale, fmaxf(v_scale.x, v_scale.y));
       }
 #pragma unroll
       for (int i = 0; i < 4; i++) y_[4 * j + i] = static_cast<float>(s_[4 * j + i]) * (i % 2 == 0 ? k_scale.x : k_scale.y);
@@ -89,8 +88,6 @@ class Consumer {
     if (rescales_) {
       float ratio = 1;
       if constexpr (S::kScaled) {
-        most_scale = fmaxf(most_scale, __shfl_xor_sync(0xffffffffu, most_scale, 1));
-        most_scale = fmaxf(most_scale, __shfl_xor_sync(0xffffffffu, most_scale, 2));
         if (most_scale > unit_) {
           ratio = unit_ / most_scale;
           unit_ = most_scale;
@@ -242,7 +239,7 @@ __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
       while (next_run(tokens, pages.window, at, end, run)) {
         Producer<S> producer(run, kv_head, args, pages);
         wait_barrier(queries_empty + slot * 8, slot_phase ^ 1);
-        write_queries<S>(run, kv_head, args, group, memory.queries[slot], memory.work[slot].scales);
+        QueryWriter<S>(run, kv_head, args, group).write(memory.queries[slot], memory.work[slot].scales);
         if (threadIdx.x == 0) memory.work[slot].run = run, memory.work[slot].kv_head = kv_head;
         publish_operands();
         arrive(queries_full + slot * 8);
@@ -251,7 +248,7 @@ __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
         const auto pass = [&]<int set>(int tile) {
           if (tile >= run.end_tile) return;
           wait_barrier(empty + stage * 8, phase ^ 1);
-          producer.template store<set>(memory.stages[stage], memory.scales[stage][0]);
+          producer.template store<set>(memory.stages[stage], memory.scales[stage]);
           publish_operands();
           arrive(full + stage * 8);
           advance();
@@ -288,7 +285,7 @@ __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
     consumer.start_scores(queries, stages + stage * S::kStage);
     warpgroup_commit();
     warpgroup_wait<0>();
-    consumer.weigh(first_tile, memory.scales[stage][0]);
+    consumer.weigh(first_tile, memory.scales[stage]);
     consumer.take_weights();
     int before = stage;
     advance();
@@ -300,7 +297,7 @@ __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
       consumer.start_values(stages + before * S::kStage + S::kKeyBytes);
       warpgroup_commit();
       warpgroup_wait<1>();
-      consumer.weigh(tile, memory.scales[stage][0]);
+      consumer.weigh(tile, memory.scales[stage]);
       warpgroup_wait<0>();
       release(empty + before * 8);
       consumer.take_weights();
