@@ -145,6 +145,7 @@ static void the_step_thread_answers_in_order_and_reports_failures() {
   std::vector<std::string> errors;
   {
     StepThread thread(
+        "kvant-step",
         [](StepJob& job) {
           if (job.inputs.row_slots[0] == 2) throw invalid("two is refused");
         },

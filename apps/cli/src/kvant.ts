@@ -40,6 +40,7 @@ addSizeFlags(
   .option("--port <port>", "HTTP port; 0: any free one", port, 8000)
   .option("--grpc-port <port>", "gRPC port; 0: any free one", port, 50051)
   .option("--no-grpc", "serve HTTP only")
+  .option("--stream-interval <tokens>", "tokens that a streamed chunk gathers; default: 1", positiveInteger)
   .option("--served-model-name <name>", "the model's name in requests and responses")
   .option("--api-key-file <file>", "one API key per line; guards every route but health")
   .option("--admin-key-file <file>", "one admin key per line; guards operational routes")

@@ -52,16 +52,19 @@ void Executable::start_threads() {
     if (answers.NonBlockingCall(job.get()) == napi_ok) job.release();
   };
   if (!executor->runs_in_two_parts()) {
-    thread_ = std::make_unique<StepThread>([executor](StepJob& job) { executor->run(job.inputs, job.outputs); }, answer);
+    thread_ = std::make_unique<StepThread>(
+        "kvant-step", [executor](StepJob& job) { executor->run(job.inputs, job.outputs); }, answer);
     return;
   }
   finisher_ = std::make_unique<StepThread>(
+      "kvant-finish",
       [executor](StepJob& job) {
         if (job.error.empty()) executor->finish(job.outputs);
       },
       answer);
-  thread_ = std::make_unique<StepThread>([executor](StepJob& job) { executor->start(job.inputs, job.outputs); },
-                                         [finisher = finisher_.get()](std::unique_ptr<StepJob> job) { finisher->submit(std::move(job)); });
+  thread_ = std::make_unique<StepThread>(
+      "kvant-step", [executor](StepJob& job) { executor->start(job.inputs, job.outputs); },
+      [finisher = finisher_.get()](std::unique_ptr<StepJob> job) { finisher->submit(std::move(job)); });
 }
 
 void Executable::finish_threads() {

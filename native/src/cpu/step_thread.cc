@@ -6,8 +6,8 @@
 
 namespace kvant {
 
-StepThread::StepThread(Run run, Answer answer)
-    : run_(std::move(run)), answer_(std::move(answer)), thread_([this] { work(); }) {}
+StepThread::StepThread(const char* name, Run run, Answer answer)
+    : run_(std::move(run)), answer_(std::move(answer)), thread_([this, name] { work(name); }) {}
 
 StepThread::~StepThread() { finish(); }
 
@@ -34,8 +34,8 @@ void StepThread::stop(bool drop_queued) {
   thread_.join();
 }
 
-void StepThread::work() {
-  become_compute_thread("kvant-step");
+void StepThread::work(const char* name) {
+  become_compute_thread(name);
   std::unique_lock lock(mutex_);
   for (;;) {
     changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });

@@ -25,7 +25,8 @@ class StepThread {
   using Run = std::function<void(StepJob&)>;                    // may throw; the message becomes the job's error
   using Answer = std::function<void(std::unique_ptr<StepJob>)>;  // must not throw; called on the thread, in order
 
-  StepThread(Run run, Answer answer);
+  // `name` is what the system calls the thread; at most 15 characters.
+  StepThread(const char* name, Run run, Answer answer);
   // As `finish`.
   ~StepThread();
 
@@ -36,7 +37,7 @@ class StepThread {
   void abandon();
 
  private:
-  void work();
+  void work(const char* name);
   void stop(bool drop_queued);
 
   const Run run_;

@@ -11,20 +11,26 @@ export interface SampledToken {
   readonly top: readonly (readonly [tokenId: number, logprob: number])[];
 }
 
+export interface CompletionRequest extends CheckedRequest {
+  /** Tokens that a delta gathers before it goes out; the first token and the last ones never wait. */
+  readonly streamInterval: number;
+}
+
 /** One completion of a request: from sampled ids to text, until a stop condition holds. */
 export class Completion {
   readonly sequence: Sequence;
   readonly index: number;
   isFinished = false;
-  readonly #request: CheckedRequest;
+  readonly #request: CompletionRequest;
   readonly #tokenizer: Tokenizer | undefined;
   readonly #decoder: StreamDecoder | undefined;
   readonly #stops: StopMatcher;
-  /** Of the next delta. A token goes out with the step that drew it, also when its text is held back. */
+  /** Of the next delta. A token's id goes out when it is due, also when its text is held back. */
+  #text = "";
   #tokenIds: number[] = [];
   #logprobs: TokenLogprob[] = [];
 
-  constructor(sequence: Sequence, index: number, request: CheckedRequest, tokenizer: Tokenizer | undefined) {
+  constructor(sequence: Sequence, index: number, request: CompletionRequest, tokenizer: Tokenizer | undefined) {
     this.sequence = sequence;
     this.index = index;
     this.#request = request;
@@ -40,6 +46,7 @@ export class Completion {
   acceptPlain(tokenId: number): string | undefined {
     const { outputIds, maxTokens, sampling } = this.sequence;
     const isPlain =
+      this.#request.streamInterval === 1 &&
       this.#stops.isEmpty &&
       sampling.topLogprobs < 0 &&
       outputIds.length < maxTokens &&
@@ -60,7 +67,9 @@ export class Completion {
     // Stop strings are looked for only in text that comes after the minimum.
     const { text, stop } = count > minTokens ? this.#stops.push(piece) : { text: piece, stop: undefined };
     if (stop !== undefined) return this.#finish("stop", text, undefined, stop);
-    const events = this.#delta(text);
+    this.#text += text;
+    const isDue = count === 1 || this.#tokenIds.length >= this.#request.streamInterval;
+    const events = isDue ? this.#delta() : [];
     if (count >= this.sequence.maxTokens) events.push(...this.#finish("length", undefined));
     return events;
   }
@@ -68,8 +77,8 @@ export class Completion {
   #finish(reason: FinishReason, text: string | undefined, stopTokenId?: number, stopText?: string): GenerateEvent[] {
     this.isFinished = true;
     // The tail of a text that a stop string cuts is dropped; otherwise what was held back belongs to the text.
-    const rest = text ?? this.#restOfText();
-    return [...this.#delta(rest), { type: "finish", index: this.index, reason, stopText, stopTokenId }];
+    this.#text += text ?? this.#restOfText();
+    return [...this.#delta(), { type: "finish", index: this.index, reason, stopText, stopTokenId }];
   }
 
   #restOfText(): string {
@@ -77,7 +86,8 @@ export class Completion {
     return stop === undefined ? text + this.#stops.finish() : text;
   }
 
-  #delta(text: string): GenerateEvent[] {
+  #delta(): GenerateEvent[] {
+    const text = this.#text;
     if (text === "" && this.#tokenIds.length === 0) return [];
     const event: GenerateEvent = {
       type: "delta",
@@ -86,6 +96,7 @@ export class Completion {
       tokenIds: this.#tokenIds,
       logprobs: this.#logprobs,
     };
+    this.#text = "";
     this.#tokenIds = [];
     this.#logprobs = [];
     return [event];

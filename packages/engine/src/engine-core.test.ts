@@ -170,3 +170,32 @@ test("prompt tokens are counted when a prompt is first computed, not when it que
   await first;
   expect(made.stats().promptTokens).toBe(10);
 });
+
+describe("a delta", () => {
+  const ids = ({ events }: Outcome) => events.flatMap((event) => (event.type === "delta" ? [event.tokenIds] : []));
+
+  test("gathers as many tokens as the stream interval says; the first and the last ones do not wait", async () => {
+    const { core: every } = core();
+    const { core: third } = core({}, { streamInterval: 3 });
+    const request = greedyRequest(tokens(20, 1), 9);
+    const [one, three] = [ids(await outcome(every, request)), ids(await outcome(third, request))];
+    expect(one.map(({ length }) => length)).toEqual(Array(9).fill(1));
+    expect(three.map(({ length }) => length)).toEqual([1, 3, 3, 2]);
+    expect(three.flat()).toEqual(one.flat());
+  });
+
+  test("of one token goes to a sink that takes tokens, but for the last one", async () => {
+    const { core: made } = core();
+    const told = await new Promise<unknown[]>((resolve, reject) => {
+      const seen: unknown[] = [];
+      const sink: RequestSink = {
+        event: (event) => seen.push(event.type),
+        token: (index, tokenId, text) => seen.push([index, tokenId, text]),
+        end: () => resolve(seen),
+        fail: reject,
+      };
+      made.submit(greedyRequest(tokens(20, 1), 3), Int32Array.from(tokens(20, 1)), sink);
+    });
+    expect(told).toEqual([[0, 20, ""], [0, 21, ""], "delta", "finish", "done"]);
+  });
+});

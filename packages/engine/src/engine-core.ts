@@ -22,6 +22,8 @@ export interface EngineCoreOptions {
   readonly maxRows: number;
   readonly maxStepTokens: number;
   readonly prefixReuse: boolean;
+  /** Tokens that a delta gathers; default 1. */
+  readonly streamInterval?: number;
   /** Checks the page accounting after every step: linear in pages, so for tests. */
   readonly checkInvariant: boolean;
   readonly onStep?: (step: { readonly kind: Batch["kind"]; readonly seconds: number; readonly tokens: number }) => void;
@@ -94,7 +96,8 @@ export class EngineCore {
       };
       sequences.push(new Sequence(options));
     }
-    const generation = new Generation(sequences, checked, this.#options.tokenizer, sink);
+    const { tokenizer, streamInterval = 1 } = this.#options;
+    const generation = new Generation(sequences, { ...checked, streamInterval }, tokenizer, sink);
     for (const [i, sequence] of sequences.entries()) {
       this.#owners.set(sequence, { generation, completion: generation.completions[i]! });
       this.#scheduler.add(sequence);

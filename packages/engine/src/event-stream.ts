@@ -58,6 +58,12 @@ export class EventStream implements GenerateStream, AsyncIterableIterator<Genera
 
   push(event: GenerateEvent): void {
     if (this.#ended) return;
+    if (this.#taker?.isBusy === false) {
+      // It has taken all before.
+      this.#give(this.#taker, event);
+      this.#hand(this.#taker);
+      return;
+    }
     if (event.type === "delta") this.#pushDelta(event);
     else this.#queue.push(event);
     this.#serve();
@@ -111,26 +117,26 @@ export class EventStream implements GenerateStream, AsyncIterableIterator<Genera
   }
 
   #hand(taker: Taker): void {
-    try {
-      while (!taker.isBusy) {
-        const event = this.#queue.shift();
-        if (event === undefined) break;
-        // Set during the call too: what it calls may push, and events stay in order.
-        taker.isBusy = true;
-        const caughtUp = taker.take(event);
-        if (caughtUp === undefined) taker.isBusy = false;
-        else
-          caughtUp.then(
-            () => this.#resume(taker),
-            (error: unknown) => this.#refuse(taker, error),
-          );
-      }
-    } catch (error) {
-      this.#refuse(taker, error);
-    }
+    while (!taker.isBusy && this.#queue.length > 0) this.#give(taker, this.#queue.shift()!);
     if (taker.isBusy || !this.#ended) return;
     if (this.#error === undefined) taker.resolve();
     else taker.reject(this.#error);
+  }
+
+  #give(taker: Taker, event: GenerateEvent): void {
+    // During the call too: what it calls may push, and events stay in order.
+    taker.isBusy = true;
+    try {
+      const caughtUp = taker.take(event);
+      if (caughtUp === undefined) taker.isBusy = false;
+      else
+        caughtUp.then(
+          () => this.#resume(taker),
+          (error: unknown) => this.#refuse(taker, error),
+        );
+    } catch (error) {
+      this.#refuse(taker, error);
+    }
   }
 
   #resume(taker: Taker): void {

@@ -1,6 +1,5 @@
 import type { Tokenizer } from "@kvant/tokenizer";
-import type { CheckedRequest } from "./check-request.ts";
-import { Completion, type SampledToken } from "./completion.ts";
+import { Completion, type CompletionRequest, type SampledToken } from "./completion.ts";
 import type { GenerateEvent, Usage } from "./engine.ts";
 import type { Sequence } from "./sequence.ts";
 
@@ -30,7 +29,7 @@ export class Generation {
 
   constructor(
     sequences: readonly Sequence[],
-    request: CheckedRequest,
+    request: CompletionRequest,
     tokenizer: Tokenizer | undefined,
     sink: RequestSink,
   ) {

@@ -58,6 +58,7 @@ export class LocalEngine implements Engine {
       maxRows: loaded.maxRows,
       maxStepTokens: loaded.maxStepTokens,
       prefixReuse: options.prefixReuse ?? true,
+      streamInterval: options.streamInterval ?? 1,
       checkInvariant: options.checkInvariant ?? false,
       onStep: (step) => {
         for (const observer of this.#observers) observer.step?.(step);

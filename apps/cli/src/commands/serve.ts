@@ -10,6 +10,7 @@ export interface ServeFlags extends ModelFlags, SizeFlags {
   readonly port: number;
   readonly grpcPort: number;
   readonly grpc: boolean;
+  readonly streamInterval?: number;
   readonly servedModelName?: string;
   readonly apiKeyFile?: string;
   readonly adminKeyFile?: string;
@@ -28,10 +29,11 @@ export async function serve(model: string | undefined, flags: ServeFlags): Promi
   // Keys are read before the model: a wrong path should not cost a load.
   const apiKeys = flags.apiKeyFile === undefined ? undefined : readKeyFile(flags.apiKeyFile);
   const adminKeys = flags.adminKeyFile === undefined ? undefined : readKeyFile(flags.adminKeyFile);
-  const { servedModelName } = flags;
+  const { servedModelName, streamInterval } = flags;
   const options = {
     ...engineOptions(model, { ...servingDefaults, ...flags }),
     ...(servedModelName === undefined ? {} : { servedModelName }),
+    ...(streamInterval === undefined ? {} : { streamInterval }),
   };
   say(
     `kvant: loading ${options.servedModelName ?? options.model} (weights ${options.weights}, KV ${options.kvFormat})`,

@@ -76,14 +76,24 @@ function generate(id: number, request: Extract<ToEngine, { type: "generate" }>["
   };
   try {
     const cancel = ready().submit(request, {
-      event: (event) => newsOf(id).events.push(event),
+      event: (event) => {
+        const isPlain = event.type === "delta" && event.index === 0 && event.logprobs.length === 0 && !news.has(id);
+        if (!isPlain) {
+          newsOf(id).events.push(event);
+          return;
+        }
+        for (const tokenId of event.tokenIds) tokens.addToken(tokenId);
+        tokens.endRow(id, event.text);
+        planFlush();
+      },
       token: (index, tokenId, text) => {
         if (index > 0 || news.has(id)) {
           newsOf(id).events.push({ type: "delta", index, text, tokenIds: [tokenId], logprobs: [] });
-        } else {
-          tokens.add(id, tokenId, text);
-          planFlush();
+          return;
         }
+        tokens.addToken(tokenId);
+        tokens.endRow(id, text);
+        planFlush();
       },
       end: () => end("end"),
       fail: (error) => end(serializeError(error)),
