@@ -209,6 +209,15 @@ void test_products() {
   check_products({4112, 64, Format::int8, -1, Format::bf16, 0}, Random{seed | 1}, 261);
   check_products({4112, 64, Format::e4m3, -1, Format::fp16, 0}, Random{seed | 1}, 261);
   check_products({16, 64, Format::int8, -1, Format::int8, 0}, Random{seed | 1}, 2100);
+  // So many features that `stream` takes eight warps to sixteen of them, not sixteen (of up to 132 multiprocessors).
+  for (const MatrixSpec& scheme : {MatrixSpec{0, 0, Format::bf16, 0, Format::bf16, 0}, MatrixSpec{0, 0, Format::int8, -1, Format::int8, 0},
+                                   MatrixSpec{0, 0, Format::e4m3, -1, Format::bf16, 0}, MatrixSpec{0, 0, Format::int4, 128, Format::int8, 0},
+                                   MatrixSpec{0, 0, Format::int4, 32, Format::bf16, 0, Scales::affine},
+                                   MatrixSpec{0, 0, Format::e2m1, 16, Format::fp16, 0, Scales::e4m3}}) {
+    MatrixSpec spec = scheme;
+    spec.rows = 4240, spec.cols = 1056;
+    check_products(spec, Random{seed | 1}, 40);
+  }
   report("every scheme, shape and number of tokens is within its bound; deterministic matrices are batch-invariant");
 }
 

@@ -25,7 +25,7 @@ namespace {
 using linear::Call;
 using linear::Layout;
 
-constexpr int64_t kStreamTokens = 16;
+constexpr int64_t kStreamTokens = 32;  // H100: `stream` takes 121 us for the products of a layer of int4 with 32 tokens, `tiles` 190
 constexpr int64_t kWarpgroupTokens = 129;  // H100: up to 128, `tiles` keeps more multiprocessors busy
 constexpr int64_t kMaxDimension = int64_t{1} << 24;                       // rows and columns are int in the kernels
 constexpr int64_t kMaxTokens = 65535;                                     // of one call: tokens are blocks in y, at least one each
