@@ -190,7 +190,8 @@ struct LaunchStream {
     if constexpr (kScaling == Scaling::codes) {
       launch_stream_of<F, kOperand, kScaling, true>(call, stream);
     } else if constexpr (is_grouped(kScaling)) {
-      call.group_units % 2 != 0 ? launch_stream_of<F, kOperand, kScaling, true>(call, stream) : launch_stream_of<F, kOperand, kScaling, false>(call, stream);
+      call.group_units % 2 != 0 ? launch_stream_of<F, kOperand, kScaling, true>(call, stream)
+                                : launch_stream_of<F, kOperand, kScaling, false>(call, stream);
     } else {
       launch_stream_of<F, kOperand, kScaling, false>(call, stream);
     }
