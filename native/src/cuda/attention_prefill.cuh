@@ -154,16 +154,20 @@ class QueryWriter {
   // The producing warps call. queries: operands of the consumers; scales: [kRows]
   __device__ void write(uint8_t* queries, float* scales) {
     read(0, x_[0]);
+#pragma unroll 1  // all of it would not fit the instruction cache
+    for (int batch = 0; batch < kBatches; batch += 2) {
+      read(batch + 1, x_[1]);
 #pragma unroll
-    for (int batch = 0; batch < kBatches; batch++) {
-      if (batch + 1 < kBatches) read(batch + 1, x_[(batch + 1) % 2]);
+      for (int i = 0; i < kBatch; i++) leave(row(batch, i), x_[0][i], queries, scales);
+      if (batch + 2 < kBatches) read(batch + 2, x_[0]);
 #pragma unroll
-      for (int i = 0; i < kBatch; i++) leave(row(batch, i), x_[batch % 2][i], queries, scales);
+      for (int i = 0; i < kBatch; i++) leave(row(batch + 1, i), x_[1][i], queries, scales);
     }
   }
 
  private:
   static constexpr int kBatch = 4, kWarps = kProducers / 32, kBatches = S::kRows / (kWarps * kBatch);
+  static_assert(kBatches % 2 == 0);
 
   static __device__ int row(int batch, int i) { return (batch * kWarps + static_cast<int>(threadIdx.x) / 32) * kBatch + i; }
 
@@ -204,7 +208,13 @@ class QueryWriter {
       if (pair >= S::head_dim / 2) continue;
       uint8_t* const to = operand + swizzled(row % 64, S::key_byte(2 * pair));
       if constexpr (S::kInt8) {
-        const uint32_t low = Codes<Format::int8>::encode(x[j].x / scale), high = Codes<Format::int8>::encode(x[j].y / scale);
+        // x / scale to nearest, as the division that others take, in three operations.
+        const auto code = [&](float value) {
+          const float quotient = value * inverse;
+          const float rest = fabsf(quotient) < 128 ? fmaf(-quotient, scale, value) : 0;  // infinity saturates
+          return static_cast<uint32_t>(Codes<Format::int8>::encode(fmaf(rest, inverse, quotient)));
+        };
+        const uint32_t low = code(x[j].x), high = code(x[j].y);
         *reinterpret_cast<uint16_t*>(to) = static_cast<uint16_t>(low | high << 8);
       } else {
         *reinterpret_cast<uint32_t*>(to) = pack<S::kBf16>(x[j].x * inverse, x[j].y * inverse);
