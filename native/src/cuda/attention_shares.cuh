@@ -49,6 +49,7 @@ class Shares {
     if (threadIdx.x % 32 == 0) memory.most[threadIdx.x / 32] = most;
     __syncthreads();
     for (int warp = 0; warp < warps; warp++) most = max(most, memory.most[warp]);
+    __syncthreads();  // a wide load of `most` may take in `sums`, which are written next
     fill_prefix([&](int i) { return weight(i); });
     const int blocks = gridDim.x, total = memory.prefix[count_] * items_, all_items = count_ * items_;
     share_ = (total + blocks - 1) / blocks;

@@ -99,7 +99,10 @@ class CudaExecutor final : public StepExecutor {
   bool is_decode(const StepInputs& inputs) const;
   int64_t bucket_of(int64_t rows) const;
   Launch pack(const StepInputs& inputs, Bank& bank);
+  void run_ops(size_t begin, size_t end, const Launch& launch);
+  void sample(const Launch& launch);
   void run_plan(const Launch& launch);
+  void run_eagerly(const Launch& launch);
   void run_graph(const Launch& launch);
   void queue(const StepInputs& inputs, StepOutputs& outputs, Bank& bank);
   void download(StepOutputs& outputs, Bank& bank);
@@ -157,6 +160,9 @@ class CudaExecutor final : public StepExecutor {
   std::vector<int64_t> kept_;             // logit rows that go to the host
   std::vector<int32_t> scored_;           // logit rows, then their targets
   std::map<int64_t, Graph> graphs_;       // by bucket
+
+  DeviceEvent midway_;  // of the eager step started last
+  bool has_midway_ = false;
 
   // Started steps, oldest first; `start` and `finish` run on threads of their own.
   Bank banks_[kMostStarted];

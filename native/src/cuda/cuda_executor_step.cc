@@ -19,6 +19,14 @@ void replace_list(DeviceMemory& memory, const std::vector<T>& values, const char
   if (bytes > 0) check(cudaMemcpyAsync(memory.data(), values.data(), bytes, cudaMemcpyHostToDevice, stream), purpose);
 }
 
+StepRows rows_of(const StepInputs& inputs) {
+  if (inputs.rows() == inputs.tokens()) return StepRows::single;
+  for (size_t row = 0; row + 1 < inputs.row_starts.size(); row++) {
+    if (inputs.row_starts[row + 1] - inputs.row_starts[row] < kLongRow) return StepRows::any;
+  }
+  return StepRows::chunks;
+}
+
 }  // namespace
 
 void CudaExecutor::run(const StepInputs& inputs, StepOutputs& outputs) {
@@ -57,7 +65,7 @@ void CudaExecutor::queue(const StepInputs& inputs, StepOutputs& outputs, Bank& b
     if (is_decode(inputs)) {
       run_graph(launch);
     } else {
-      run_plan(launch);
+      run_eagerly(launch);
     }
   }
   download(outputs, bank);
@@ -269,23 +277,43 @@ CudaExecutor::Launch CudaExecutor::pack(const StepInputs& inputs, Bank& bank) {
     // What the entry is after all appends: the device enters them in no order.
     append[3] = kv_groups_[static_cast<size_t>(append[1])].host_tables.page(append[0], append[2]);
   }
-  return {padded, layout_.logit_rows, layout_.sampled_rows, inputs.rows() == inputs.tokens() ? StepRows::single : StepRows::any};
+  return {padded, layout_.logit_rows, layout_.sampled_rows, rows_of(inputs)};
 }
 
-void CudaExecutor::run_plan(const Launch& launch) {
-  for (size_t i = 0; i < plan_.ops.size(); i++) {
+void CudaExecutor::run_ops(size_t begin, size_t end, const Launch& launch) {
+  for (size_t i = begin; i < end; i++) {
     std::visit([&](const auto& typed) { run_op(typed, i, launch); }, plan_.ops[i]);
   }
+}
+
+void CudaExecutor::sample(const Launch& launch) {
   if (launch.sampled_rows == 0) return;
   auto* const results = reinterpret_cast<RowResult*>(results_.as<uint8_t>() + 16);
   sample_rows(buffer(plan_.logits), plan_.vocab_size, arrays_.sampled, launch.sampled_rows, states_, sampler_scratch_.data(),
               results, stream_.get());
 }
 
+void CudaExecutor::run_plan(const Launch& launch) {
+  run_ops(0, plan_.ops.size(), launch);
+  sample(launch);
+}
+
+// A stream holds about a thousand launches, which is less than two steps of a large model, and a thread that brings more spins
+// until there is room. So it sleeps until the eager step before is half done.
+void CudaExecutor::run_eagerly(const Launch& launch) {
+  if (has_midway_) midway_.wait("waiting for the step before");
+  const size_t half = plan_.ops.size() / 2;
+  run_ops(0, half, launch);
+  midway_.record(stream_.get());
+  has_midway_ = true;
+  run_ops(half, plan_.ops.size(), launch);
+  sample(launch);
+}
+
 // The first step of a bucket runs eagerly, which loads its kernels: that cannot happen while a graph is captured.
 void CudaExecutor::run_graph(const Launch& launch) {
   const auto [entry, is_new] = graphs_.try_emplace(launch.tokens);
-  if (is_new) return run_plan(launch);
+  if (is_new) return run_eagerly(launch);
   cudaGraphExec_t& executable = entry->second.graph;
   if (executable == nullptr) {
     if (test_fault("alloc-capture")) throw Error("OUT_OF_MEMORY", "a test ordered that a graph finds no memory");
