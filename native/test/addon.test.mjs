@@ -42,6 +42,12 @@ test("the addon tells its tier, and its CUDA device or why there is none", () =>
   }
 });
 
+test("cuBLASLt is there, or a sentence says why not", () => {
+  const absence = addon.cublasltAbsence();
+  assert.equal(addon.cublasltAbsence(), absence);
+  if (absence !== undefined) assert.match(absence, /cublasLt|cuBLASLt|CUDA/);
+});
+
 test("logits do not depend on tier rounding beyond 1e-5, nor at all on threads and chunks", async () => {
   const ids = [1, 5, 2, 7, 0, 3, 3, 6, 4, 1, 2];
   const results = [];

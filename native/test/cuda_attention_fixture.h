@@ -11,18 +11,13 @@
 #include <string>
 #include <vector>
 
+#include "cuda_check.h"
 #include "cuda/op_kernels.h"
 #include "plan/format_names.h"
 
 namespace kvant_test {
 
 using kvant::Format;
-
-inline void succeed(cudaError_t status, const char* what) {
-  if (status == cudaSuccess) return;
-  std::printf("FAILED %s: %s\n", what, cudaGetErrorString(status));
-  std::exit(1);
-}
 
 // Device memory that begins as 0xff bytes: NaN in every format that has one.
 template <class T>

@@ -15,19 +15,16 @@
 #include <string>
 #include <vector>
 
+#include "cuda_timing.cuh"
 #include "kvant/cuda/linear.h"
 
 namespace {
 
 using kvant::Format;
 using kvant::MatrixSpec;
+using kvant_test::seconds;
+using kvant_test::succeed;
 using kvant::cuda::CudaMatrix;
-
-void succeed(cudaError_t status, const char* what) {
-  if (status == cudaSuccess) return;
-  std::printf("FAILED %s: %s\n", what, cudaGetErrorString(status));
-  std::exit(1);
-}
 
 // Sum of three uniform numbers, within -3 .. 3.
 __device__ float random_value(uint32_t index, uint32_t salt) {
@@ -88,33 +85,6 @@ T* allocate(size_t count) {
   void* memory = nullptr;
   succeed(cudaMalloc(&memory, count * sizeof(T)), "allocation");
   return static_cast<T*>(memory);
-}
-
-// Median seconds of one graph replay of `body`.
-double seconds(cudaStream_t stream, const std::function<void()>& body) {
-  cudaGraph_t graph;
-  cudaGraphExec_t exec;
-  body();
-  succeed(cudaStreamSynchronize(stream), "warm-up");
-  succeed(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capture");
-  body();
-  succeed(cudaStreamEndCapture(stream, &graph), "capture");
-  succeed(cudaGraphInstantiate(&exec, graph, 0), "instantiate");
-  cudaEvent_t begin, end;
-  cudaEventCreate(&begin), cudaEventCreate(&end);
-  std::vector<double> times;
-  for (int i = 0; i < 6; i++) {
-    cudaEventRecord(begin, stream);
-    succeed(cudaGraphLaunch(exec, stream), "launch");
-    cudaEventRecord(end, stream);
-    succeed(cudaEventSynchronize(end), "replay");
-    float milliseconds = 0;
-    cudaEventElapsedTime(&milliseconds, begin, end);
-    if (i > 0) times.push_back(milliseconds / 1e3);
-  }
-  cudaEventDestroy(begin), cudaEventDestroy(end), cudaGraphExecDestroy(exec), cudaGraphDestroy(graph);
-  std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
-  return times[times.size() / 2];
 }
 
 struct Scheme {

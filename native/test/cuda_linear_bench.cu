@@ -16,18 +16,16 @@
 #include <vector>
 
 #include "cuda/linear/tensor_core.cuh"
+#include "cuda_timing.cuh"
 #include "kvant/cuda/linear.h"
 
 namespace {
 
 using kvant::Format;
 using kvant::MatrixSpec;
-
-void succeed(cudaError_t status, const char* what) {
-  if (status == cudaSuccess) return;
-  std::printf("FAILED %s: %s\n", what, cudaGetErrorString(status));
-  std::exit(1);
-}
+using kvant_test::read_probe;
+using kvant_test::seconds;
+using kvant_test::succeed;
 
 // Sum of three uniform numbers: bell-shaped, never all equal.
 __device__ float random_value(uint32_t index) {
@@ -46,17 +44,6 @@ __global__ void fill_fp32(float* to, size_t count) {
   for (size_t i = blockIdx.x * size_t{256} + threadIdx.x; i < count; i += size_t{gridDim.x} * 256) to[i] = random_value(i);
 }
 
-__global__ void read_probe(const uint4* from, size_t count, uint32_t* out) {
-  uint32_t sum = 0;
-  const size_t stride = size_t{gridDim.x} * blockDim.x;
-  size_t i = blockIdx.x * size_t{blockDim.x} + threadIdx.x;
-  for (; i + 3 * stride < count; i += 4 * stride) {
-    const uint4 a = __ldcs(from + i), b = __ldcs(from + i + stride), c = __ldcs(from + i + 2 * stride), d = __ldcs(from + i + 3 * stride);
-    sum ^= a.x ^ a.y ^ a.z ^ a.w ^ b.x ^ b.y ^ b.z ^ b.w ^ c.x ^ c.y ^ c.z ^ c.w ^ d.x ^ d.y ^ d.z ^ d.w;
-  }
-  if (sum == 0x12345678u) *out = sum;
-}
-
 constexpr int kProbeSteps = 2048, kProbeChains = 8;
 template <bool kInt8>
 __global__ void tensor_probe(uint32_t* out) {
@@ -72,33 +59,6 @@ __global__ void tensor_probe(uint32_t* out) {
   float sum = 0;
   for (auto& chain : d) sum += static_cast<float>(chain[0] + chain[1] + chain[2] + chain[3]);
   if (sum == 1.25f) *out = 1;
-}
-
-// Median seconds of one graph replay of `body`.
-double seconds(cudaStream_t stream, const std::function<void()>& body) {
-  cudaGraph_t graph;
-  cudaGraphExec_t exec;
-  body();
-  succeed(cudaStreamSynchronize(stream), "warm-up");
-  succeed(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capture");
-  body();
-  succeed(cudaStreamEndCapture(stream, &graph), "capture");
-  succeed(cudaGraphInstantiate(&exec, graph, 0), "instantiate");
-  cudaEvent_t begin, end;
-  cudaEventCreate(&begin), cudaEventCreate(&end);
-  std::vector<double> times;
-  for (int i = 0; i < 8; i++) {
-    cudaEventRecord(begin, stream);
-    succeed(cudaGraphLaunch(exec, stream), "launch");
-    cudaEventRecord(end, stream);
-    succeed(cudaEventSynchronize(end), "replay");
-    float milliseconds = 0;
-    cudaEventElapsedTime(&milliseconds, begin, end);
-    if (i > 0) times.push_back(milliseconds / 1e3);
-  }
-  cudaEventDestroy(begin), cudaEventDestroy(end), cudaGraphExecDestroy(exec), cudaGraphDestroy(graph);
-  std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
-  return times[times.size() / 2];
 }
 
 struct Scheme {

@@ -12,10 +12,13 @@
 #include <utility>
 #include <vector>
 
+#include "cuda_check.h"
 #include "kvant/cuda/linear.h"
 #include "linear_naive.h"
 
 namespace {
+
+using kvant_test::succeed;
 
 using kvant::Format;
 using kvant::MatrixSpec;
@@ -41,12 +44,6 @@ void check(bool good, const What& what) {
   if (good) return;
   failures++;
   if (failures <= 30) std::printf("FAILED %s\n", what().c_str());
-}
-
-void succeed(cudaError_t status, const char* what) {
-  if (status == cudaSuccess) return;
-  std::printf("FAILED %s: %s\n", what, cudaGetErrorString(status));
-  std::exit(1);
 }
 
 // Device memory that begins as 0xff bytes: NaN as float32, fp16 and bf16.

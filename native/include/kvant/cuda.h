@@ -15,6 +15,9 @@ const char* cuda_absent();
 // What the CUDA device `device` (cuda or cuda:N) is called, e.g. "NVIDIA H200, sm_90". Throws as make_cuda_executor.
 std::string cuda_device_name(const std::string& device);
 
+// Why products do not go through cuBLASLt, as a sentence; null when they do. The first call opens the library.
+const char* cublaslt_absent();
+
 struct DeviceMemoryState {
   size_t free = 0;  // bytes that can still be allocated now
   size_t total = 0;

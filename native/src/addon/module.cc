@@ -95,6 +95,11 @@ Napi::Value cuda_device(const Napi::CallbackInfo& call) {
   });
 }
 
+Napi::Value cublaslt_absence(const Napi::CallbackInfo& call) {
+  const char* const absent = cublaslt_absent();
+  return absent == nullptr ? call.Env().Undefined() : Napi::String::New(call.Env(), absent).As<Napi::Value>();
+}
+
 Napi::Value device_memory(const Napi::CallbackInfo& call) {
   const Napi::Env env = call.Env();
   return with_js_errors(env, [&]() -> Napi::Value {
@@ -130,6 +135,7 @@ Napi::Object load(Napi::Env env, Napi::Object exports) {
   exports.Set("info", Napi::Function::New(env, info, "info"));
   exports.Set("createExecutable", Napi::Function::New(env, create_executable, "createExecutable"));
   exports.Set("cudaDevice", Napi::Function::New(env, cuda_device, "cudaDevice"));
+  exports.Set("cublasltAbsence", Napi::Function::New(env, cublaslt_absence, "cublasltAbsence"));
   exports.Set("cudaMemory", Napi::Function::New(env, device_memory, "cudaMemory"));
   exports.Set("probeDeviceRead", Napi::Function::New(env, device_read_probe, "probeDeviceRead"));
   exports.Set("probeDeviceMatmul", Napi::Function::New(env, device_matmul_probe, "probeDeviceMatmul"));

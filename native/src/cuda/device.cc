@@ -8,6 +8,7 @@
 #include "cuda/cuda_executor.h"
 #include "cuda/launch.cuh"
 #include "kvant/cuda.h"
+#include "kvant/cuda/linear.h"
 
 namespace kvant {
 namespace cuda {
@@ -63,6 +64,8 @@ int device_index(const std::string& name) {
 }  // namespace cuda
 
 const char* cuda_absent() { return cuda::absence().empty() ? nullptr : cuda::absence().c_str(); }
+
+const char* cublaslt_absent() { return cuda::cublaslt_absence().empty() ? nullptr : cuda::cublaslt_absence().c_str(); }
 
 std::string cuda_device_name(const std::string& device) {
   cudaDeviceProp properties;

@@ -13,6 +13,8 @@ const char* cuda_absent() { return "built without CUDA: this addon holds the CPU
 
 std::string cuda_device_name(const std::string&) { refuse(); }
 
+const char* cublaslt_absent() { return cuda_absent(); }
+
 DeviceMemoryState cuda_memory(const std::string&) { refuse(); }
 
 std::vector<double> probe_device_read(const std::string&, size_t, int64_t) { refuse(); }

@@ -14,13 +14,17 @@ interface CudaDevice {
   readonly name: string;
   readonly freeBytes: number;
   readonly totalBytes: number;
+  /** Why products of many tokens run on our own kernels alone; null where cuBLASLt is there. */
+  readonly cublasltAbsent: string | null;
 }
 
 /** The first device; undefined where CUDA is absent. */
 function cudaDevice(): CudaDevice | undefined {
   if (cudaAbsence() !== undefined) return undefined;
-  const { free, total } = loadAddon().cudaMemory("cuda");
-  return { name: loadAddon().cudaDevice("cuda"), freeBytes: free, totalBytes: total };
+  const addon = loadAddon();
+  const { free, total } = addon.cudaMemory("cuda");
+  const cublasltAbsent = addon.cublasltAbsence() ?? null;
+  return { name: addon.cudaDevice("cuda"), freeBytes: free, totalBytes: total, cublasltAbsent };
 }
 
 /** Which backends run here and, for each that does not, why. */
@@ -46,7 +50,10 @@ export async function doctor({ json }: { readonly json?: boolean }): Promise<voi
       : `native addon: built with ${info.compiler}; tier ${info.tier} in force, present: ${info.tiers.join(", ")}`,
     ...(cuda === undefined
       ? []
-      : [`device cuda: ${cuda.name}; ${megabytes(cuda.freeBytes)} of ${megabytes(cuda.totalBytes)} free`]),
+      : [
+          `device cuda: ${cuda.name}; ${megabytes(cuda.freeBytes)} of ${megabytes(cuda.totalBytes)} free`,
+          `cuBLASLt: ${cuda.cublasltAbsent ?? "there"}`,
+        ]),
     table(
       ["backend", "", "why"],
       backends.map(({ name, isPresent, reason }) => [name, isPresent ? "present" : "absent", reason ?? ""]),

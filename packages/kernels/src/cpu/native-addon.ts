@@ -194,6 +194,8 @@ export interface NativeAddon {
   cudaDevice(device: string): string;
   /** Bytes of a CUDA device, once this process has its context there; throws as `cudaDevice`. */
   cudaMemory(device: string): { free: number; total: number };
+  /** Why matrix products on a device do not go through cuBLASLt; undefined when they do. The first call opens the library. */
+  cublasltAbsence(): string | undefined;
   createExecutable(plan: NativePlan, options: NativeOptions): NativeExecutable;
   /** Sequential read bandwidth in bytes per second: `bytes` of touched memory, all threads, several prefetched streams. */
   probeRead(bytes: number, threads: number, repeats: number): number[];
