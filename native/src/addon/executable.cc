@@ -68,7 +68,7 @@ void Executable::start_threads() {
 }
 
 void Executable::finish_threads() {
-  thread_->finish();
+  if (thread_) thread_->finish();
   if (finisher_) finisher_->finish();
   thread_.reset();
   finisher_.reset();

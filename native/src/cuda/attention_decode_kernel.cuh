@@ -66,6 +66,7 @@ __global__ void __launch_bounds__(Shape<format, head_dim, column_tiles>::kThread
   __shared__ typename Shares<S::kWarps>::Memory shares_memory;
   __shared__ __align__(16) Queries<S> queries;
   __shared__ bool is_last;
+  static_assert(sizeof shares_memory + sizeof queries + 32 <= S::kStaticBytes);
   let_next_start();
   if (!launch.reads_early) wait_for_inputs();
 
@@ -160,10 +161,11 @@ template <Format format, int head_dim, int column_tiles>
 void launch_decode(const DecodeLaunch& launch_args, const KvPages& pages, Stream stream) {
   using S = Shape<format, head_dim, column_tiles>;
   const auto kernel = attention_decode_kernel<format, head_dim, column_tiles>;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, S::kSharedBytes), "attention's shared memory");
+  const int shared_bytes = S::shared_bytes(!launches_overlap());
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes), "attention's shared memory");
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, 100), "attention's shared memory");
   launch("attention_decode", kernel, dim3(static_cast<unsigned>(launch_args.multiprocessors * S::kBlocksPerSm)), dim3(S::kThreads),
-         S::kSharedBytes, stream, launch_args, pages);
+         shared_bytes, stream, launch_args, pages);
 }
 
 // Column tiles by head dim: as many as fit the registers.

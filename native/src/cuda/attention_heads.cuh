@@ -12,6 +12,13 @@
 namespace kvant::cuda {
 namespace decode {
 
+// Whether this is the code that runs where launches do not overlap.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+constexpr bool kIsPortable = true;
+#else
+constexpr bool kIsPortable = false;
+#endif
+
 // column_tiles: mma column tiles, 4 heads each.
 template <Format format, int head_dim, int column_tiles>
 struct Shape {
@@ -24,13 +31,20 @@ struct Shape {
   static constexpr int kHeads = 4 * column_tiles;
   static constexpr int kWarps = kCodes > 4096 ? 2 : kCodes > 2048 || column_tiles > 1 ? 4 : 8;
   static constexpr int kThreads = kWarps * 32;
-  static constexpr int kRing = 99 * 1024 / (kWarps * kStage);  // 99 KiB: what every device from 8.0 on has room for
-  static constexpr int kStages = kRing < 6 ? kRing : 6;
+  // A block of portable code gets 99 KiB on 8.6, 8.9 and 12.x, of which kStaticBytes are for what is static.
+  static constexpr int kStaticBytes = 13 * 1024;
+  static constexpr int stages(bool portable) {
+    const int ring = (99 * 1024 - (portable ? kStaticBytes : 0)) / (kWarps * kStage);
+    return ring < 6 ? ring : 6;
+  }
+  static constexpr int kStages = stages(kIsPortable);
   static constexpr int kBlocksPerSm = 2;
   static constexpr int kMergeRow = head_dim + 4;  // floats; keeps lanes of different heads in different banks
-  static constexpr int kRingBytes = kWarps * kStages * kStage;
   static constexpr int kMergeBytes = kWarps * kHeads * (kMergeRow + 2) * 4;
-  static constexpr int kSharedBytes = kRingBytes > kMergeBytes ? kRingBytes : kMergeBytes;
+  static constexpr int shared_bytes(bool portable) {
+    const int ring = kWarps * stages(portable) * kStage;
+    return ring > kMergeBytes ? ring : kMergeBytes;
+  }
 
   static constexpr bool kInt8 = format == Format::int8;
   static constexpr int kSteps = head_dim / (kInt8 ? 32 : 16);            // mma steps over head_dim

@@ -21,6 +21,7 @@ bool is_sticky(cudaError_t status) {
 
 void check(cudaError_t status, const std::string& what) {
   if (status == cudaSuccess) return;
+  cudaGetLastError();  // a later check_launch must not answer for this
   const std::string sentence = what + ": " + cudaGetErrorName(status) + " (" + cudaGetErrorString(status) + ")";
   if (status == cudaErrorMemoryAllocation) throw Error("OUT_OF_MEMORY", sentence);
   if (is_sticky(status)) {

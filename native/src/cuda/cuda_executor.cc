@@ -46,7 +46,11 @@ CudaExecutor::CudaExecutor(Plan plan, const ExecutorOptions& options)
 }
 
 CudaExecutor::~CudaExecutor() {
-  stream_.enter();
+  try {
+    stream_.enter();
+  } catch (const Error&) {
+    // The context is lost, and with it what waits to be freed.
+  }
   cudaStreamSynchronize(stream_.get());
   for (auto& [bucket, graph] : graphs_) {
     if (graph.graph != nullptr) cudaGraphExecDestroy(graph.graph);

@@ -40,6 +40,8 @@ void CudaExecutor::start(const StepInputs& inputs, StepOutputs& outputs) {
   try {
     queue(inputs, outputs, banks_[next_bank_]);
   } catch (...) {
+    cudaStreamSynchronize(stream_.get());  // what has been queued may still read the bank
+    cudaGetLastError();
     free_banks_.release();
     throw;
   }
@@ -81,13 +83,13 @@ CudaExecutor::StartedStep CudaExecutor::take_oldest() {
 }
 
 void CudaExecutor::finish(StepOutputs& outputs) {
-  stream_.enter();
   const StartedStep step = take_oldest();
   // The bank is free again whatever happens.
   struct Release {
     std::counting_semaphore<kMostStarted>& banks;
     ~Release() { banks.release(); }
   } release{free_banks_};
+  stream_.enter();
   step.bank->ended.wait("running a step");
   if (test_fault("download")) throw Error("NATIVE_FAILED", "a test ordered that a step's results are lost");
   outputs.seconds = step.bank->ended.seconds_since(step.bank->started);
@@ -313,7 +315,14 @@ void CudaExecutor::run_eagerly(const Launch& launch) {
 // The first step of a bucket runs eagerly, which loads its kernels: that cannot happen while a graph is captured.
 void CudaExecutor::run_graph(const Launch& launch) {
   const auto [entry, is_new] = graphs_.try_emplace(launch.tokens);
-  if (is_new) return run_eagerly(launch);
+  if (is_new) {
+    try {
+      return run_eagerly(launch);
+    } catch (...) {
+      graphs_.erase(launch.tokens);
+      throw;
+    }
+  }
   cudaGraphExec_t& executable = entry->second.graph;
   if (executable == nullptr) {
     if (test_fault("alloc-capture")) throw Error("OUT_OF_MEMORY", "a test ordered that a graph finds no memory");
