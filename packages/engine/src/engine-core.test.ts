@@ -200,6 +200,12 @@ describe("a delta", () => {
     expect(ids(eight)).toEqual([ids(one).flat().slice(0, 1), ids(one).flat().slice(1)]);
   });
 
+  test.each([0, 2.5, Number.NaN])("cannot gather %s tokens", (streamInterval) => {
+    expect(() => new EngineCore({ ...options(), streamInterval })).toThrow(
+      expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringContaining(`is ${streamInterval}`) }),
+    );
+  });
+
   test("of one token goes to a sink that takes tokens, but for the last one", async () => {
     const { core: made } = core();
     const told = await new Promise<unknown[]>((resolve, reject) => {
