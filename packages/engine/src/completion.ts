@@ -69,24 +69,13 @@ export class Completion {
     if (stop !== undefined) return this.#finish("stop", text, undefined, stop);
     this.#text += text;
     const isDue = count === 1 || this.#tokenIds.length >= this.#request.streamInterval;
-    const events = isDue ? this.#delta() : [];
+    const events = isDue ? this.takeGathered() : [];
     if (count >= this.sequence.maxTokens) events.push(...this.#finish("length", undefined));
     return events;
   }
 
-  #finish(reason: FinishReason, text: string | undefined, stopTokenId?: number, stopText?: string): GenerateEvent[] {
-    this.isFinished = true;
-    // The tail of a text that a stop string cuts is dropped; otherwise what was held back belongs to the text.
-    this.#text += text ?? this.#restOfText();
-    return [...this.#delta(), { type: "finish", index: this.index, reason, stopText, stopTokenId }];
-  }
-
-  #restOfText(): string {
-    const { text, stop } = this.#stops.push(this.#decoder?.finish() ?? "");
-    return stop === undefined ? text + this.#stops.finish() : text;
-  }
-
-  #delta(): GenerateEvent[] {
+  /** The delta of the tokens that wait for more of them; none when no token waits. */
+  takeGathered(): GenerateEvent[] {
     const text = this.#text;
     if (text === "" && this.#tokenIds.length === 0) return [];
     const event: GenerateEvent = {
@@ -100,6 +89,18 @@ export class Completion {
     this.#tokenIds = [];
     this.#logprobs = [];
     return [event];
+  }
+
+  #finish(reason: FinishReason, text: string | undefined, stopTokenId?: number, stopText?: string): GenerateEvent[] {
+    this.isFinished = true;
+    // The tail of a text that a stop string cuts is dropped; otherwise what was held back belongs to the text.
+    this.#text += text ?? this.#restOfText();
+    return [...this.takeGathered(), { type: "finish", index: this.index, reason, stopText, stopTokenId }];
+  }
+
+  #restOfText(): string {
+    const { text, stop } = this.#stops.push(this.#decoder?.finish() ?? "");
+    return stop === undefined ? text + this.#stops.finish() : text;
   }
 
   #describe({ tokenId, logprob, top }: SampledToken): TokenLogprob {

@@ -8,9 +8,8 @@ import { greedyRequest, tokens } from "./testing/golden.ts";
 
 const open: EngineCore[] = [];
 
-function core(faults: FakeFaults = {}, options: Partial<EngineCoreOptions> = {}) {
-  const executable = new FakeExecutable(faults);
-  const made = new EngineCore({
+function options(executable = new FakeExecutable()): EngineCoreOptions {
+  return {
     executable,
     tokenizer: undefined,
     bounds: { vocabSize: 1000, contextLength: 512, poolTokens: 512, endOfSequenceIds: [] },
@@ -20,8 +19,12 @@ function core(faults: FakeFaults = {}, options: Partial<EngineCoreOptions> = {})
     maxStepTokens: 32,
     prefixReuse: true,
     checkInvariant: true,
-    ...options,
-  });
+  };
+}
+
+function core(faults: FakeFaults = {}, overrides: Partial<EngineCoreOptions> = {}) {
+  const executable = new FakeExecutable(faults);
+  const made = new EngineCore({ ...options(executable), ...overrides });
   open.push(made);
   return { core: made, executable };
 }
@@ -182,6 +185,25 @@ describe("a delta", () => {
     expect(one.map(({ length }) => length)).toEqual(Array(9).fill(1));
     expect(three.map(({ length }) => length)).toEqual([1, 3, 3, 2]);
     expect(three.flat()).toEqual(one.flat());
+  });
+
+  test("goes out with what it has gathered before an error", async () => {
+    const atRun = (step: number) => {
+      if (step === 6) throw new KvantError("INTERNAL", "the device is gone");
+    };
+    const { core: every } = core({ atRun });
+    const { core: eighth } = core({ atRun }, { streamInterval: 8 });
+    const request = greedyRequest(tokens(20, 1), 30);
+    const [one, eight] = [await outcome(every, request), await outcome(eighth, request)];
+    expect(eight.error).toMatchObject({ message: "the device is gone" });
+    expect(ids(one).flat()).toHaveLength(5);
+    expect(ids(eight)).toEqual([ids(one).flat().slice(0, 1), ids(one).flat().slice(1)]);
+  });
+
+  test.each([0, 2.5, Number.NaN])("cannot gather %s tokens", (streamInterval) => {
+    expect(() => new EngineCore({ ...options(), streamInterval })).toThrow(
+      expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringContaining(`is ${streamInterval}`) }),
+    );
   });
 
   test("of one token goes to a sink that takes tokens, but for the last one", async () => {

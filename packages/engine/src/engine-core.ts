@@ -57,7 +57,9 @@ export class EngineCore {
   readonly #idle = new Set<() => void>();
   readonly #beating: Promise<void>;
 
+  /** @throws INVALID_ARGUMENT for a stream interval that is no positive integer. */
   constructor(options: EngineCoreOptions) {
+    checkStreamInterval(options.streamInterval);
     this.#options = options;
     const { executable, pageTokens, pageCounts, hostPageCounts, maxRows, maxStepTokens, prefixReuse } = options;
     this.#kv = new KvManager({
@@ -255,4 +257,10 @@ export class EngineCore {
       this.#wake = resolve;
     });
   }
+}
+
+function checkStreamInterval(tokens = 1): void {
+  if (Number.isInteger(tokens) && tokens >= 1) return;
+  const sentence = `streamInterval is ${tokens}; it must be an integer of at least 1`;
+  throw new KvantError("INVALID_ARGUMENT", sentence, { field: "streamInterval" });
 }

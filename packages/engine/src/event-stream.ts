@@ -29,7 +29,7 @@ interface Reader {
   reject(error: unknown): void;
 }
 
-/** who reads with `handTo`. */
+/** Who reads with `handTo`. */
 interface Taker {
   readonly take: TakeEvent;
   resolve(): void;

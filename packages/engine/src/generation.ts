@@ -72,11 +72,24 @@ export class Generation {
       if (this.completions.every(({ isFinished }) => isFinished)) this.#end();
     } catch (error) {
       // A sink or a tokenizer: the other requests of the step go on.
-      this.fail(error);
+      this.#fail(error);
     }
   }
 
+  /** Ends with an error that comes from elsewhere: what the completions have gathered goes out before it. */
   fail(error: unknown): void {
+    if (this.#isOver) return;
+    try {
+      for (const completion of this.completions) {
+        for (const event of completion.takeGathered()) this.#sink.event(event);
+      }
+    } catch {
+      // The reader learns of the first error.
+    }
+    this.#fail(error);
+  }
+
+  #fail(error: unknown): void {
     if (this.#isOver) return;
     this.#close();
     try {

@@ -29,8 +29,8 @@ export interface PageBudgetOptions extends Pick<EngineOptions, "kvMemoryBytes" |
 /**
  * How many pages each layer group gets: `kvPages`, or what fits `kvMemoryBytes`. Else, on a device with memory of its own, as
  * many as fit nine tenths of what weights, activations and the reserve leave, up to a whole context per row slot; in the
- * machine's memory, room for 16 whole contexts (fewer when there are fewer row slots) within a quarter of it. Groups get the same number of pages: a page of
- * every group is needed for the same run of tokens.
+ * machine's memory, room for 16 whole contexts (fewer when there are fewer row slots) within a quarter of it. Groups get the
+ * same number of pages: a page of every group is needed for the same run of tokens.
  * @throws KV_TOO_SMALL when not even two pages fit, OUT_OF_MEMORY when the weights alone do not fit the device
  */
 export function pageBudget(groups: readonly KvGroup[], options: PageBudgetOptions): PageBudget {

@@ -1,8 +1,9 @@
 import type { SamplingParameters } from "@kvant/kernels";
 
 /**
- * waiting: not admitted; its pages, if it had any, were given back or wait in host memory. running: has a row slot and pages. leaving: finished,
- * cancelled or preempted, but a step in flight still includes it; it is scheduled no more. gone: slot and pages are free.
+ * waiting: not admitted; its pages, if it had any, were given back or wait in host memory. running: has a row slot and pages.
+ * leaving: finished, cancelled or preempted, but a step in flight still includes it; it is scheduled no more. gone: slot and
+ * pages are free.
  */
 export type SequencePhase = "waiting" | "running" | "leaving" | "gone";
 

@@ -3,9 +3,10 @@ import { checkAccounting } from "./accounting.ts";
 import type { Admission, AdmitOptions, Extension, Fork, KvManagerOptions, KvStats, SwapIn } from "./answers.ts";
 import { LayerGroup } from "./layer-group.ts";
 import { nullPage, type PageId } from "./page-id.ts";
-import { forkChains, KeyChain } from "./page-key.ts";
+import { forkChains } from "./page-key.ts";
 import type { PageCounts } from "./page-pool.ts";
 import { longestPrefix } from "./prefix-match.ts";
+import { PromptChains } from "./prompt-chains.ts";
 import { hasRoom, type PageNeed } from "./room.ts";
 import {
   type PageAppend,
@@ -39,9 +40,7 @@ export class KvManager {
   readonly #swapped: SwapSpace;
   #prefixQueryTokens = 0;
   #prefixHitTokens = 0;
-  #refused:
-    | { readonly salt: string | undefined; readonly tokenIds: Int32Array; readonly chains: KeyChain[] }
-    | undefined;
+  readonly #chains: PromptChains;
 
   /** @throws INVALID_ARGUMENT without groups, or when a size is not a positive integer. */
   constructor({ groups, aheadTokens = Number.POSITIVE_INFINITY, prefixReuse = true }: KvManagerOptions) {
@@ -54,6 +53,7 @@ export class KvManager {
       this.#groups,
       groups.map(({ hostPageCount = 0 }) => hostPageCount),
     );
+    this.#chains = new PromptChains(this.#groups.map(({ pageTokens }) => pageTokens));
     this.#aheadTokens = aheadTokens;
     this.#prefixReuse = prefixReuse;
   }
@@ -75,17 +75,16 @@ export class KvManager {
     }
     this.#checkFits(reserve);
 
-    const chains = this.#chainsFor(tokenIds, salt);
+    const chains = this.#chains.of(tokenIds, salt);
     const match = this.#prefixReuse
       ? longestPrefix(this.#groups, chains, tokenIds)
       : { tokenCount: 0, pages: this.#groups.map(() => []) };
     const needs = match.pages.map((hits) => ({ length: hits.length, hits, taken: 0 }));
     if (!this.#hasRoom(needs, reserve)) {
-      // A scheduler asks again every step for the head of its queue: keep the hashes, they are most of the cost.
-      if (this.#refused?.chains !== chains) this.#refused = { salt, tokenIds: tokenIds.slice(), chains };
+      this.#chains.keep(tokenIds, salt, chains);
       return undefined;
     }
-    this.#refused = undefined;
+    this.#chains.forget();
 
     for (const [g, pages] of match.pages.entries()) {
       for (const page of pages) if (page !== nullPage) this.#groups[g]!.pool.retain(page);
@@ -372,17 +371,6 @@ export class KvManager {
     return pool.referenceCount(page) > 1 || pool.isKept(page);
   }
 
-  #chainsFor(tokenIds: Int32Array, salt: string | undefined): KeyChain[] {
-    const refused = this.#refused;
-    if (refused !== undefined && refused.salt === salt && sameTokens(refused.tokenIds, tokenIds)) return refused.chains;
-    const bySize = new Map<number, KeyChain>();
-    return this.#groups.map(({ pageTokens }) => {
-      const chain = bySize.get(pageTokens) ?? new KeyChain(pageTokens, salt);
-      bySize.set(pageTokens, chain);
-      return chain;
-    });
-  }
-
   #sequence(sequenceId: SequenceId): SequenceTable {
     const sequence = this.#sequences.get(sequenceId);
     if (sequence === undefined) throw new KvantError("INVALID_ARGUMENT", `sequence ${sequenceId} is not in the cache`);
@@ -394,8 +382,4 @@ export class KvManager {
       throw new KvantError("INVALID_ARGUMENT", `sequence ${sequenceId} is already in the cache`);
     }
   }
-}
-
-function sameTokens(a: Int32Array, b: Int32Array): boolean {
-  return a.length === b.length && a.every((id, i) => id === b[i]);
 }

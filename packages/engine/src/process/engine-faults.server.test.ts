@@ -68,6 +68,7 @@ describe("an engine process that dies while serving and cannot come back", () =>
     await expect(reading).rejects.toMatchObject({ code: "ENGINE_DIED", message: expect.stringContaining("code 3") });
     expect(events).toMatchObject([{ text: "last words" }]);
     expect(engine.stats()).toMatchObject({ running: 0, pages: { free: 0, cached: 0, used: 0 }, restarts: 1 });
+    expect(engine.stats().hostPages).toEqual({ free: 0, used: 0 });
     await until(() => faults.length === 2);
     expect(faults[1]).toContain("no memory for the weights");
     expect(engine.state).toBe("restarting");

@@ -285,7 +285,8 @@ export class RemoteEngine implements Engine {
     }
     this.#hooks.onFault?.(error);
     // What the dead process held is gone; its counters stay for a reader that keeps them monotonic.
-    this.#stats = { ...this.#stats, running: 0, waiting: 0, pages: noStats.pages, residentBytes: 0 };
+    const { pages, hostPages } = noStats;
+    this.#stats = { ...this.#stats, running: 0, waiting: 0, pages, hostPages, residentBytes: 0 };
     if (this.#state !== "draining") this.#restart();
   }
 

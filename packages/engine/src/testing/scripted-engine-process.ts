@@ -12,7 +12,7 @@ const stats: EngineStats = {
   running: 1,
   waiting: 0,
   pages: { free: 1, cached: 1, used: 1 },
-  hostPages: { free: 0, used: 0 },
+  hostPages: { free: 1, used: 1 },
   promptTokens: 7,
   generationTokens: 0,
   prefixQueryTokens: 0,
