@@ -99,7 +99,7 @@ export function addModelFlags(command: Command): Command {
     .option("--device <device>", "cpu, cuda or cuda:N")
     .option("--deterministic", "on cuda, only kernels whose results do not depend on the batch; the CPU's never do")
     .addOption(new Option("--backend <backend>", "run on the plain TypeScript reference").choices(["reference"]))
-    .option("--threads <count>", "compute threads; default: the machine's cores", positiveInteger)
+    .option("--threads <count>", "compute threads of device cpu; default: the machine's cores", positiveInteger)
     .addOption(
       new Option("--load <kind>", "dummy: random weights of a named shape or config.json").choices([
         "checkpoint",

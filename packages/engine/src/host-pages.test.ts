@@ -1,6 +1,6 @@
-import { totalmem } from "node:os";
 import { expect, test } from "vitest";
 import { hostPages } from "./host-pages.ts";
+import { machineMemory } from "./machine-memory.ts";
 
 // A page of 16 tokens: 2 layers x (K and V) x 2 heads x 16 tokens x (32 codes + 4 bytes of scale).
 const group = {
@@ -27,7 +27,7 @@ test("host pages fit the bytes that are given, over all layer groups", () => {
 
 test("by default there are as many as the device has pages, at most 4 GiB and a quarter of the machine's memory", () => {
   expect(hostPages([group], sizes)).toEqual([19]);
-  const affordable = Math.floor(Math.min(4 * 2 ** 30, totalmem() / 4) / pageBytes);
+  const affordable = Math.floor(Math.min(4 * 2 ** 30, machineMemory() / 4) / pageBytes);
   expect(hostPages([group], { ...sizes, pageCounts: [10_000_000] })).toEqual([affordable]);
 });
 

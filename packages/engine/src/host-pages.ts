@@ -1,6 +1,6 @@
-import { totalmem } from "node:os";
 import { KvantError } from "@kvant/core";
 import type { KvGroup } from "@kvant/kernels";
+import { machineMemory } from "./machine-memory.ts";
 import { groupPageBytes } from "./page-budget.ts";
 
 /** By default at most this much: the swapped sequences of an ordinary burst, page-locked in 1.5 s (H100 host). */
@@ -25,7 +25,7 @@ export function hostPages(groups: readonly KvGroup[], options: HostPageOptions):
   const { swapMemoryBytes, pageTokens, pageCounts, deviceHasOwnMemory } = options;
   const bytesPerPage = groups.reduce((sum, group) => sum + groupPageBytes(group, pageTokens), 0);
   if (swapMemoryBytes === undefined) {
-    const affordable = deviceHasOwnMemory ? Math.min(defaultBytes, totalmem() * defaultShareOfMemory) : 0;
+    const affordable = deviceHasOwnMemory ? Math.min(defaultBytes, machineMemory() * defaultShareOfMemory) : 0;
     // What is preempted has been on the device before.
     return pageCounts.map((count) => Math.min(count - 1, Math.floor(affordable / bytesPerPage)));
   }

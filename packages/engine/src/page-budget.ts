@@ -1,8 +1,8 @@
-import { totalmem } from "node:os";
 import { KvantError } from "@kvant/core";
 import { pageLayout } from "@kvant/formats";
 import type { DeviceMemory, KvGroup } from "@kvant/kernels";
 import type { EngineOptions } from "./engine-options.ts";
+import { machineMemory } from "./machine-memory.ts";
 
 /** By default as many pages as this many whole contexts fill: enough for dozens of ordinary requests. */
 const defaultContexts = 16;
@@ -59,7 +59,7 @@ function pagesForBytes(
     const affordable = Math.floor((spareBytes(options.deviceMemory) * defaultShareOfDevice) / bytesPerPage);
     return Math.min(affordable, 1 + contextPages * maxRows);
   }
-  const affordable = Math.floor((totalmem() * defaultShareOfMemory) / bytesPerPage);
+  const affordable = Math.floor((machineMemory() * defaultShareOfMemory) / bytesPerPage);
   return 1 + Math.min(affordable, contextPages * Math.min(maxRows, defaultContexts));
 }
 
@@ -77,7 +77,9 @@ function spareBytes(memory: DeviceMemory): number {
 
 function asked({ kvPages, kvMemoryBytes, deviceMemory }: PageBudgetOptions): string {
   if (kvPages !== undefined) return `${kvPages} pages`;
-  if (kvMemoryBytes !== undefined || deviceMemory === undefined) return `${kvMemoryBytes} bytes`;
+  if (kvMemoryBytes !== undefined) return `${kvMemoryBytes} bytes`;
+  if (deviceMemory === undefined)
+    return `${Math.floor(machineMemory() * defaultShareOfMemory)} bytes (a quarter of the machine's memory)`;
   const { freeBytes, weightBytes, activationBytes, reserveBytes } = deviceMemory;
   return (
     `${Math.floor(spareBytes(deviceMemory) * defaultShareOfDevice)} bytes (of ${freeBytes} free on the device, weights take ` +
