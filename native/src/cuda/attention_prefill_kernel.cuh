@@ -7,7 +7,7 @@
 namespace kvant::cuda {
 namespace prefill {
 
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#ifdef KVANT_WARPGROUP
 
 // One thread of a warpgroup of 64 query rows. Lane (g, t) of warp w has rows 16w + g and 16w + g + 8: index r below.
 template <class S>
@@ -204,7 +204,7 @@ class Deal {
 template <Format format, int head_dim>
 __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
     attention_prefill_kernel(const AttentionArgs args, const AttentionOutput output, const StepTokens tokens, const KvPages pages) {
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#ifdef KVANT_WARPGROUP
   using S = Shape<format, head_dim>;
   static_assert(sizeof(Memory<S>) + 1024 <= 227 * 1024);
   extern __shared__ uint8_t unaligned[];

@@ -1,27 +1,13 @@
 #pragma once
 // Warpgroup tensor-core steps of sm_90a, as attention_prefill.cuh needs them: D[64, columns] (+)= A[64, k] B[columns, k]. A lies
 // in shared memory or registers, B in shared memory, both with k contiguous in rows of 128 bytes, swizzled by 128 bytes.
-// Steps run on their own between warpgroup_begin, which makes registers visible to them, and warpgroup_wait.
 // Lane (g, t) of warp w holds D[16w + g + 8i, 8j + 2t + e] in d[4j + 2i + e].
-#include <cstdint>
-
 #include "cuda/attention_mma.cuh"
+#include "cuda/warpgroup_steps.cuh"
 
 namespace kvant::cuda {
 
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-
-__device__ __forceinline__ void warpgroup_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
-__device__ __forceinline__ void warpgroup_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-template <int pending>
-__device__ __forceinline__ void warpgroup_wait() {
-  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
-}
-
-// Rows of 128 bytes at `shared` (a multiple of 1024, plus 32 per step along k), 8 rows per 1024 bytes.
-__device__ __forceinline__ uint64_t swizzled_operand(uint32_t shared) {
-  return static_cast<uint64_t>((shared & 0x3ffff) >> 4) | uint64_t{1} << 16 | uint64_t{1024 >> 4} << 32 | uint64_t{1} << 62;
-}
+#ifdef KVANT_WARPGROUP
 
 // 64 columns; k is 16, or 32 for int8. adds false: D starts at 0.
 __device__ __forceinline__ void warpgroup_step_fp16(float (&d)[32], uint64_t a, uint64_t b, bool adds) {

@@ -115,23 +115,6 @@ __device__ __forceinline__ void over_pairs(int half, const Body& body) {
     for (int i = threadIdx.x % 32; i < half; i += 32) body.template operator()<1>(i);
   }
 }
-template <int kColumns>
-__device__ __forceinline__ void load_pair(const float* from, float (&to)[kColumns]) {
-  if constexpr (kColumns == 2) {
-    const float2 v = *reinterpret_cast<const float2*>(from);
-    to[0] = v.x, to[1] = v.y;
-  } else {
-    to[0] = *from;
-  }
-}
-template <int kColumns>
-__device__ __forceinline__ void store_pair(float* to, const float (&from)[kColumns]) {
-  if constexpr (kColumns == 2) {
-    *reinterpret_cast<float2*>(to) = {from[0], from[1]};
-  } else {
-    *to = from[0];
-  }
-}
 
 // Normalizes and rotates the head `x` into `out`, both [head_dim]; out may be global or shared memory of the warp alone.
 __device__ void prepare_head(const float* x, const float* norm, const QkvStoreArgs& args, int64_t position, int head_dim,
@@ -146,8 +129,8 @@ __device__ void prepare_head(const float* x, const float* norm, const QkvStoreAr
   }
   over_pairs(half, [&]<int kColumns>(int i) {
     float low[kColumns], high[kColumns];
-    load_pair(x + i, low);
-    load_pair(x + half + i, high);
+    load_columns(x + i, low);
+    load_columns(x + half + i, high);
     if (norm != nullptr) {
 #pragma unroll
       for (int j = 0; j < kColumns; j++) {
@@ -157,8 +140,8 @@ __device__ void prepare_head(const float* x, const float* norm, const QkvStoreAr
     }
     if (args.rope.cos != nullptr) {
       float cosines[kColumns], sines[kColumns];
-      load_pair(args.rope.cos + position * half + i, cosines);
-      load_pair(args.rope.sin + position * half + i, sines);
+      load_columns(args.rope.cos + position * half + i, cosines);
+      load_columns(args.rope.sin + position * half + i, sines);
 #pragma unroll
       for (int j = 0; j < kColumns; j++) {
         const float2 turned = rotate(low[j], high[j], cosines[j], sines[j]);
@@ -166,8 +149,8 @@ __device__ void prepare_head(const float* x, const float* norm, const QkvStoreAr
         high[j] = turned.y;
       }
     }
-    store_pair(out + i, low);
-    store_pair(out + half + i, high);
+    store_columns(out + i, low);
+    store_columns(out + half + i, high);
   });
   __syncwarp();
 }

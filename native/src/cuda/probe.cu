@@ -12,14 +12,9 @@
 #include "cuda/check.h"
 #include "cuda/device.h"
 #include "cuda/device_memory.h"
+#include "cuda/warpgroup_steps.cuh"
 #include "kvant/cuda.h"
 #include "plan/check_value.h"
-
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-#define KVANT_HAS_WGMMA 1
-#else
-#define KVANT_HAS_WGMMA 0
-#endif
 
 namespace kvant {
 namespace cuda {
@@ -70,7 +65,7 @@ __device__ __forceinline__ uint32_t operand_word(uint32_t index) {
 template <Kind K>
 using Sum = std::conditional_t<K == Kind::int8, int, float>;
 
-#if KVANT_HAS_WGMMA
+#ifdef KVANT_WARPGROUP
 // Bytes of one step's operands: A, then B, as core matrices of 8 rows x 16 bytes.
 constexpr int kOperandA = 64 * 32, kOperandB = 128 * 32;
 
@@ -127,22 +122,22 @@ __device__ __forceinline__ void step(Sum<K> (&d)[4], const uint32_t (&a)[4], uin
 // counts: [1] multiply-adds of one block, so that the host need not know which instruction ran.
 template <Kind K>
 __global__ void __launch_bounds__(kMultiplyThreads, kMultiplyBlocksPerProcessor) multiply_kernel(uint32_t* out, unsigned long long* counts) {
-#if KVANT_HAS_WGMMA
+#ifdef KVANT_WARPGROUP
   __shared__ alignas(128) uint32_t operands[(kOperandA + kOperandB) / 4];
   for (uint32_t i = threadIdx.x; i < sizeof(operands) / 4; i += kMultiplyThreads) operands[i] = operand_word<K>(i);
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
   __syncthreads();
   const uint64_t a = operand_descriptor(operands), b = operand_descriptor(operands + kOperandA / 4);
   Sum<K> d[64] = {};
-  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+  warpgroup_begin();
   for (int i = 0; i < kSteps; i++) {
     step<K>(d, a, b);
     if (i % 8 == 7) {
-      asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-      asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
+      warpgroup_commit();
+      warpgroup_wait<1>();
     }
   }
-  asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+  warpgroup_wait<0>();
   constexpr int k = K == Kind::fp16 || K == Kind::bf16 ? 16 : 32;
   constexpr unsigned long long multiplies = 2ull * kSteps * 64 * 128 * k;
   Sum<K> sum = 0;

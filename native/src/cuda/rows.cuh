@@ -20,12 +20,17 @@ __device__ __forceinline__ void over_columns(int width, const Body& body) {
   }
 }
 
+// 1, 2 or 4 columns, which start aligned to their bytes.
 template <int kColumns>
 __device__ __forceinline__ void load_columns(const float* from, float (&to)[kColumns]) {
   if constexpr (kColumns == 4) {
     const float4 v = *reinterpret_cast<const float4*>(from);
     to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
+  } else if constexpr (kColumns == 2) {
+    const float2 v = *reinterpret_cast<const float2*>(from);
+    to[0] = v.x, to[1] = v.y;
   } else {
+    static_assert(kColumns == 1);
     to[0] = *from;
   }
 }
@@ -33,7 +38,10 @@ template <int kColumns>
 __device__ __forceinline__ void store_columns(float* to, const float (&from)[kColumns]) {
   if constexpr (kColumns == 4) {
     *reinterpret_cast<float4*>(to) = {from[0], from[1], from[2], from[3]};
+  } else if constexpr (kColumns == 2) {
+    *reinterpret_cast<float2*>(to) = {from[0], from[1]};
   } else {
+    static_assert(kColumns == 1);
     *to = from[0];
   }
 }

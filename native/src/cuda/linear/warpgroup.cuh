@@ -7,6 +7,7 @@
 // on those before. x goes through kStages buffers of shared memory by cp.async. At the end of a group one half of the sums is
 // scaled while the tensor cores work on the other.
 // Reads N * K codes T / 128 times and T * K activations N / 128 times, mostly from the second-level cache. Batch-invariant.
+#include "../warpgroup_steps.cuh"
 #include "stream.cuh"
 
 namespace kvant::cuda::linear {
@@ -25,8 +26,7 @@ struct Iteration {
   static constexpr int kSharedBytes = kStages * kStageBytes + 1024;  // stages begin at multiples of 1024
 };
 
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-#define KVANT_WARPGROUP 1
+#ifdef KVANT_WARPGROUP
 
 // d[64 features, 64 tokens] (+)= a[64, 16] * b[16, 64]; a of a lane: rows g, g + 8 of its warp's 16, in the order of mma.sync.
 template <Operand kOperand>
@@ -45,18 +45,6 @@ __device__ __forceinline__ void step(float (&d)[32], const uint32_t (&a)[4], uin
   if constexpr (kOperand == Operand::fp16) KVANT_STEP("f16");
   else KVANT_STEP("bf16");
 #undef KVANT_STEP
-}
-__device__ __forceinline__ void begin_steps() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
-__device__ __forceinline__ void commit_steps() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-template <int kPending>
-__device__ __forceinline__ void wait_steps() {
-  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
-}
-
-// 64 tokens x 16 columns at `at`, rows of 128 bytes whose 16-byte vectors are exchanged by the low bits of the row.
-__device__ __forceinline__ uint64_t describe(uint32_t at) {
-  constexpr uint64_t kRowsOfEight = uint64_t{1024 / 16} << 32, kSwizzle128 = uint64_t{1} << 62;
-  return kSwizzle128 | kRowsOfEight | uint64_t{1} << 16 | (at & 0x3ffff) >> 4;
 }
 
 // Chunks past the last one become zeros.
@@ -151,7 +139,7 @@ __global__ void __launch_bounds__(256, 1) warpgroup_kernel(const Call call) {
   }
 
   const auto run_iteration = [&]<int kParity>(int iteration) {
-    if constexpr (!kGrouped) wait_steps<2 * kRuns>();  // what the iteration before the last one read is free
+    if constexpr (!kGrouped) warpgroup_wait<2 * kRuns>();  // what the iteration before the last one read is free
     asm volatile("cp.async.wait_group %0;" ::"n"(kStages - 3) : "memory");
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
     __syncthreads();
@@ -161,16 +149,16 @@ __global__ void __launch_bounds__(256, 1) warpgroup_kernel(const Call call) {
     const uint32_t x = shared + iteration % kStages * Shape::kStageBytes;
     fetch_factors(iteration + 2, later);
     const auto run_units = [&](int first) {
-      begin_steps();
+      warpgroup_begin();
 #pragma unroll
       for (int half = 0; half < 2; half++) {
 #pragma unroll
         for (int i = 0; i < kRun * 2; i++) {
           const int unit = first + i / 2;
           step<kOperand>(sums[half], operands[kParity][unit][i % 2],
-                         describe(x + unit / 2 * kChunkBytes + half * kHalf * 128 + unit % 2 * 64 + i % 2 * 32), !kGrouped || i > 0);
+                         swizzled_operand(x + unit / 2 * kChunkBytes + half * kHalf * 128 + unit % 2 * 64 + i % 2 * 32), !kGrouped || i > 0);
         }
-        commit_steps();
+        warpgroup_commit();
       }
     };
     const auto scale_half = [&](int half, const GroupFactors& group) {
@@ -180,20 +168,20 @@ __global__ void __launch_bounds__(256, 1) warpgroup_kernel(const Call call) {
     run_units(0);
     if constexpr (!kGrouped) {
       if constexpr (kRuns == 2) run_units(kRun);
-      wait_steps<2 * kRuns>();  // what the next operands overwrite is read
+      warpgroup_wait<2 * kRuns>();  // what the next operands overwrite is read
     }
     decode(words[kParity % kAhead], next, operands[1 - kParity]);
     fetch_words(iteration + 1 + kAhead, words[kParity % kAhead]);
     if constexpr (kGrouped) {
-      wait_steps<1>();
+      warpgroup_wait<1>();
       scale_half(0, factors[0]);
-      wait_steps<0>();
+      warpgroup_wait<0>();
       scale_half(1, factors[0]);
       if constexpr (kRuns == 2) {
         run_units(kRun);
-        wait_steps<1>();
+        warpgroup_wait<1>();
         scale_half(0, factors[1]);
-        wait_steps<0>();
+        warpgroup_wait<0>();
         scale_half(1, factors[1]);
       }
     }
@@ -204,7 +192,7 @@ __global__ void __launch_bounds__(256, 1) warpgroup_kernel(const Call call) {
     run_iteration.template operator()<0>(iteration);
     if (iteration + 1 < iterations) run_iteration.template operator()<1>(iteration + 1);
   }
-  if constexpr (!kGrouped) wait_steps<0>();
+  if constexpr (!kGrouped) warpgroup_wait<0>();
 
 #pragma unroll
   for (int half = 0; half < 2; half++) {

@@ -131,23 +131,23 @@ __global__ void __launch_bounds__(256, 1) warpgroup_int8_kernel(const Call call)
     };
 #pragma unroll
     for (int run = 0; run < kRuns; run++) {
-      begin_steps();
+      warpgroup_begin();
 #pragma unroll
       for (int half = 0; half < 2; half++) {
 #pragma unroll
         for (int i = 0; i < kRun; i++) {
           const int unit = run * kRun + i;
-          step(sums[half], operands[kParity][unit], describe(x + half * kHalf * 128 + unit * 32), i > 0);
+          step(sums[half], operands[kParity][unit], swizzled_operand(x + half * kHalf * 128 + unit * 32), i > 0);
         }
-        commit_steps();
+        warpgroup_commit();
       }
       if (run == 0) {
         decode(words, next, operands[1 - kParity]);
         fetch_words(iteration + 2, words);
       }
-      wait_steps<1>();
+      warpgroup_wait<1>();
       scale_half(0, factors[run]);
-      wait_steps<0>();
+      warpgroup_wait<0>();
       scale_half(1, factors[run]);
     }
 #pragma unroll
