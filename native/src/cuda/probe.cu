@@ -75,26 +75,24 @@ __device__ __forceinline__ uint64_t operand_descriptor(const void* shared) {
   return ((address & 0x3ffff) >> 4) | (uint64_t{128 >> 4} << 16) | (uint64_t{256 >> 4} << 32);
 }
 
-#define KVANT_8(c, d, i) c(d[i]), c(d[i + 1]), c(d[i + 2]), c(d[i + 3]), c(d[i + 4]), c(d[i + 5]), c(d[i + 6]), c(d[i + 7])
-#define KVANT_64(c, d) \
-  KVANT_8(c, d, 0), KVANT_8(c, d, 8), KVANT_8(c, d, 16), KVANT_8(c, d, 24), KVANT_8(c, d, 32), KVANT_8(c, d, 40), KVANT_8(c, d, 48), KVANT_8(c, d, 56)
-#define KVANT_FLOAT(x) "+f"(x)
-#define KVANT_INT(x) "+r"(x)
-#define KVANT_NAMES                                                                                                    \
-  "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30," \
-  "%31,%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59," \
-  "%60,%61,%62,%63}, %64, %65, "
-
 template <Kind K>
 __device__ __forceinline__ void step(Sum<K> (&d)[64], uint64_t a, uint64_t b) {
   if constexpr (K == Kind::fp16) {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 " KVANT_NAMES "1, 1, 1, 0, 0;" : KVANT_64(KVANT_FLOAT, d) : "l"(a), "l"(b));
+    asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {" KVANT_NAMES_64 "}, %64, %65, 1, 1, 1, 0, 0;"
+                 : KVANT_SUMS_64("f", d)
+                 : "l"(a), "l"(b));
   } else if constexpr (K == Kind::bf16) {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 " KVANT_NAMES "1, 1, 1, 0, 0;" : KVANT_64(KVANT_FLOAT, d) : "l"(a), "l"(b));
+    asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" KVANT_NAMES_64 "}, %64, %65, 1, 1, 1, 0, 0;"
+                 : KVANT_SUMS_64("f", d)
+                 : "l"(a), "l"(b));
   } else if constexpr (K == Kind::e4m3) {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 " KVANT_NAMES "1, 1, 1;" : KVANT_64(KVANT_FLOAT, d) : "l"(a), "l"(b));
+    asm volatile("wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 {" KVANT_NAMES_64 "}, %64, %65, 1, 1, 1;"
+                 : KVANT_SUMS_64("f", d)
+                 : "l"(a), "l"(b));
   } else {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8 " KVANT_NAMES "1;" : KVANT_64(KVANT_INT, d) : "l"(a), "l"(b));
+    asm volatile("wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8 {" KVANT_NAMES_64 "}, %64, %65, 1;"
+                 : KVANT_SUMS_64("r", d)
+                 : "l"(a), "l"(b));
   }
 }
 #else

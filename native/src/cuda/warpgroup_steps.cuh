@@ -1,5 +1,5 @@
 #pragma once
-// Around the warpgroup tensor-core steps of sm_90a (wgmma): they run on their own between warpgroup_begin, which makes registers
+// What all warpgroup tensor-core steps of sm_90a (wgmma) share. They run on their own between warpgroup_begin, which makes registers
 // visible to them, and warpgroup_wait. KVANT_WARPGROUP is defined where the device being compiled for has them.
 #include <cstdint>
 
@@ -22,6 +22,27 @@ __device__ __forceinline__ uint64_t swizzled_operand(uint32_t shared) {
   constexpr uint64_t kRowsOfEight = uint64_t{1024 / 16} << 32, kSwizzle128 = uint64_t{1} << 62;
   return static_cast<uint64_t>((shared & 0x3ffff) >> 4) | uint64_t{1} << 16 | kRowsOfEight | kSwizzle128;
 }
+
+// What asm statements say of a lane's sums d[32], d[48], d[64] or d[128], which come before their other operands; `kind`: "f" or "r".
+#define KVANT_NAMES_32                                                     \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
+  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define KVANT_NAMES_48 KVANT_NAMES_32 ", " "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47"
+#define KVANT_NAMES_64 KVANT_NAMES_48 ", " "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define KVANT_NAMES_128                                                                                     \
+  KVANT_NAMES_64 ", " "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79" ", " \
+  "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95" ", "                     \
+  "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111" ", "         \
+  "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
+#define KVANT_SUMS_8(kind, d, i)                                                                                      \
+  "+" kind(d[i]), "+" kind(d[i + 1]), "+" kind(d[i + 2]), "+" kind(d[i + 3]), "+" kind(d[i + 4]), "+" kind(d[i + 5]), \
+      "+" kind(d[i + 6]), "+" kind(d[i + 7])
+#define KVANT_SUMS_16(kind, d, i) KVANT_SUMS_8(kind, d, i), KVANT_SUMS_8(kind, d, i + 8)
+#define KVANT_SUMS_32(kind, d) KVANT_SUMS_16(kind, d, 0), KVANT_SUMS_16(kind, d, 16)
+#define KVANT_SUMS_48(kind, d) KVANT_SUMS_32(kind, d), KVANT_SUMS_16(kind, d, 32)
+#define KVANT_SUMS_64(kind, d) KVANT_SUMS_48(kind, d), KVANT_SUMS_16(kind, d, 48)
+#define KVANT_SUMS_128(kind, d) \
+  KVANT_SUMS_64(kind, d), KVANT_SUMS_16(kind, d, 64), KVANT_SUMS_16(kind, d, 80), KVANT_SUMS_16(kind, d, 96), KVANT_SUMS_16(kind, d, 112)
 #endif
 
 }  // namespace kvant::cuda

@@ -31,17 +31,12 @@ struct Iteration {
 // d[64 features, 64 tokens] (+)= a[64, 16] * b[16, 64]; a of a lane: rows g, g + 8 of its warp's 16, in the order of mma.sync.
 template <Operand kOperand>
 __device__ __forceinline__ void step(float (&d)[32], const uint32_t (&a)[4], uint64_t b, bool add) {
-#define KVANT_STEP(type)                                                                                                            \
-  asm volatile(                                                                                                                     \
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\n"                                                                                  \
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32." type "." type                                                                   \
-      " {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, "  \
-      "{%32,%33,%34,%35}, %36, p, 1, 1, 0;\n}\n"                                                                                    \
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]),     \
-        "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), "+f"(d[16]), "+f"(d[17]), "+f"(d[18]),        \
-        "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]),        \
-        "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31])                                                                          \
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)))
+#define KVANT_STEP(type)                                                                             \
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\n"                                          \
+               "wgmma.mma_async.sync.aligned.m64n64k16.f32." type "." type " {" KVANT_NAMES_32 "}, " \
+               "{%32, %33, %34, %35}, %36, p, 1, 1, 0;\n}\n"                                         \
+               : KVANT_SUMS_32("f", d)                                                               \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)))
   if constexpr (kOperand == Operand::fp16) KVANT_STEP("f16");
   else KVANT_STEP("bf16");
 #undef KVANT_STEP
