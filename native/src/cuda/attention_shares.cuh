@@ -99,7 +99,7 @@ class Shares {
 
  private:
   static constexpr int kThreads = warps * 32;
-  static constexpr int kLeastPiece = 4 * warps, kItemCost = warps;
+  static constexpr int kLeastPiece = 2 * warps, kItemCost = warps;
 
   __device__ int tiles(int i) const {
     const Token& token = memory_.tokens[i];

@@ -139,7 +139,7 @@ void gated_mul_prepared(Gate function, const float* gate, const float* up, int64
   linear::with_form(form, [&](auto tag) {
     if (has_whole_octets(form) && takes_clusters(form, count)) {
       const auto grid = static_cast<unsigned>(count) * kRowCluster;
-      return launch_clusters("gated_mul", gated_mul_cluster_kernel<decltype(tag)>, kRowCluster, grid, kThreads, 0, stream, function, gate, up, form, to);
+      return launch_as({.cluster = kRowCluster}, "gated_mul", gated_mul_cluster_kernel<decltype(tag)>, grid, kThreads, 0, stream, function, gate, up, form, to);
     }
     if (has_whole_octets(form) && form.cols / 8 <= kOctetsPerThread * kRowThreads) {
       return launch("gated_mul", gated_mul_octets_kernel<decltype(tag)>, static_cast<unsigned>(count), kRowThreads, 0, stream, function, gate, up, form, to);

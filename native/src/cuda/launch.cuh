@@ -41,30 +41,46 @@ bool launches_overlap();
 // Whether any code of this addon runs on the current device: compiled for it, or PTX that its driver can compile.
 bool holds_code_for_device();
 
-// kernel<<<grid, block, shared_bytes, stream>>>(arguments...), overlapping with its predecessor where the device can. With
-// `cluster` > 1 that many neighbours along x run together and may read each other's shared memory; only where launches overlap.
+struct LaunchOptions {
+  // So many neighbours along x run together and may read each other's shared memory; only where launches overlap.
+  unsigned cluster = 1;
+  // Percent of a multiprocessor's memory that is best shared memory, the rest being first-level cache; -1: as the kernel prefers.
+  // A hint, also for the kernels that run beside this one, and only where launches overlap.
+  int shared_percent = -1;
+};
+
+// kernel<<<grid, block, shared_bytes, stream>>>(arguments...), overlapping with its predecessor where the device can.
 template <class... Parameters, class... Arguments>
-void launch_clusters(const char* name, void (*kernel)(Parameters...), unsigned cluster, dim3 grid, dim3 block, size_t shared_bytes,
-                     Stream stream, Arguments&&... arguments) {
-  cudaLaunchAttribute attributes[2] = {};
-  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[0].val.programmaticStreamSerializationAllowed = 1;
-  attributes[1].id = cudaLaunchAttributeClusterDimension;
-  attributes[1].val.clusterDim = {cluster, 1, 1};
+void launch_as(const LaunchOptions& options, const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
+               Stream stream, Arguments&&... arguments) {
+  cudaLaunchAttribute attributes[3] = {};
+  unsigned count = 0;
+  if (launches_overlap()) {
+    attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[count++].val.programmaticStreamSerializationAllowed = 1;
+    if (options.cluster > 1) {
+      attributes[count].id = cudaLaunchAttributeClusterDimension;
+      attributes[count++].val.clusterDim = {options.cluster, 1, 1};
+    }
+    if (options.shared_percent >= 0) {
+      attributes[count].id = cudaLaunchAttributePreferredSharedMemoryCarveout;
+      attributes[count++].val.sharedMemCarveout = static_cast<unsigned>(options.shared_percent);
+    }
+  }
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = block;
   config.dynamicSmemBytes = shared_bytes;
   config.stream = stream;
   config.attrs = attributes;
-  config.numAttrs = !launches_overlap() ? 0 : cluster > 1 ? 2 : 1;
+  config.numAttrs = count;
   check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(std::forward<Arguments>(arguments))...), name);
 }
 
 template <class... Parameters, class... Arguments>
 void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, Stream stream,
             Arguments&&... arguments) {
-  launch_clusters(name, kernel, 1, grid, block, shared_bytes, stream, std::forward<Arguments>(arguments)...);
+  launch_as({}, name, kernel, grid, block, shared_bytes, stream, std::forward<Arguments>(arguments)...);
 }
 
 }  // namespace kvant::cuda

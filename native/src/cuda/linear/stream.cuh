@@ -12,6 +12,8 @@
 // those that end and load their first weights before the activations are there. (Measured against one persistent block per
 // multiprocessor with a ring in shared memory, filled by cp.async or bulk copies: those reach 92 % of the read probe on large
 // matrices, this 97 %. Asking for the second weights in the second-level cache as well costs 10 % of a layer.)
+#include <algorithm>
+
 #include "../launch.cuh"
 #include "tensor_core.cuh"
 
@@ -42,24 +44,26 @@ __device__ __forceinline__ void load_chunk(const Call& call, int tile, int chunk
   }
 }
 
-// Chunks that a warp loads at a time: about 64 bytes in flight per lane, as far as the registers reach.
-template <Format F, int kTokenTiles, Scaling kScaling, bool kUnitScales>
+// Chunks that a warp loads at a time: about 64 bytes in flight per lane, as far as the registers reach; whole spans.
+template <Format F, int kTokenTiles, Scaling kScaling, int kScaleUnits>
 constexpr int stream_ahead() {
-  if (kTokenTiles > 2) return 1;
+  constexpr int kSpan = std::max(kScaleUnits / 2, 1);
+  if (kTokenTiles > 2) return kSpan;
   const bool crowded = bits(F) == 8 && is_grouped(kScaling);
-  return bits(F) == 16 || crowded || (kTokenTiles == 2 && kUnitScales) ? 2 : 4;
+  return bits(F) == 16 || crowded || (kTokenTiles == 2 && kScaleUnits == 1) ? 2 : 4;
 }
 
-// kUnitScales: groups of an odd number of units, whose scales are looked up for each.
-template <Format F, Operand kOperand, int kTokenTiles, Scaling kScaling, bool kUnitScales>
-__global__ void __launch_bounds__(kMostStreamWarps * 32, kTokenTiles > 1 || kUnitScales ? 1 : 2) stream_kernel(const Call call) {
+// kScaleUnits: units for which scales are looked up once, and over which sums may run on: 4, a span of two chunks, where groups
+// are whole spans, 2 where they are whole chunks, else 1.
+template <Format F, Operand kOperand, int kTokenTiles, Scaling kScaling, int kScaleUnits>
+__global__ void __launch_bounds__(kMostStreamWarps * 32, kTokenTiles > 1 || kScaleUnits == 1 ? 1 : 2) stream_kernel(const Call call) {
   using Fam = Family<F, kOperand>;
   using Sum = typename Fam::Sum;
   constexpr int kXBytes = Fam::kXBytes;
   constexpr bool kGrouped = is_grouped(kScaling);
   constexpr float kFactor = Fam::template kFactor<kScaling>;
-  constexpr int kLookups = kUnitScales ? 2 : 1;
-  constexpr int kAhead = stream_ahead<F, kTokenTiles, kScaling, kUnitScales>();
+  constexpr int kLookups = kScaleUnits == 1 ? 2 : 1, kSpan = std::max(kScaleUnits / 2, 1);
+  constexpr int kAhead = stream_ahead<F, kTokenTiles, kScaling, kScaleUnits>();
   __shared__ union Shared {
     __device__ Shared() {}
     float floats[kMostStreamWarps][kTokenTiles * 8][kTileRows + 1];
@@ -75,26 +79,30 @@ __global__ void __launch_bounds__(kMostStreamWarps * 32, kTokenTiles > 1 || kUni
   };
 
   Sum sum[kTokenTiles][4] = {};
+  [[maybe_unused]] Sum x_sums[kTokenTiles][4] = {};
   float total[kTokenTiles][4] = {};
   let_next_start();
-  for (int base = warp; base < call.chunks; base += warps * kAhead) {
+  for (int base = warp * kSpan; base < call.chunks; base += warps * kAhead) {
+    const auto chunk_at = [&](int i) { return base + i / kSpan * (warps * kSpan) + i % kSpan; };
     ChunkWords<F> words[kAhead];
-    ScaleWords<F, kScaling> scales[kAhead][kLookups];
+    ScaleWords<F, kScaling> scales[kAhead / kSpan][kLookups];
 #pragma unroll
     for (int i = 0; i < kAhead; i++) {
-      const int chunk = base + i * warps;
+      const int chunk = chunk_at(i);
       if (chunk >= call.chunks) continue;
       load_chunk<F>(call, tile, chunk, lane, words[i]);
       if constexpr (kScaling != Scaling::rows) {
+        if (i % kSpan != 0) continue;
 #pragma unroll
-        for (int unit = 0; unit < kLookups; unit++) scales[i][unit].load(call, run_of(chunk * 2 + unit), g, c);
+        for (int unit = 0; unit < kLookups; unit++) scales[i / kSpan][unit].load(call, run_of(chunk * 2 + unit), g, c);
       }
     }
-    if (base == warp) wait_for_inputs();
+    if (base == warp * kSpan) wait_for_inputs();
 #pragma unroll
     for (int i = 0; i < kAhead; i++) {
-      const int chunk = base + i * warps;
+      const int chunk = chunk_at(i);
       if (chunk >= call.chunks) continue;
+      const bool ends_span = i % kSpan == kSpan - 1 || chunk + 1 == call.chunks;
       uint4 tokens[kTokenTiles][kXBytes];
 #pragma unroll
       for (int t = 0; t < kTokenTiles; t++) {
@@ -105,9 +113,8 @@ __global__ void __launch_bounds__(kMostStreamWarps * 32, kTokenTiles > 1 || kUni
         for (int v = 0; v < kXBytes; v++) tokens[t][v] = *reinterpret_cast<const uint4*>(from + v * 64);
       }
       GroupFactors factors;
-      [[maybe_unused]] Sum x_sums[kTokenTiles][4] = {};
       const auto add = [&]<int kUnit>() {
-        if constexpr (kUnit < kLookups) scales[i][kUnit].template factors<Fam>(call, run_of(chunk * 2 + kUnit), g, factors);
+        if constexpr (kUnit < kLookups) scales[i / kSpan][kUnit].template factors<Fam>(call, run_of(chunk * 2 + kUnit), g, factors);
         typename Fam::Weights weights;
         Fam::template decode<kUnit, kScaling>(words[i], factors, weights);
 #pragma unroll
@@ -116,13 +123,14 @@ __global__ void __launch_bounds__(kMostStreamWarps * 32, kTokenTiles > 1 || kUni
           unit_of<kXBytes, kUnit>(tokens[t], values);
           Fam::order(values);
           if constexpr (Fam::template kSumsX<kScaling>) Fam::add_x(x_sums[t], values);
-          Fam::multiply(sum[t], weights, values);
-          if constexpr (kGrouped && (kUnit == 1 || kUnitScales)) {
+          Fam::template multiply<kScaling>(sum[t], weights, values);
+          if constexpr (kGrouped && (kUnit == 1 || kScaleUnits == 1)) {
+            if (!ends_span) continue;
 #pragma unroll
             for (int e = 0; e < 4; e++) {
               Sum value = sum[t][e];
               if constexpr (Fam::template kSumsX<kScaling>) value -= Fam::zero(factors, e / 2) * x_sums[t][e];
-              total[t][e] = fmaf(static_cast<float>(value) * kFactor, factors.scale[e / 2], total[t][e]);
+              total[t][e] = fmaf(static_cast<float>(value), factors.scale[e / 2] * kFactor, total[t][e]);
               sum[t][e] = x_sums[t][e] = 0;
             }
           }
@@ -132,7 +140,7 @@ __global__ void __launch_bounds__(kMostStreamWarps * 32, kTokenTiles > 1 || kUni
       add.template operator()<1>();
     }
   }
-  if (warp >= call.chunks) wait_for_inputs();
+  if (warp * kSpan >= call.chunks) wait_for_inputs();
 
 #pragma unroll
   for (int t = 0; t < kTokenTiles; t++) {
@@ -170,14 +178,14 @@ __global__ void __launch_bounds__(kMostStreamWarps * 32, kTokenTiles > 1 || kUni
   }
 }
 
-template <Format F, Operand kOperand, Scaling kScaling, bool kUnitScales>
+template <Format F, Operand kOperand, Scaling kScaling, int kScaleUnits>
 void launch_stream_of(const Call& call, cudaStream_t stream) {
   const int tiles = (call.rows + kTileRows - 1) / kTileRows;
   const unsigned warps = tiles <= 2 * call.multiprocessors ? kMostStreamWarps : kMostStreamWarps / 2;
   const auto start = [&]<int kTokenTiles>() {
     constexpr int kTokens = kTokenTiles * 8;
     const dim3 grid(static_cast<unsigned>(tiles), static_cast<unsigned>((call.tokens + kTokens - 1) / kTokens));
-    launch("linear stream", stream_kernel<F, kOperand, kTokenTiles, kScaling, kUnitScales>, grid, dim3(warps * 32), 0, stream, call);
+    launch("linear stream", stream_kernel<F, kOperand, kTokenTiles, kScaling, kScaleUnits>, grid, dim3(warps * 32), 0, stream, call);
   };
   if (call.tokens <= 8) start.template operator()<1>();
   else if (call.tokens <= 16) start.template operator()<2>();
@@ -188,12 +196,14 @@ template <Format F, Operand kOperand, Scaling kScaling>
 struct LaunchStream {
   static void run(const Call& call, cudaStream_t stream) {
     if constexpr (kScaling == Scaling::codes) {
-      launch_stream_of<F, kOperand, kScaling, true>(call, stream);
+      launch_stream_of<F, kOperand, kScaling, 1>(call, stream);
     } else if constexpr (is_grouped(kScaling)) {
-      call.group_units % 2 != 0 ? launch_stream_of<F, kOperand, kScaling, true>(call, stream)
-                                : launch_stream_of<F, kOperand, kScaling, false>(call, stream);
+      const int units = call.groups == 1 ? 4 : call.group_units;
+      if (units % 4 == 0) launch_stream_of<F, kOperand, kScaling, 4>(call, stream);
+      else if (units % 2 == 0) launch_stream_of<F, kOperand, kScaling, 2>(call, stream);
+      else launch_stream_of<F, kOperand, kScaling, 1>(call, stream);
     } else {
-      launch_stream_of<F, kOperand, kScaling, false>(call, stream);
+      launch_stream_of<F, kOperand, kScaling, 2>(call, stream);
     }
   }
 };

@@ -161,6 +161,7 @@ struct FloatFamily {
   static __device__ __forceinline__ void add_x(Sum (&)[4], const uint32_t (&)[4]) {}
   static __device__ __forceinline__ float zero(const GroupFactors&, int) { return 0; }
   static __device__ __forceinline__ void order(uint32_t (&)[4]) {}
+  template <Scaling>
   static __device__ __forceinline__ void multiply(Sum (&d)[4], const Weights& w, const uint32_t (&x)[4]) {
     const uint32_t first[4] = {w.row[0][0], w.row[1][0], w.row[0][1], w.row[1][1]};
     const uint32_t second[4] = {w.row[0][2], w.row[1][2], w.row[0][3], w.row[1][3]};
@@ -175,8 +176,9 @@ struct FloatFamily {
 };
 
 // int8 operands: exact int32 sums. x of a chunk is one 16-byte vector per lane and token, eight bytes per unit.
-// int4 codes are multiplied as they are held, from 0 to 15: sum_k x * (code - zero) = sum_k x * code - zero * sum_k x, and a
-// step with ones for weights makes the last sum. int8 codes need it where they have zero points, less which they would not fit.
+// An int4 code stays in the upper half of its byte, sixteen times as large, so that masks alone take codes apart.
+// With zero points: sum_k x * (code - zero) = sum_k x * code - zero * sum_k x, and a step with ones for weights makes the last sum;
+// less their zeros int8 codes would not fit. int4 codes then are as held, from 0 to 15.
 template <Format F>
 struct Int8Family {
   using Sum = int;
@@ -184,12 +186,14 @@ struct Int8Family {
   struct Weights {
     uint32_t row[2][2];
   };
-  template <Scaling>
-  static constexpr float kFactor = 1.0f;
+  template <Scaling kScaling>
+  static constexpr bool kShifted = F == Format::int4 && kScaling != Scaling::zeros;
+  template <Scaling kScaling>
+  static constexpr float kFactor = kShifted<kScaling> ? 0.0625f : 1.0f;
 
   static __device__ __forceinline__ uint32_t offset(int) { return 0; }
 
-  template <int kUnit, Scaling>
+  template <int kUnit, Scaling kScaling>
   static __device__ __forceinline__ void decode(const ChunkWords<F>& words, const GroupFactors&, Weights& out) {
 #pragma unroll
     for (int row = 0; row < 2; row++) {
@@ -198,7 +202,12 @@ struct Int8Family {
       } else {
         uint32_t codes[1];
         words.template eight<kUnit>(row, codes);
-        out.row[row][0] = codes[0] & 0x0f0f0f0fu, out.row[row][1] = (codes[0] >> 4) & 0x0f0f0f0fu;  // columns 0 4 1 5, 2 6 3 7
+        // Columns 0 4 1 5, then 2 6 3 7. Held + 8: the sign bit turns.
+        if constexpr (kShifted<kScaling>) {
+          out.row[row][0] = ((codes[0] << 4) & 0xf0f0f0f0u) ^ 0x80808080u, out.row[row][1] = (codes[0] & 0xf0f0f0f0u) ^ 0x80808080u;
+        } else {
+          out.row[row][0] = codes[0] & 0x0f0f0f0fu, out.row[row][1] = (codes[0] >> 4) & 0x0f0f0f0fu;
+        }
       }
     }
   }
@@ -209,14 +218,15 @@ struct Int8Family {
       x[0] = low, x[1] = high;
     }
   }
+  template <Scaling kScaling>
   static __device__ __forceinline__ void multiply(Sum (&d)[4], const Weights& w, const uint32_t (&x)[4]) {
     const uint32_t a[4] = {w.row[0][0], w.row[1][0], w.row[0][1], w.row[1][1]};
-    if constexpr (F == Format::int4) step_uint8(d, a, x[0], x[1]);
+    if constexpr (F == Format::int4 && !kShifted<kScaling>) step_uint8(d, a, x[0], x[1]);
     else step_int8(d, a, x[0], x[1]);
   }
 
   template <Scaling kScaling>
-  static constexpr bool kSumsX = F == Format::int4 || kScaling == Scaling::zeros;
+  static constexpr bool kSumsX = kScaling == Scaling::zeros;
   static __device__ __forceinline__ void add_x(Sum (&d)[4], const uint32_t (&x)[4]) {
     constexpr uint32_t kOnes[4] = {0x01010101u, 0x01010101u, 0x01010101u, 0x01010101u};
     step_int8(d, kOnes, x[0], x[1]);

@@ -158,7 +158,7 @@ __global__ void __launch_bounds__(256, kTokenTiles > 4 ? 1 : 2) tiles_kernel(con
         if constexpr (Fam::template kSumsX<kScaling>) Fam::add_x(x_sums, values);
 #pragma unroll
         for (int m = 0; m < 2; m++) {
-          Fam::multiply(sum[m][t], weights[m], values);
+          Fam::template multiply<kScaling>(sum[m][t], weights[m], values);
           if constexpr (Fam::template kSumsX<kScaling>) {
 #pragma unroll
             for (int e = 0; e < 4; e++) sum[m][t][e] -= Fam::zero(factors[m], e / 2) * x_sums[e];
