@@ -112,11 +112,9 @@ __global__ void __launch_bounds__(kThreads) gated_mul_cluster_kernel(Gate functi
   float scale = form.static_scale;
   if (Form::is_scaled && scale == 0) scale = linear::scale_of<Form>(cluster_most(block_reduce(most, largest, Most()), shared));
   if (Form::is_scaled && part == 0 && threadIdx.x == 0) to.scales[row] = scale;
+  const linear::Quotients quotients(scale);
   over_octets<kOctetsPerThread>(own, [&](int i, int octet) {
-    uint32_t out[8];
-#pragma unroll
-    for (int j = 0; j < 8; j++) out[j] = linear::convert<Form>(values[i][j], scale);
-    linear::store_octet<Form>(form, static_cast<size_t>(row), first + octet, out, to.values);
+    linear::convert_octet<Form>(form, static_cast<size_t>(row), first + octet, values[i], quotients, to.values);
   });
 }
 
