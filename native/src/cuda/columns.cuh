@@ -8,8 +8,12 @@ namespace kvant::cuda {
 
 using Bf16 = __nv_bfloat16;
 
-// Two bf16 as they lie in memory.
+// Two bf16 as they lie in memory, and back to nearest.
 __device__ __forceinline__ float2 widened(uint32_t pair) { return {__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u)}; }
+__device__ __forceinline__ uint32_t narrowed(float low, float high) {
+  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+  return reinterpret_cast<const uint32_t&>(pair);
+}
 
 // 1, 2 or 4 columns, which start aligned to their bytes.
 template <int kColumns>
@@ -50,14 +54,24 @@ __device__ __forceinline__ void store_columns(float* to, const float (&from)[kCo
     *to = from[0];
   }
 }
+template <int kColumns>
+__device__ __forceinline__ void store_columns(Bf16* to, const float (&from)[kColumns]) {
+  if constexpr (kColumns == 4) {
+    *reinterpret_cast<uint2*>(to) = {narrowed(from[0], from[1]), narrowed(from[2], from[3])};
+  } else if constexpr (kColumns == 2) {
+    *reinterpret_cast<uint32_t*>(to) = narrowed(from[0], from[1]);
+  } else {
+    static_assert(kColumns == 1);
+    *to = __float2bfloat16_rn(from[0]);
+  }
+}
 
-// Eight columns: of float32 they start 32-byte aligned, of bf16 16.
+// Eight columns, which start 32-byte aligned; of bf16, as they lie in memory.
 __device__ __forceinline__ void load_octet(const float* from, float (&to)[8]) {
   const float4 low = reinterpret_cast<const float4*>(from)[0], high = reinterpret_cast<const float4*>(from)[1];
   to[0] = low.x, to[1] = low.y, to[2] = low.z, to[3] = low.w, to[4] = high.x, to[5] = high.y, to[6] = high.z, to[7] = high.w;
 }
-__device__ __forceinline__ void load_octet(const Bf16* from, float (&to)[8]) {
-  const uint4 v = *reinterpret_cast<const uint4*>(from);
+__device__ __forceinline__ void widen_octet(const uint4& v, float (&to)[8]) {
   const uint32_t pairs[4] = {v.x, v.y, v.z, v.w};
 #pragma unroll
   for (int i = 0; i < 4; i++) {

@@ -35,7 +35,7 @@ void CudaExecutor::run_op(const LinearOp& op, size_t index, const Launch& launch
   if (count == 0) return;
   const CudaMatrix& matrix = weights_[static_cast<size_t>(op.weight)].matrix();
   if (!arrives_prepared(index, count)) matrix.prepare(buffer(op.x), count, workspace_.data(), stream_.get());
-  matrix.multiply(count, optional_vector(op.bias), buffer(op.out), workspace_.data(), stream_.get());
+  matrix.multiply(count, optional_vector(op.bias), {buffer(op.out)}, workspace_.data(), stream_.get());
 }
 
 void CudaExecutor::run_op(const AddOp& op, size_t, const Launch& launch) {

@@ -121,9 +121,9 @@ __device__ __forceinline__ void convert_octet(const PreparedForm& form, size_t t
 
 // Those columns of a row of the source, [form.cols]; row 0 of the source is 16-byte aligned. Groups are padded to whole units, so
 // eight columns lie in one.
-template <class Form, class In>
+template <class Form>
 __device__ __forceinline__ void write_octet(const PreparedForm& form, size_t token, int octet, const Quotients& quotients, void* prepared,
-                                            const In* row) {
+                                            const float* row) {
   const int at = octet * 8, group = form.has_gaps() ? at / form.group_stride : 0, within = at - group * form.group_stride;
   const int column = group * form.group_cols + within;
   const int present = min(form.has_gaps() ? form.group_cols - within : 8, form.cols - column);
@@ -138,7 +138,7 @@ __device__ __forceinline__ void write_octet(const PreparedForm& form, size_t tok
     }
   } else {
 #pragma unroll
-    for (int i = 0; i < 8; i++) out[i] = i < present ? convert<Form>(static_cast<float>(row[column + i]), quotients) : 0;
+    for (int i = 0; i < 8; i++) out[i] = i < present ? convert<Form>(row[column + i], quotients) : 0;
   }
   store_octet<Form>(form, token, octet, out, prepared);
 }
