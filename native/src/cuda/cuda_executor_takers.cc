@@ -4,6 +4,7 @@
 //   norm, gated product, attention; linear     the form that its matrix takes
 //   store of keys and values; attention        attention stores too
 //   linear; gated product before a form        bf16, of many tokens, where the form is no finer
+//   linear; norm with a residual               the product is added to the norm's rows itself, of many tokens
 #include "cuda/cuda_executor.h"
 #include "cuda/op_kernels.h"
 #include "plan/overloaded.h"
@@ -78,6 +79,9 @@ bool CudaExecutor::may_store_behind(size_t index) const {
 Result CudaExecutor::find_hand_over(size_t index) const {
   const auto* const linear = std::get_if<LinearOp>(&plan_.ops[index]);
   if (linear == nullptr) return Result::fp32;
+  if (const auto* const norm = std::get_if<RmsNormOp>(&plan_.ops[index + 1])) {
+    return norm->residual != kAbsent && is_passed(linear->out, norm->residual) ? Result::added : Result::fp32;
+  }
   const auto* const gated = std::get_if<GatedMulOp>(&plan_.ops[index + 1]);
   const int taker = takers_[index + 1];
   if (gated == nullptr || taker == kAbsent || gated->up != kAbsent || !is_passed(linear->out, gated->gate)) return Result::fp32;
