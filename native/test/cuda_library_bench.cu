@@ -25,6 +25,7 @@ using kvant::MatrixSpec;
 using kvant_test::seconds;
 using kvant_test::succeed;
 using kvant::cuda::CudaMatrix;
+using kvant::cuda::Result;
 
 // Sum of three uniform numbers, within -3 .. 3.
 __device__ float random_value(uint32_t index, uint32_t salt) {
@@ -119,7 +120,7 @@ void print_accuracy(cudaStream_t stream, void* workspace) {
           const auto matrix = kvant::cuda::make_cuda_matrix({kRows, cols, scheme.weights, scheme.group, scheme.activation, 0},
                                                             {.deterministic = mode == 2, .library = mode == 0});
           matrix->load_rows(0, kRows, Format::fp32, w, stream);
-          matrix->run(x, kTokens, nullptr, y, workspace, stream);
+          matrix->run(x, kTokens, nullptr, {y}, workspace, stream);
           succeed(cudaStreamSynchronize(stream), "accuracy");
           const auto actual = download(y, kRows * kTokens);
           const auto right = download(expected, kRows * kTokens), total = download(magnitude, kRows * kTokens);
@@ -143,8 +144,10 @@ void print_speed(cudaStream_t stream, const cudaDeviceProp& device, void* worksp
   const int shapes[][2] = {{6144, 4096}, {4096, 4096}, {28672, 4096}, {4096, 14336}};
   __nv_bfloat16* const source = allocate<__nv_bfloat16>(size_t{28672} * 4096);
   float *const x = allocate<float>(size_t{kMostTokens} * 14336), *const y = allocate<float>(size_t{kMostTokens} * 28672), *const bias = allocate<float>(28672);
+  float* const rows = allocate<float>(size_t{kMostTokens} * 28672);
   fill_bf16<<<1024, 256, 0, stream>>>(source, size_t{28672} * 4096);
   fill_fp32<<<1024, 256, 0, stream>>>(x, size_t{kMostTokens} * 14336);
+  fill_fp32<<<1024, 256, 0, stream>>>(rows, size_t{kMostTokens} * 28672);
   fill_fp32<<<16, 256, 0, stream>>>(bias, 28672);
   const Scheme schemes[] = {{"bf16 x bf16", Format::bf16, 0, Format::bf16},
                             {"e4m3-channel x e4m3", Format::e4m3, -1, Format::e4m3},
@@ -173,12 +176,21 @@ void print_speed(cudaStream_t stream, const cudaDeviceProp& device, void* worksp
         copies.front()->prepare(x, tokens, workspace, stream);
         const size_t used = tokens >= 2048 ? 2 : copies.size();
         const double time = seconds(stream, [&] {
-          for (size_t k = 0; k < used; k++) copies[k]->multiply(tokens, nullptr, y, workspace, stream);
+          for (size_t k = 0; k < used; k++) copies[k]->multiply(tokens, nullptr, {y}, workspace, stream);
         }) / static_cast<double>(used);
         model[i] += 32 * time;
         prepared[i] += 32 * seconds(stream, [&] { copies.front()->prepare(x, tokens, workspace, stream); });
+        // What bf16 and rows that are added to save or cost.
+        const auto other = [&](Result result) {
+          if (!copies.front()->gives(result, tokens, false)) return 0.0;
+          return seconds(stream, [&] {
+            for (size_t k = 0; k < used; k++) copies[k]->multiply(tokens, nullptr, {y, result, rows}, workspace, stream);
+          }) / static_cast<double>(used);
+        };
         const double operations = 2.0 * tokens * shape[0] * shape[1];
         std::printf(" | %s%d: %.1f us %.0f T", variant_kernel(*copies.front(), tokens) == "cublaslt" ? "*" : "", tokens, time * 1e6, operations / time / 1e12);
+        if (tokens < kvant::cuda::kManyTokens) continue;
+        std::printf(", as bf16 %.1f us, added %.1f us", other(Result::bf16) * 1e6, other(Result::added) * 1e6);
       }
       std::printf("\n");
       std::fflush(stdout);
@@ -190,6 +202,7 @@ void print_speed(cudaStream_t stream, const cudaDeviceProp& device, void* worksp
     std::printf("\n");
   }
   for (void* memory : {static_cast<void*>(source), static_cast<void*>(x), static_cast<void*>(y), static_cast<void*>(bias)}) cudaFree(memory);
+  cudaFree(rows);
 }
 
 }  // namespace

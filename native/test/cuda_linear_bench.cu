@@ -113,7 +113,7 @@ struct Bench {
     return seconds(stream, [&] {
       for (const auto& matrix : matrices) {
         if (matrix->workspace_bytes(tokens) > kWorkspace) succeed(cudaErrorInvalidValue, "workspace");
-        matrix->run(x, tokens, nullptr, y, workspace, stream);
+        matrix->run(x, tokens, nullptr, {y}, workspace, stream);
       }
     });
   }

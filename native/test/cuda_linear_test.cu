@@ -1,5 +1,6 @@
 // y = x * w^T on the device: every scheme over ragged shapes and numbers of tokens against a double-precision product of
-// naively quantized weights; held codes and scales against the CPU's; batch invariance where it is promised.
+// naively quantized weights, also as bf16 and added to rows; held codes and scales against the CPU's; batch invariance where it is
+// promised.
 // Skips aloud where there is no device.
 #include <cuda_runtime.h>
 
@@ -12,16 +13,15 @@
 #include <utility>
 #include <vector>
 
-#include "cuda_check.h"
+#include "cuda_linear_fixture.h"
 #include "kvant/cuda/linear.h"
 #include "linear_naive.h"
 
 namespace {
 
-using kvant_test::succeed;
-
 using kvant::Format;
 using kvant::MatrixSpec;
+using kvant::cuda::Result;
 using namespace kvant_test;
 
 // Each of K + 2 G + 12 float32 roundings (8 warps, 4 lanes, parts, scales, bias) is at most 2^-24 of the sum of magnitudes.
@@ -30,59 +30,36 @@ constexpr double kRounding = 1.0 / (1 << 24);
 constexpr double kTensorRounding = 4 * kRounding;
 // FP8 tensor cores cut the products of a step below the largest of them; cuBLASLt adds the sums of few steps in float32.
 constexpr double kFp8Steps = 1.0 / (1 << 9);
+// Half a unit in the last of bf16's eight bits.
+constexpr double kBf16Rounding = 1.0 / (1 << 8);
 
-int failures = 0;
-
-void report(const char* what) {
-  static int before = 0;
-  std::printf("%s %s\n", failures == before ? "ok" : "FAILED", what);
-  before = failures;
-}
-
-template <class What>
-void check(bool good, const What& what) {
-  if (good) return;
-  failures++;
-  if (failures <= 30) std::printf("FAILED %s\n", what().c_str());
-}
-
-// Device memory that begins as 0xff bytes: NaN as float32, fp16 and bf16.
-class Poisoned {
- public:
-  explicit Poisoned(size_t bytes) : bytes_(bytes) {
-    succeed(cudaMalloc(&data_, std::max<size_t>(bytes, 16)), "cudaMalloc");
-    succeed(cudaMemset(data_, 0xff, bytes), "cudaMemset");
+// The same products as bf16 and added to rows, with bias and without, where the matrix gives them. `bounds`: of the float32 result.
+void check_results(const kvant::cuda::CudaMatrix& matrix, const std::vector<float>& x, int64_t tokens, const std::vector<float>& bias,
+                   const float* device_bias, const std::vector<double>& expected, const std::vector<double>& bounds) {
+  const auto rows = static_cast<size_t>(matrix.spec().rows), count = static_cast<size_t>(tokens) * rows;
+  std::vector<float> there(count);
+  for (size_t i = 0; i < count; i++) there[i] = static_cast<float>(i % 1009) - 504.0f;
+  for (Result result : {Result::bf16, Result::added}) {
+    for (bool has_bias : {false, true}) {
+      if (!matrix.gives(result, tokens, has_bias)) continue;
+      const bool adds = result == Result::added;
+      const std::vector<float> y = run(matrix, x, 0, tokens, has_bias ? device_bias : nullptr, result, adds ? there : std::vector<float>());
+      double worst = 0;
+      size_t at = 0;
+      const auto wanted = [&](size_t i) { return expected[i] - (has_bias ? 0 : bias[i % rows]) + (adds ? there[i] : 0); };
+      for (size_t i = 0; i < count; i++) {
+        const double sum = std::fabs(wanted(i));
+        const double rounding = adds ? kRounding * (2 * std::fabs(there[i]) + sum) : kBf16Rounding * (sum + bounds[i]);
+        const double ratio = std::fabs(y[i] - wanted(i)) / (bounds[i] + rounding);
+        if (!(ratio <= worst)) worst = std::isnan(ratio) ? 1e30 : ratio, at = i;
+      }
+      check(worst <= 1, [&] {
+        return matrix.variant(tokens) + (adds ? " added" : " as bf16") + (has_bias ? " with bias" : "") + " N=" + std::to_string(rows) + " K=" +
+               std::to_string(matrix.spec().cols) + " T=" + std::to_string(tokens) + ": element " + std::to_string(at) + " is " +
+               std::to_string(y[at]) + " for " + std::to_string(wanted(at)) + ", " + std::to_string(worst) + " of the bound";
+      });
+    }
   }
-  template <class T>
-  explicit Poisoned(const std::vector<T>& values) : Poisoned(values.size() * sizeof(T)) {
-    succeed(cudaMemcpy(data_, values.data(), bytes_, cudaMemcpyHostToDevice), "upload");
-  }
-  Poisoned(const Poisoned&) = delete;
-  ~Poisoned() { cudaFree(data_); }
-  void* data() const { return data_; }
-  float* floats() const { return static_cast<float*>(data_); }
-  std::vector<float> download() const {
-    std::vector<float> out(bytes_ / sizeof(float));
-    succeed(cudaMemcpy(out.data(), data_, bytes_, cudaMemcpyDeviceToHost), "download");
-    return out;
-  }
-
- private:
-  void* data_ = nullptr;
-  size_t bytes_;
-};
-
-// Tokens [first, first + tokens) of x.
-std::vector<float> run(const kvant::cuda::CudaMatrix& matrix, const std::vector<float>& x, int64_t first, int64_t tokens, const float* bias) {
-  const int64_t cols = matrix.spec().cols;
-  const Poisoned input(std::vector<float>(x.begin() + first * cols, x.begin() + (first + tokens) * cols));
-  const Poisoned workspace(matrix.workspace_bytes(tokens));
-  const Poisoned y(static_cast<size_t>(kvant::cuda::whole_token_units(tokens) * matrix.spec().rows) * sizeof(float));
-  matrix.run(input.floats(), tokens, bias, y.floats(), workspace.data(), nullptr);
-  succeed(cudaDeviceSynchronize(), matrix.variant(tokens).c_str());
-  std::vector<float> out = y.download();
-  out.resize(static_cast<size_t>(tokens * matrix.spec().rows));
-  return out;
 }
 
 std::vector<MatrixSpec> schemes() {
@@ -161,12 +138,12 @@ void check_products(MatrixSpec spec, Random random, int64_t most_tokens) {
       if (all.empty()) all = y;
       const bool tensor = matrix->variant(tokens).find("cuda-fp32") == std::string::npos;
       const bool fp8 = matrix->prepared_form(tokens).codes;
+      const double rounding = roundings * (tensor ? kTensorRounding : kRounding) + (fp8 ? kFp8Steps : 0);
       double worst = 0;
       int64_t at = 0;
       bool same = true;
       for (int64_t i = 0; i < tokens * rows; i++) {
         const int64_t j = first * rows + i;
-        const double rounding = roundings * (tensor ? kTensorRounding : kRounding) + (fp8 ? kFp8Steps : 0);
         const double bound = rounding * magnitude[j] + 1e-44;
         const double ratio = std::fabs(y[i] - expected[j]) / bound;
         if (!(ratio <= worst)) worst = std::isnan(ratio) ? 1e30 : ratio, at = i;
@@ -181,6 +158,10 @@ void check_products(MatrixSpec spec, Random random, int64_t most_tokens) {
                std::to_string(expected[first * rows + at]) + ", " + std::to_string(worst) + " of the bound";
       });
       check(!deterministic || same, [&] { return name() + ": bits depend on the number of tokens"; });
+      if (tokens < most_tokens) continue;
+      std::vector<double> bounds(expected.size());
+      for (size_t i = 0; i < bounds.size(); i++) bounds[i] = rounding * magnitude[i] + 1e-44;
+      check_results(*matrix, x, tokens, bias, device_bias.floats(), expected, bounds);
     }
   }
 }
@@ -206,6 +187,19 @@ void test_products() {
   check_products({4112, 64, Format::int8, -1, Format::bf16, 0}, Random{seed | 1}, 261);
   check_products({4112, 64, Format::e4m3, -1, Format::fp16, 0}, Random{seed | 1}, 261);
   check_products({16, 64, Format::int8, -1, Format::int8, 0}, Random{seed | 1}, 2100);
+  // Results for many tokens that are not float32, of our own kernels too.
+  for (const MatrixSpec& scheme : {MatrixSpec{0, 0, Format::int8, -1, Format::int8, 0}, MatrixSpec{0, 0, Format::int8, 128, Format::int8, 0},
+                                   MatrixSpec{0, 0, Format::int4, 32, Format::int8, 0}, MatrixSpec{0, 0, Format::int4, 128, Format::bf16, 0},
+                                   MatrixSpec{0, 0, Format::e4m3, -1, Format::e4m3, 0}, MatrixSpec{0, 0, Format::e4m3, -2, Format::e4m3, 0.01f},
+                                   MatrixSpec{0, 0, Format::e4m3, -1, Format::bf16, 0}, MatrixSpec{0, 0, Format::bf16, 0, Format::bf16, 0},
+                                   MatrixSpec{0, 0, Format::fp16, 0, Format::fp16, 0}, MatrixSpec{0, 0, Format::e2m1, 16, Format::bf16, 0, Scales::e4m3}}) {
+    constexpr int kShapes[][3] = {{172, 200, 300}, {272, 192, 301}, {144, 128, 641}, {16, 64, 4099}};
+    for (const auto& [rows, cols, tokens] : kShapes) {
+      MatrixSpec spec = scheme;
+      spec.rows = rows, spec.cols = cols;
+      check_products(spec, Random{seed | 1}, tokens);
+    }
+  }
   // So many features that `stream` takes eight warps to sixteen of them, not sixteen (of up to 132 multiprocessors).
   for (const MatrixSpec& scheme : {MatrixSpec{0, 0, Format::bf16, 0, Format::bf16, 0}, MatrixSpec{0, 0, Format::int8, -1, Format::int8, 0},
                                    MatrixSpec{0, 0, Format::e4m3, -1, Format::bf16, 0}, MatrixSpec{0, 0, Format::int4, 128, Format::int8, 0},

@@ -36,7 +36,7 @@ CudaExecutor::CudaExecutor(Plan plan, const ExecutorOptions& options)
   for (size_t i = 0; i < plan_.weights.size(); i++) {
     weights_.emplace_back(plan_.weights[i], "weight " + std::to_string(i), matrix_options_);
   }
-  find_takers();
+  find_hand_overs();
   allocate_buffers();
   allocate_kv();
   fill_ropes();

@@ -22,9 +22,10 @@
 namespace kvant::cuda {
 
 // Runs a plan on a CUDA device. Activations between ops are float32, except where an op's result goes straight into the form
-// that the matrix behind it takes. A step is one upload, the plan, and one download (logits and scores come extra); page
-// tables, sampling state and the token sampled last live on the device. Steps in which every row brings one token and samples
-// run as a graph per bucket of rows. `start` queues a step while the one before it runs; the stream keeps their order.
+// that the matrix behind it takes, or is bf16 between two ops (result_of). A step is one upload, the plan, and one download
+// (logits and scores come extra); page tables, sampling state and the token sampled last live on the device. Steps in which every
+// row brings one token and samples run as a graph per bucket of rows. `start` queues a step while the one before it runs; the
+// stream keeps their order.
 class CudaExecutor final : public StepExecutor {
  public:
   CudaExecutor(Plan plan, const ExecutorOptions& options);
@@ -84,7 +85,6 @@ class CudaExecutor final : public StepExecutor {
   void fill_ropes();
   void allocate_scratch();
   void allocate_row_states();
-  void find_takers();
   const BufferSpec& buffer_spec(int64_t index) const;
   float* buffer(int64_t index) const;
   RopeTables rope_tables(int index) const;
@@ -119,9 +119,19 @@ class CudaExecutor final : public StepExecutor {
   void run_op(const AttentionOp& op, size_t index, const Launch& launch);
   void run_op(const GatedMulOp& op, size_t index, const Launch& launch);
   void run_op(const GatherRowsOp& op, size_t index, const Launch& launch);
+
+  // cuda_executor_takers.cc
+  void find_hand_overs();
+  // Whether the buffer that an op writes goes to the op behind it alone, which reads `read`.
+  bool is_passed(int out, int read) const;
+  int find_taker(size_t index) const;
+  bool may_store_behind(size_t index) const;
+  Result find_hand_over(size_t index) const;
   // The matrix that takes the `count` rows of op `index` in its own form, or null.
   const CudaMatrix* taker_of(size_t index, int64_t count) const;
   bool arrives_prepared(size_t index, int64_t count) const { return index > 0 && taker_of(index - 1, count) != nullptr; }
+  // How op `index` leaves its result in such a launch.
+  Result result_of(size_t index, const Launch& launch) const;
   // Whether the attention op behind the store op `index` does its work in such a launch.
   bool is_stored_behind(size_t index, const Launch& launch) const;
   QkvStoreArgs store_args(const QkvStoreOp& op) const;
@@ -142,8 +152,10 @@ class CudaExecutor final : public StepExecutor {
   DeviceMemory workspace_;  // of one linear op
   DeviceMemory attention_scratch_, sampler_scratch_;
   AttentionMode attention_mode_;
+  std::vector<int> readers_;          // [buffers] how often ops read each
   std::vector<int> takers_;           // [ops] the weight whose matrix may take the op's result in its own form, or kAbsent
   std::vector<bool> stored_behind_;   // [ops] a store op that the attention op behind it may do
+  std::vector<Result> hand_overs_;    // [ops] how the op may leave its result
 
   // Row states; the host keeps what it must know to refuse a step.
   DeviceMemory samplings_, in_prompt_, output_counts_, output_lengths_, last_sampled_;

@@ -19,7 +19,8 @@ void CudaExecutor::run_op(const EmbedOp& op, size_t, const Launch& launch) {
 void CudaExecutor::run_op(const RmsNormOp& op, size_t index, const Launch& launch) {
   const int64_t count = row_count(op.x, launch);
   if (count == 0) return;
-  const float* const residual = op.residual == kAbsent ? nullptr : buffer(op.residual);
+  const bool is_added = index > 0 && result_of(index - 1, launch) == Result::added;
+  const float* const residual = op.residual == kAbsent || is_added ? nullptr : buffer(op.residual);
   const float* const weight = weights_[static_cast<size_t>(op.weight)].vector();
   if (const CudaMatrix* const taker = taker_of(index, count)) {
     return rms_norm_prepared(buffer(op.x), residual, weight, count, op.epsilon, taker->prepared_form(count),
@@ -35,7 +36,9 @@ void CudaExecutor::run_op(const LinearOp& op, size_t index, const Launch& launch
   if (count == 0) return;
   const CudaMatrix& matrix = weights_[static_cast<size_t>(op.weight)].matrix();
   if (!arrives_prepared(index, count)) matrix.prepare(buffer(op.x), count, workspace_.data(), stream_.get());
-  matrix.multiply(count, optional_vector(op.bias), buffer(op.out), workspace_.data(), stream_.get());
+  Destination to = {.y = buffer(op.out), .result = result_of(index, launch)};
+  if (to.result == Result::added) to.onto = buffer(std::get<RmsNormOp>(plan_.ops[index + 1]).x);
+  matrix.multiply(count, optional_vector(op.bias), to, workspace_.data(), stream_.get());
 }
 
 void CudaExecutor::run_op(const AddOp& op, size_t, const Launch& launch) {
@@ -97,8 +100,9 @@ void CudaExecutor::run_op(const GatedMulOp& op, size_t index, const Launch& laun
   if (count == 0) return;
   const float* const up = op.up == kAbsent ? nullptr : buffer(op.up);
   if (const CudaMatrix* const taker = taker_of(index, count)) {
-    return gated_mul_prepared(op.function, buffer(op.gate), up, count, taker->prepared_form(count), taker->prepared_at(count, workspace_.data()),
-                             stream_.get());
+    const Gates gates = {buffer(op.gate), index > 0 && result_of(index - 1, launch) == Result::bf16};
+    return gated_mul_prepared(op.function, gates, up, count, taker->prepared_form(count), taker->prepared_at(count, workspace_.data()),
+                              stream_.get());
   }
   gated_mul(op.function, buffer(op.gate), up, buffer(op.out), count, buffer_spec(op.out).width, stream_.get());
 }

@@ -1,6 +1,10 @@
-// Which ops do more than the plan says. Norms, gated products and attention whose only reader is the linear op right behind them
-// write their result straight into the form that its matrix takes, in place of float32 rows. Attention right behind the op that
-// stores its keys and values may do that op's work too.
+// Which ops do more than the plan says.
+//
+//   op, then right behind it its only reader   in place of float32 rows
+//   norm, gated product, attention; linear     the form that its matrix takes
+//   store of keys and values; attention        attention stores too
+//   linear; gated product before a form        bf16, of many tokens, where the form is no finer
+//   linear; norm with a residual               the product is added to the norm's rows itself, of many tokens
 #include "cuda/cuda_executor.h"
 #include "cuda/op_kernels.h"
 #include "plan/overloaded.h"
@@ -27,36 +31,69 @@ void count_reads(const Op& op, std::vector<int>& counts) {
   std::visit(reads, op);
 }
 
+// Whether a value that is rounded to the format loses nothing to speak of when it is rounded to bf16 first.
+bool is_within_bf16(Format format) { return format == Format::bf16 || bits(format) <= 8; }
+
 }  // namespace
 
-void CudaExecutor::find_takers() {
-  std::vector<int> readers(plan_.buffers.size());
-  for (const Op& op : plan_.ops) count_reads(op, readers);
+void CudaExecutor::find_hand_overs() {
+  readers_.assign(plan_.buffers.size(), 0);
+  for (const Op& op : plan_.ops) count_reads(op, readers_);
   takers_.assign(plan_.ops.size(), kAbsent);
-  for (size_t i = 0; i + 1 < plan_.ops.size(); i++) {
-    const auto* const linear = std::get_if<LinearOp>(&plan_.ops[i + 1]);
-    if (linear == nullptr) continue;
-    int out = kAbsent;
-    if (const auto* const norm = std::get_if<RmsNormOp>(&plan_.ops[i])) {
-      const bool whole_rows = plan_.weights[static_cast<size_t>(norm->weight)].cols == buffer_spec(norm->x).width;
-      if (whole_rows) out = norm->out;
-    } else if (const auto* const gated = std::get_if<GatedMulOp>(&plan_.ops[i])) {
-      out = gated->out;
-    } else if (const auto* const attention = std::get_if<AttentionOp>(&plan_.ops[i])) {
-      out = attention->out;
-    }
-    if (out == kAbsent || out != linear->x || readers[static_cast<size_t>(out)] != 1) continue;
-    if (buffer_spec(out).kept || buffer_spec(out).width > kMaxPreparedColumns) continue;
-    takers_[i] = linear->weight;
-  }
   stored_behind_.assign(plan_.ops.size(), false);
+  hand_overs_.assign(plan_.ops.size(), Result::fp32);
+  for (size_t i = 0; i + 1 < plan_.ops.size(); i++) takers_[i] = find_taker(i);
   for (size_t i = 0; i + 1 < plan_.ops.size(); i++) {
-    const auto* const store = std::get_if<QkvStoreOp>(&plan_.ops[i]);
-    const auto* const attention = std::get_if<AttentionOp>(&plan_.ops[i + 1]);
-    if (store == nullptr || attention == nullptr || attention->q != store->out) continue;
-    const bool same_pages = store->group == attention->group && store->layer == attention->layer;
-    stored_behind_[i] = same_pages && readers[static_cast<size_t>(store->out)] == 1 && !buffer_spec(store->out).kept;
+    stored_behind_[i] = may_store_behind(i);
+    hand_overs_[i] = find_hand_over(i);
   }
+}
+
+bool CudaExecutor::is_passed(int out, int read) const {
+  return out == read && readers_[static_cast<size_t>(out)] == 1 && !buffer_spec(out).kept;
+}
+
+int CudaExecutor::find_taker(size_t index) const {
+  const auto* const linear = std::get_if<LinearOp>(&plan_.ops[index + 1]);
+  if (linear == nullptr) return kAbsent;
+  int out = kAbsent;
+  if (const auto* const norm = std::get_if<RmsNormOp>(&plan_.ops[index])) {
+    const bool whole_rows = plan_.weights[static_cast<size_t>(norm->weight)].cols == buffer_spec(norm->x).width;
+    if (whole_rows) out = norm->out;
+  } else if (const auto* const gated = std::get_if<GatedMulOp>(&plan_.ops[index])) {
+    out = gated->out;
+  } else if (const auto* const attention = std::get_if<AttentionOp>(&plan_.ops[index])) {
+    out = attention->out;
+  }
+  if (out == kAbsent || !is_passed(out, linear->x) || buffer_spec(out).width > kMaxPreparedColumns) return kAbsent;
+  return linear->weight;
+}
+
+bool CudaExecutor::may_store_behind(size_t index) const {
+  const auto* const store = std::get_if<QkvStoreOp>(&plan_.ops[index]);
+  const auto* const attention = std::get_if<AttentionOp>(&plan_.ops[index + 1]);
+  if (store == nullptr || attention == nullptr) return false;
+  return store->group == attention->group && store->layer == attention->layer && is_passed(store->out, attention->q);
+}
+
+Result CudaExecutor::find_hand_over(size_t index) const {
+  const auto* const linear = std::get_if<LinearOp>(&plan_.ops[index]);
+  if (linear == nullptr) return Result::fp32;
+  if (const auto* const norm = std::get_if<RmsNormOp>(&plan_.ops[index + 1])) {
+    return norm->residual != kAbsent && is_passed(linear->out, norm->residual) ? Result::added : Result::fp32;
+  }
+  const auto* const gated = std::get_if<GatedMulOp>(&plan_.ops[index + 1]);
+  const int taker = takers_[index + 1];
+  if (gated == nullptr || taker == kAbsent || gated->up != kAbsent || !is_passed(linear->out, gated->gate)) return Result::fp32;
+  return is_within_bf16(plan_.weights[static_cast<size_t>(taker)].activation) ? Result::bf16 : Result::fp32;
+}
+
+Result CudaExecutor::result_of(size_t index, const Launch& launch) const {
+  const Result result = hand_overs_[index];
+  if (result == Result::fp32) return result;
+  const auto& linear = std::get<LinearOp>(plan_.ops[index]);
+  const CudaMatrix& matrix = weights_[static_cast<size_t>(linear.weight)].matrix();
+  return matrix.gives(result, row_count(linear.x, launch), linear.bias != kAbsent) ? result : Result::fp32;
 }
 
 const CudaMatrix* CudaExecutor::taker_of(size_t index, int64_t count) const {

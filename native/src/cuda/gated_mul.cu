@@ -1,5 +1,7 @@
 // out = gate / (1 + exp(-t)) * up, t as kvant/gate.h
-// Memory bound: 12 bytes and ~20 operations per value; in the form of a product 8 bytes and its operand.
+// Memory bound: 12 bytes and ~20 operations per value; in the form of a product 8 bytes and its operand, 4 and its operand from bf16.
+#include <type_traits>
+
 #include "cuda/cluster.cuh"
 #include "cuda/launch.cuh"
 #include "cuda/op_kernels.h"
@@ -10,8 +12,12 @@ namespace {
 
 constexpr int kThreads = 256;
 
+template <class In>
 __device__ __forceinline__ float gated_product(Gate function, float gate, float up) {
   const float t = function == Gate::silu ? gate : kGeluSlope * fmaf(gate * gate * gate, kGeluCubic, gate);
+  // Beside the rounding of bf16 gates, what the short exponential and division lose is nothing; the long ones would take more time
+  // than the memory. A denominator from 2^126 on makes a zero of what is below 2^-118 of `up`.
+  if constexpr (std::is_same_v<In, Bf16>) return __fdividef(gate, 1.0f + __expf(-t)) * up;
   return gate / (1.0f + expf(-t)) * up;
 }
 
@@ -27,7 +33,7 @@ __global__ void __launch_bounds__(kThreads) gated_mul_kernel(Gate function, cons
     load_columns(x + i, a);
     load_columns(y + i, b);
 #pragma unroll
-    for (int j = 0; j < kColumns; j++) a[j] = gated_product(function, a[j], b[j]);
+    for (int j = 0; j < kColumns; j++) a[j] = gated_product<float>(function, a[j], b[j]);
     store_columns(out + row * width + i, a);
   };
   const int first = blockIdx.y * 4 * kThreads;
@@ -39,15 +45,15 @@ __global__ void __launch_bounds__(kThreads) gated_mul_kernel(Gate function, cons
 }
 
 // Dynamic shared memory: the row of products.
-template <class Form>
-__global__ void __launch_bounds__(1024) gated_mul_prepared_kernel(Gate function, const float* gate, const float* up, PreparedForm form, Prepared to) {
+template <class Form, class In>
+__global__ void __launch_bounds__(1024) gated_mul_prepared_kernel(Gate function, const In* gate, const In* up, PreparedForm form, Prepared to) {
   extern __shared__ __align__(16) float row[];
   __shared__ float largest[32];
   let_next_start();
   wait_for_inputs();
   const int width = form.cols;
-  const float* const x = gate + static_cast<int64_t>(blockIdx.x) * width * (up == nullptr ? 2 : 1);
-  const float* const y = up == nullptr ? x + width : up + static_cast<int64_t>(blockIdx.x) * width;
+  const In* const x = gate + static_cast<int64_t>(blockIdx.x) * width * (up == nullptr ? 2 : 1);
+  const In* const y = up == nullptr ? x + width : up + static_cast<int64_t>(blockIdx.x) * width;
   float most = 0;
   over_columns(width, [&]<int kColumns>(int i) {
     float a[kColumns], b[kColumns];
@@ -55,7 +61,7 @@ __global__ void __launch_bounds__(1024) gated_mul_prepared_kernel(Gate function,
     load_columns(y + i, b);
 #pragma unroll
     for (int j = 0; j < kColumns; j++) {
-      a[j] = gated_product(function, a[j], b[j]);
+      a[j] = gated_product<In>(function, a[j], b[j]);
       most = fmaxf(most, fabsf(a[j]));
     }
     store_columns(row + i, a);
@@ -63,34 +69,55 @@ __global__ void __launch_bounds__(1024) gated_mul_prepared_kernel(Gate function,
   write_prepared<Form>(form, blockIdx.x, row, most, largest, to);
 }
 
-__device__ __forceinline__ float octet_product(Gate function, const float* gate, const float* up, float (&values)[8]) {
-  float other[8], most = 0;
-  load_octet(gate, values);
-  load_octet(up, other);
+// Leaves the products where the gates were; returns the largest magnitude.
+template <class In>
+__device__ __forceinline__ float octet_product(Gate function, float (&gates)[8], const float (&ups)[8]) {
+  float most = 0;
 #pragma unroll
   for (int j = 0; j < 8; j++) {
-    values[j] = gated_product(function, values[j], other[j]);
-    most = fmaxf(most, fabsf(values[j]));
+    gates[j] = gated_product<In>(function, gates[j], ups[j]);
+    most = fmaxf(most, fabsf(gates[j]));
   }
   return most;
+}
+
+__device__ __forceinline__ float load_product(Gate function, const float* gate, const float* up, float (&values)[8]) {
+  float ups[8];
+  load_octet(gate, values);
+  load_octet(up, ups);
+  return octet_product<float>(function, values, ups);
 }
 
 constexpr int kOctetsPerThread = 4;
 constexpr int kRowThreads = 512;
 
 // Many rows: a block each, in registers. Rows of whole octets.
-template <class Form>
-__global__ void __launch_bounds__(kRowThreads) gated_mul_octets_kernel(Gate function, const float* gate, const float* up, PreparedForm form, Prepared to) {
+template <class Form, class In>
+__global__ void __launch_bounds__(kRowThreads) gated_mul_octets_kernel(Gate function, const In* gate, const In* up, PreparedForm form, Prepared to) {
   __shared__ float largest[32];
   let_next_start();
   wait_for_inputs();
   const int64_t row = blockIdx.x, width = form.cols;
-  const float* const x = gate + row * width * (up == nullptr ? 2 : 1);
-  const float* const y = up == nullptr ? x + width : up + row * width;
+  const In* const x = gate + row * width * (up == nullptr ? 2 : 1);
+  const In* const y = up == nullptr ? x + width : up + row * width;
   float values[kOctetsPerThread][8], most = 0;
-  over_octets<kOctetsPerThread>(form.cols / 8, [&](int i, int octet) {
-    most = fmaxf(most, octet_product(function, x + octet * 8, y + octet * 8, values[i]));
-  });
+  if constexpr (std::is_same_v<In, float>) {
+    over_octets<kOctetsPerThread>(form.cols / 8, [&](int i, int octet) {
+      most = fmaxf(most, load_product(function, x + octet * 8, y + octet * 8, values[i]));
+    });
+  } else {
+    // 16 bits leave registers for all of the thread's loads to be on their way at once.
+    uint4 gates[kOctetsPerThread], ups[kOctetsPerThread];
+    over_octets<kOctetsPerThread>(form.cols / 8, [&](int i, int octet) {
+      gates[i] = *reinterpret_cast<const uint4*>(x + octet * 8), ups[i] = *reinterpret_cast<const uint4*>(y + octet * 8);
+    });
+    over_octets<kOctetsPerThread>(form.cols / 8, [&](int i, int) {
+      float others[8];
+      widen_octet(gates[i], values[i]);
+      widen_octet(ups[i], others);
+      most = fmaxf(most, octet_product<In>(function, values[i], others));
+    });
+  }
   store_prepared<Form, kOctetsPerThread>(form, row, values, most, largest, to);
 }
 
@@ -107,16 +134,14 @@ __global__ void __launch_bounds__(kThreads) gated_mul_cluster_kernel(Gate functi
   const int first = octets * part / static_cast<int>(kRowCluster), own = octets * (part + 1) / static_cast<int>(kRowCluster) - first;
   float values[kOctetsPerThread][8], most = 0;
   over_octets<kOctetsPerThread>(own, [&](int i, int octet) {
-    most = fmaxf(most, octet_product(function, x + (first + octet) * 8, y + (first + octet) * 8, values[i]));
+    most = fmaxf(most, load_product(function, x + (first + octet) * 8, y + (first + octet) * 8, values[i]));
   });
   float scale = form.static_scale;
   if (Form::is_scaled && scale == 0) scale = linear::scale_of<Form>(cluster_most(block_reduce(most, largest, Most()), shared));
   if (Form::is_scaled && part == 0 && threadIdx.x == 0) to.scales[row] = scale;
+  const linear::Quotients quotients(scale);
   over_octets<kOctetsPerThread>(own, [&](int i, int octet) {
-    uint32_t out[8];
-#pragma unroll
-    for (int j = 0; j < 8; j++) out[j] = linear::convert<Form>(values[i][j], scale);
-    linear::store_octet<Form>(form, static_cast<size_t>(row), first + octet, out, to.values);
+    linear::convert_octet<Form>(form, static_cast<size_t>(row), first + octet, values[i], quotients, to.values);
   });
 }
 
@@ -127,6 +152,20 @@ bool takes_clusters(const PreparedForm& form, int64_t count) {
   return launches_overlap() && count <= kMostRows && form.cols >= kLeast && form.cols <= kMost;
 }
 
+// Rows in registers where they fit, with as few threads as take an equal share each; else in shared memory.
+template <class Form, class In>
+void launch_rows(Gate function, const In* gate, const In* up, unsigned count, const PreparedForm& form, const Prepared& to, Stream stream) {
+  const int octets = form.cols / 8;
+  if (has_whole_octets(form) && octets <= kOctetsPerThread * kRowThreads) {
+    const int threads = ((octets + kOctetsPerThread - 1) / kOctetsPerThread + 31) / 32 * 32;
+    return launch("gated_mul", gated_mul_octets_kernel<Form, In>, count, static_cast<unsigned>(threads), 0, stream, function, gate, up, form, to);
+  }
+  const auto kernel = gated_mul_prepared_kernel<Form, In>;
+  const size_t shared = static_cast<size_t>(form.cols) * sizeof(float);
+  allow_shared(kernel, shared);
+  launch("gated_mul", kernel, count, row_threads(form.cols), shared, stream, function, gate, up, form, to);
+}
+
 }  // namespace
 
 void gated_mul(Gate function, const float* gate, const float* up, float* out, int64_t count, int64_t width, Stream stream) {
@@ -134,20 +173,15 @@ void gated_mul(Gate function, const float* gate, const float* up, float* out, in
   launch("gated_mul", gated_mul_kernel, grid, kThreads, 0, stream, function, gate, up, out, static_cast<int>(width));
 }
 
-void gated_mul_prepared(Gate function, const float* gate, const float* up, int64_t count, const PreparedForm& form, const Prepared& to,
+void gated_mul_prepared(Gate function, const Gates& gate, const float* up, int64_t count, const PreparedForm& form, const Prepared& to,
                         Stream stream) {
+  const auto rows = static_cast<unsigned>(count);
   linear::with_form(form, [&](auto tag) {
-    if (has_whole_octets(form) && takes_clusters(form, count)) {
-      const auto grid = static_cast<unsigned>(count) * kRowCluster;
-      return launch_as({.cluster = kRowCluster}, "gated_mul", gated_mul_cluster_kernel<decltype(tag)>, grid, kThreads, 0, stream, function, gate, up, form, to);
-    }
-    if (has_whole_octets(form) && form.cols / 8 <= kOctetsPerThread * kRowThreads) {
-      return launch("gated_mul", gated_mul_octets_kernel<decltype(tag)>, static_cast<unsigned>(count), kRowThreads, 0, stream, function, gate, up, form, to);
-    }
-    const auto kernel = gated_mul_prepared_kernel<decltype(tag)>;
-    const size_t shared = static_cast<size_t>(form.cols) * sizeof(float);
-    allow_shared(kernel, shared);
-    launch("gated_mul", kernel, static_cast<unsigned>(count), row_threads(form.cols), shared, stream, function, gate, up, form, to);
+    using Form = decltype(tag);
+    if (gate.are_bf16) return launch_rows<Form, Bf16>(function, static_cast<const Bf16*>(gate.rows), nullptr, rows, form, to, stream);
+    const auto* const floats = static_cast<const float*>(gate.rows);
+    if (!has_whole_octets(form) || !takes_clusters(form, count)) return launch_rows<Form, float>(function, floats, up, rows, form, to, stream);
+    launch_as({.cluster = kRowCluster}, "gated_mul", gated_mul_cluster_kernel<Form>, rows * kRowCluster, kThreads, 0, stream, function, floats, up, form, to);
   });
 }
 

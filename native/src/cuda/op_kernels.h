@@ -32,7 +32,12 @@ void qkv_store(const QkvStoreArgs& args, const StepTokens& tokens, const KvPages
                Stream stream);
 // up null: gate is [count, 2 * width], gate then up.
 void gated_mul(Gate function, const float* gate, const float* up, float* out, int64_t count, int64_t width, Stream stream);
-void gated_mul_prepared(Gate function, const float* gate, const float* up, int64_t count, const PreparedForm& form, const Prepared& to,
+// The same in the form that a matrix takes. Where gates are bf16, so is what they are multiplied with, and up is null.
+struct Gates {
+  const void* rows;
+  bool are_bf16;
+};
+void gated_mul_prepared(Gate function, const Gates& gate, const float* up, int64_t count, const PreparedForm& form, const Prepared& to,
                         Stream stream);
 // out[i] = x[rows[i]]; rows below 0 are skipped
 void gather_rows(const float* x, const int32_t* rows, float* out, int64_t count, int64_t width, Stream stream);

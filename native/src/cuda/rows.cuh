@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "cuda/columns.cuh"
 #include "cuda/linear/prepare_row.cuh"
 #include "cuda/reduce.cuh"
 
@@ -20,42 +21,6 @@ __device__ __forceinline__ void over_columns(int width, const Body& body) {
   }
 }
 
-// 1, 2 or 4 columns, which start aligned to their bytes.
-template <int kColumns>
-__device__ __forceinline__ void load_columns(const float* from, float (&to)[kColumns]) {
-  if constexpr (kColumns == 4) {
-    const float4 v = *reinterpret_cast<const float4*>(from);
-    to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
-  } else if constexpr (kColumns == 2) {
-    const float2 v = *reinterpret_cast<const float2*>(from);
-    to[0] = v.x, to[1] = v.y;
-  } else {
-    static_assert(kColumns == 1);
-    to[0] = *from;
-  }
-}
-template <int kColumns>
-__device__ __forceinline__ void store_columns(float* to, const float (&from)[kColumns]) {
-  if constexpr (kColumns == 4) {
-    *reinterpret_cast<float4*>(to) = {from[0], from[1], from[2], from[3]};
-  } else if constexpr (kColumns == 2) {
-    *reinterpret_cast<float2*>(to) = {from[0], from[1]};
-  } else {
-    static_assert(kColumns == 1);
-    *to = from[0];
-  }
-}
-
-// Eight columns that start 32-byte aligned.
-__device__ __forceinline__ void load_octet(const float* from, float (&to)[8]) {
-  const float4 low = reinterpret_cast<const float4*>(from)[0], high = reinterpret_cast<const float4*>(from)[1];
-  to[0] = low.x, to[1] = low.y, to[2] = low.z, to[3] = low.w, to[4] = high.x, to[5] = high.y, to[6] = high.z, to[7] = high.w;
-}
-__device__ __forceinline__ void store_octet_floats(float* to, const float (&from)[8]) {
-  reinterpret_cast<float4*>(to)[0] = {from[0], from[1], from[2], from[3]};
-  reinterpret_cast<float4*>(to)[1] = {from[4], from[5], from[6], from[7]};
-}
-
 // The block's row of `form`, from values [form.cols] in shared memory. `mine`: the largest magnitude among the values that this
 // thread wrote; NaN does not count.
 template <class Form>
@@ -64,8 +29,9 @@ __device__ void write_prepared(const PreparedForm& form, int64_t row, const floa
   __syncthreads();
   if (Form::is_scaled && scale == 0) scale = linear::scale_of<Form>(block_reduce(mine, shared, Most()));
   if (Form::is_scaled && threadIdx.x == 0) to.scales[row] = scale;
+  const linear::Quotients quotients(scale);
   for (int octet = threadIdx.x; octet < form.padded_cols / 8; octet += blockDim.x) {
-    linear::write_octet<Form>(form, static_cast<size_t>(row), octet, scale, to.values, values);
+    linear::write_octet<Form>(form, static_cast<size_t>(row), octet, quotients, to.values, values);
   }
 }
 
@@ -89,17 +55,14 @@ __device__ __forceinline__ void store_prepared(const PreparedForm& form, int64_t
   float scale = form.static_scale;
   if (Form::is_scaled && scale == 0) scale = linear::scale_of<Form>(block_reduce(most, shared, Most()));
   if (Form::is_scaled && threadIdx.x == 0) to.scales[row] = scale;
+  const linear::Quotients quotients(scale);
   over_octets<kOctets>(form.cols / 8, [&](int i, int octet) {
-    uint32_t out[8];
-#pragma unroll
-    for (int j = 0; j < 8; j++) out[j] = linear::convert<Form>(values[i][j], scale);
-    linear::store_octet<Form>(form, static_cast<size_t>(row), octet, out, to.values);
+    linear::convert_octet<Form>(form, static_cast<size_t>(row), octet, values[i], quotients, to.values);
   });
 }
 
 // Threads of a block per row: one 16-byte access each while that fits, whole warps.
 inline unsigned row_threads(int64_t width) { return static_cast<unsigned>(std::clamp<int64_t>((width / 4 + 31) / 32 * 32, 32, 1024)); }
-
 
 // Lets a kernel have `bytes` of dynamic shared memory; more than 48 KiB must be asked for.
 template <class Kernel>

@@ -19,6 +19,24 @@ namespace kvant::cuda {
 constexpr int64_t kTokenUnit = 16;
 constexpr int64_t whole_token_units(int64_t tokens) { return (tokens + kTokenUnit - 1) / kTokenUnit * kTokenUnit; }
 
+// From this many tokens on, a product may leave 16 bits or add to rows that are there. What fewer tokens
+// leave stays in the second-level cache (50 MB on an H100; 256 rows of 28672 float32 are 29), so it is not worth a rounding.
+constexpr int64_t kManyTokens = 257;
+
+// What a product leaves.
+enum class Result {
+  fp32,
+  bf16,   // rounded to nearest
+  added,  // float32, added to what is there
+};
+
+// Where a product goes.
+struct Destination {
+  float* y = nullptr;  // [tokens, N] in whole units; bf16 fills the first half
+  Result result = Result::fp32;
+  float* onto = nullptr;  // added: [tokens, N] in whole units, and y holds anything after
+};
+
 // How prepared activations are held and multiplied.
 enum class Operand { fp32, bf16, fp16, int8 };
 
@@ -46,7 +64,7 @@ struct Prepared {
 };
 
 // A weight matrix on the device: y[t, n] = sum_k x[t, k] * w[n, k] (+ bias[n]) under the scheme of its MatrixSpec, with the
-// meaning that kvant/linear.h gives it. Activations between ops are float32; a matrix rounds or quantizes its input itself.
+// meaning that kvant/linear.h gives it. A matrix rounds or quantizes its input itself.
 class CudaMatrix {
  public:
   virtual ~CudaMatrix() = default;
@@ -70,14 +88,16 @@ class CudaMatrix {
   virtual Prepared prepared_at(int64_t tokens, void* workspace) const = 0;
   // x: [tokens, K] float32
   virtual void prepare(const float* x, int64_t tokens, void* workspace, Stream stream) const = 0;
-  // Enqueues y for `tokens` >= 1 rows that lie prepared in the workspace: y [tokens, N] in whole units, bias [N] or null, float32 on the device
-  // and 16-byte aligned at row 0 (not at every row: K and N are arbitrary). Allocates nothing and never waits, so that it can
-  // be captured into a graph; what it launches depends on `tokens` alone.
-  virtual void multiply(int64_t tokens, const float* bias, float* y, void* workspace, Stream stream) const = 0;
+  // Whether `multiply` leaves such a result: float32 always, the others where many tokens go through kernels that can.
+  virtual bool gives(Result result, int64_t tokens, bool has_bias) const = 0;
+  // Enqueues the product for `tokens` >= 1 rows that lie prepared in the workspace. All memory is on the device and 16-byte aligned
+  // at row 0 (not at every row: K and N are arbitrary); bias [N] or null. Allocates nothing and never waits, so that it can be
+  // captured into a graph; what it launches depends on `tokens` and the kind of result alone.
+  virtual void multiply(int64_t tokens, const float* bias, const Destination& to, void* workspace, Stream stream) const = 0;
 
-  void run(const float* x, int64_t tokens, const float* bias, float* y, void* workspace, Stream stream) const {
+  void run(const float* x, int64_t tokens, const float* bias, const Destination& to, void* workspace, Stream stream) const {
     prepare(x, tokens, workspace, stream);
-    multiply(tokens, bias, y, workspace, stream);
+    multiply(tokens, bias, to, workspace, stream);
   }
 
   const MatrixSpec& spec() const { return spec_; }

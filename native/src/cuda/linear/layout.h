@@ -64,7 +64,8 @@ enum class Scaling {
 
 constexpr bool is_grouped(Scaling scaling) { return scaling == Scaling::groups || scaling == Scaling::zeros; }
 
-// One product y[t, n] = x_scale[t] * sum_g scale[n, g] * sum_{k in g} x[t, k] * w[n, k] + bias[n].
+// One product y[t, n] = x_scale[t] * sum_g scale[n, g] * sum_{k in g} x[t, k] * w[n, k] + bias[n]. Only kernels for many tokens leave
+// other results than float32.
 struct Call {
   const uint8_t* codes;
   const uint8_t* scales;  // null for 16 and 32 bit
@@ -72,7 +73,9 @@ struct Call {
   const float* x_scales;  // [tokens] or null
   const float* row_scales;  // [rows]: all scales, or e4m3's second one; else null
   const float* bias;      // [rows] or null
-  float* y;               // [tokens, rows]
+  float* y;               // [tokens, rows]; bf16 fills the first half
+  Result result;
+  float* onto;            // [tokens, rows], `added` only
   float* parts;           // [splits, tokens, rows], prefill product with splits > 1
   int rows, tokens, padded_cols, chunks, groups;
   int group_units;        // units of a group

@@ -49,7 +49,7 @@ void succeed(Status status, const char* what) {
   if (status != kSuccess) throw Error("NATIVE_FAILED", std::string("cuBLASLt: ") + what + " answered " + std::to_string(status));
 }
 
-Description::Description(const Problem& problem) : integers_(problem.numbers == Numbers::int8) {
+Description::Description(const Problem& problem) : integers_(problem.numbers == Numbers::int8), adds_(problem.result == Result::added) {
   const Functions& f = *functions();
   const cudaDataType_t sums = integers_ ? CUDA_R_32I : CUDA_R_32F;
   succeed(f.operation_create(&operation_, integers_ ? Compute::int32 : Compute::fp32, sums), "creating an operation");
@@ -68,7 +68,7 @@ Description::Description(const Problem& problem) : integers_(problem.numbers == 
   const auto cols = static_cast<uint64_t>(problem.cols), rows = static_cast<uint64_t>(problem.rows), tokens = static_cast<uint64_t>(problem.tokens);
   succeed(f.shape_create(&w_, type_of(problem.numbers), cols, rows, problem.cols), "describing weights");
   succeed(f.shape_create(&x_, type_of(problem.numbers), cols, tokens, problem.cols), "describing activations");
-  succeed(f.shape_create(&y_, sums, rows, tokens, problem.stride), "describing a result");
+  succeed(f.shape_create(&y_, problem.result == Result::bf16 ? CUDA_R_16BF : sums, rows, tokens, problem.stride), "describing a result");
 }
 
 Description::~Description() {
@@ -116,7 +116,7 @@ Status Description::multiply(Handle handle, const Operands& operands, const Algo
   static constexpr int kOneInteger = 1, kZeroInteger = 0;
   const void* const one = integers_ ? static_cast<const void*>(&kOneInteger) : &kOne;
   const void* const zero = integers_ ? static_cast<const void*>(&kZeroInteger) : &kZero;
-  return functions()->multiply(handle, operation_, one, operands.w, w_, operands.x, x_, zero, operands.y, y_, operands.y, y_, &algorithm,
+  return functions()->multiply(handle, operation_, one, operands.w, w_, operands.x, x_, adds_ ? one : zero, operands.y, y_, operands.y, y_, &algorithm,
                                workspace, kCallWorkspace, stream);
 }
 

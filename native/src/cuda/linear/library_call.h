@@ -5,12 +5,13 @@
 
 namespace kvant::cuda::linear::library {
 
-// One call of the library: y[t, n] = sum_k x[t, k] * w[n, k], rows of y `stride` apart.
+// One call of the library: y[t, n] = sum_k x[t, k] * w[n, k], rows of y `stride` apart; for `added`, y[t, n] += the same.
 struct Problem {
   Numbers numbers;
   bool scaled;             // e4m3: times x_scales[t] * w_scales[n]
   int rows, tokens, cols;  // cols: padded, multiple of 64
   int stride;              // of y
+  Result result;           // int8: fp32, which stands for int32 sums
   auto operator<=>(const Problem&) const = default;
 };
 
@@ -19,7 +20,7 @@ struct Operands {
   const void* x;          // [tokens, cols]
   const float* w_scales;  // [rows]
   const float* x_scales;  // [tokens]
-  void* y;                // [tokens, stride] float32, int32 for int8
+  void* y;                // [tokens, stride] float32 or bf16, int32 for int8
 };
 
 constexpr size_t kCallWorkspace = size_t{32} << 20;

@@ -4,14 +4,17 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kvant/format.h"
+#include "kvant/cuda/linear.h"
 
 namespace kvant::cuda::linear::library {
 
-// y[t, n] = x_scale[t] * (factor * w_scale[n] * sum[t, n]) + bias[n] in place. Null scales are 1, a null bias is 0. Everything is
-// 16-byte aligned, rows and stride are multiples of 4.
+// y[t, n] = x_scale[t] * (factor * w_scale[n] * sum[t, n]) + bias[n], or y[t, n] += the same. Null scales are 1, a null bias is 0.
+// Everything is 16-byte aligned, rows and stride are multiples of 4.
 struct ScaledSums {
-  float* y;               // [tokens, stride], of which `rows` are taken
+  const void* sums;       // [tokens, stride], of which `rows` are taken
+  bool integers;          // int32, else float32
+  void* y;                // [tokens, stride] as `result` says; for fp32 it may be the sums themselves
+  Result result;
   const float* w_scales;  // [rows]
   const float* x_scales;  // [tokens]
   const float* bias;      // [rows]
@@ -19,8 +22,7 @@ struct ScaledSums {
   int rows, stride, tokens;
 };
 
-// The sums are int32, or float32.
-void scale_sums(const ScaledSums& sums, bool integers, cudaStream_t stream);
+void scale_sums(const ScaledSums& sums, cudaStream_t stream);
 
 // `count` codes of int8, e4m3 or e5m2, whole rows, to fp16 (half) or bf16 in the order of columns. Returns what the numbers must
 // still be multiplied by.

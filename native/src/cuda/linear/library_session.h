@@ -28,7 +28,7 @@ class Description {
   template <class Value>
   void set(OperationAttribute attribute, Value value);
 
-  bool integers_;
+  bool integers_, adds_;
   Operation operation_ = nullptr;
   MatrixShape w_ = nullptr, x_ = nullptr, y_ = nullptr;
 };

@@ -84,7 +84,7 @@ void tune_int8(int rows, int cols, const void* w) {
   Watch watch;
   for (const int tokens : kTokenCounts) {
     if (tokens > most) break;
-    const Description description({Numbers::int8, false, rows, tokens, cols, rows});
+    const Description description({Numbers::int8, false, rows, tokens, cols, rows, Result::fp32});
     const auto best = fastest(here.handle, description, {w, x.data(), nullptr, nullptr, y.data()}, workspace.data(), watch);
     if (best) tuned.push_back({tokens, *best});
   }

@@ -189,8 +189,15 @@ class DeviceMatrix final : public CudaMatrix {
     linear::prepare_activations(prepared_form(tokens), x, static_cast<int>(tokens), prepared_at(tokens, workspace_at), stream);
   }
 
-  void multiply(int64_t tokens, const float* bias, float* y, void* workspace_at, Stream stream) const override {
+  bool gives(Result result, int64_t tokens, bool has_bias) const override {
+    if (result == Result::fp32) return true;
+    if (deterministic_ || tokens < kManyTokens) return false;
+    return takes_library(tokens) ? library_->gives(result, has_bias) : takes_warpgroup(tokens);
+  }
+
+  void multiply(int64_t tokens, const float* bias, const Destination& to, void* workspace_at, Stream stream) const override {
     check_tokens(tokens);
+    if (!gives(to.result, tokens, bias != nullptr)) throw std::invalid_argument("linear: " + variant(tokens) + " leaves no such result");
     const Prepared x = prepared_at(tokens, workspace_at);
     const bool scaled = spec_.activation == Format::int8 || spec_.activation == Format::e4m3;
     const Call call = {
@@ -200,7 +207,9 @@ class DeviceMatrix final : public CudaMatrix {
         .x_scales = scaled ? x.scales : nullptr,
         .row_scales = row_scales(),
         .bias = bias,
-        .y = y,
+        .y = to.y,
+        .result = to.result,
+        .onto = to.onto,
         .parts = reinterpret_cast<float*>(static_cast<uint8_t*>(workspace_at) + workspace(tokens).parts),
         .rows = layout_.rows,
         .tokens = static_cast<int>(tokens),

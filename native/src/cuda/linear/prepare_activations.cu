@@ -26,8 +26,9 @@ __global__ void __launch_bounds__(kThreads) prepare_kernel(const PreparedForm fo
     scale = scale_of<Form>(block_reduce(value, largest, Most()));
   }
   if (Form::is_scaled && threadIdx.x == 0 && blockIdx.y == 0) to.scales[token] = scale;
+  const Quotients quotients(scale);
   for (int octet = blockIdx.y * kThreads + threadIdx.x; octet < form.padded_cols / 8; octet += gridDim.y * kThreads) {
-    write_octet<Form>(form, token, octet, scale, to.values, from);
+    write_octet<Form>(form, token, octet, quotients, to.values, from);
   }
 }
 

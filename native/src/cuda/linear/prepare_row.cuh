@@ -1,5 +1,5 @@
 // What becomes of one row of activations on its way into a matrix product; one block works on a row.
-// code[k] = encode(x[k] / scale);  scale = absmax(x) / max or static, float32 divisions rounded to nearest even, saturating;
+// code[k] = encode(x[k] / scale);  scale = absmax(x) / max or static, float32 quotients rounded to nearest even, saturating;
 // bf16 and fp16 are rounded without scale. The numbers of src/cpu/linear/prepare_activations.cc.
 // e4m3 numbers may be held as fp16, which is exact, for kernels that multiply in 16 bits and add in float32.
 #pragma once
@@ -8,6 +8,7 @@
 
 #include "../check.h"
 #include "cpu/linear/float_codes.h"
+#include "cuda/columns.cuh"
 #include "layout.h"
 
 namespace kvant::cuda::linear {
@@ -34,18 +35,38 @@ void with_form(const PreparedForm& form, const Body& body) {
   }
 }
 
+// x / scale, 0 where the scale is 0, for many x: the nearest float32, as a division gives it, wherever a code depends on that. The
+// quotient by the inverse is off by a unit or so in its last place, and its remainder tells by what. A division for each value would
+// take some ten instructions more, and row kernels are bound by those as soon as their input is 16 bits.
+class Quotients {
+ public:
+  __device__ explicit Quotients(float scale)
+      : lift_(scale < 0x1p-80f ? 0x1p100f : scale > 0x1p100f ? 0x1p-60f : 1.0f), scale_(scale * lift_), inverse_(1 / scale_) {}
+
+  __device__ float of(float x) const {
+    const float lifted = x * lift_, quotient = lifted * inverse_;
+    // Codes end below 512, and infinity has no remainder. Signs are such that -0 stays -0.
+    const float rest = fabsf(quotient) < 1024 ? fmaf(quotient, scale_, -lifted) : 0;
+    return scale_ > 0 ? fmaf(-rest, inverse_, quotient) : 0.0f;
+  }
+
+ private:
+  float lift_;  // a power of two that keeps remainders and the inverse from underflow
+  float scale_, inverse_;
+};
+
 // Bits of the operand that a number becomes.
 template <class Form>
-__device__ __forceinline__ uint32_t convert(float x, float scale) {
+__device__ __forceinline__ uint32_t convert(float x, const Quotients& quotients) {
   constexpr Format A = Form::activation;
   constexpr auto definition = kvant::linear::float_definition(A);
   if constexpr (A == Format::int8) {
     constexpr float kLimit = max_value(A);
-    const float quotient = scale > 0 ? x / scale : 0.0f;
+    const float quotient = quotients.of(x);
     return static_cast<uint32_t>(quotient == quotient ? __float2int_rn(fminf(fmaxf(quotient, -kLimit), kLimit)) : 0) & 0xffu;
   } else if constexpr (A == Format::e4m3) {
     // The device's conversion has the bits of encode_float: nearest even, saturating, one NaN.
-    const __nv_fp8_storage_t code = scale > 0 ? __nv_cvt_float_to_fp8(x / scale, __NV_SATFINITE, __NV_E4M3) : 0;
+    const __nv_fp8_storage_t code = __nv_cvt_float_to_fp8(quotients.of(x), __NV_SATFINITE, __NV_E4M3);
     if constexpr (Form::codes) return code;
     return __half_raw(__nv_cvt_fp8_to_halfraw(code, __NV_E4M3)).x;
   } else if constexpr (A == Format::fp32) {
@@ -89,22 +110,35 @@ __device__ __forceinline__ void store_octet(const PreparedForm& form, size_t tok
   }
 }
 
+template <class Form>
+__device__ __forceinline__ void convert_octet(const PreparedForm& form, size_t token, int octet, const float (&values)[8],
+                                              const Quotients& quotients, void* prepared) {
+  uint32_t out[8];
+#pragma unroll
+  for (int i = 0; i < 8; i++) out[i] = convert<Form>(values[i], quotients);
+  store_octet<Form>(form, token, octet, out, prepared);
+}
+
 // Those columns of a row of the source, [form.cols]; row 0 of the source is 16-byte aligned. Groups are padded to whole units, so
 // eight columns lie in one.
 template <class Form>
-__device__ __forceinline__ void write_octet(const PreparedForm& form, size_t token, int octet, float scale, void* prepared, const float* row) {
+__device__ __forceinline__ void write_octet(const PreparedForm& form, size_t token, int octet, const Quotients& quotients, void* prepared,
+                                            const float* row) {
   const int at = octet * 8, group = form.has_gaps() ? at / form.group_stride : 0, within = at - group * form.group_stride;
   const int column = group * form.group_cols + within;
   const int present = min(form.has_gaps() ? form.group_cols - within : 8, form.cols - column);
   uint32_t out[8];
   if (present >= 8 && form.cols % 4 == 0 && column % 4 == 0) {
-    const float4 low = *reinterpret_cast<const float4*>(row + column), high = *reinterpret_cast<const float4*>(row + column + 4);
-    const float values[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
 #pragma unroll
-    for (int i = 0; i < 8; i++) out[i] = convert<Form>(values[i], scale);
+    for (int half = 0; half < 8; half += 4) {
+      float values[4];
+      load_columns(row + column + half, values);
+#pragma unroll
+      for (int i = 0; i < 4; i++) out[half + i] = convert<Form>(values[i], quotients);
+    }
   } else {
 #pragma unroll
-    for (int i = 0; i < 8; i++) out[i] = i < present ? convert<Form>(row[column + i], scale) : 0;
+    for (int i = 0; i < 8; i++) out[i] = i < present ? convert<Form>(row[column + i], quotients) : 0;
   }
   store_octet<Form>(form, token, octet, out, prepared);
 }

@@ -1,12 +1,13 @@
 #pragma once
 // y[t, n] = x_scale[t] * sum_g scale[n, g] * sum_{k in g} x[t, k] * w[n, k] + bias[n], for many tokens, on the tensor cores of
-// compute capability 9.0.  x: [T, padded K] fp16 or bf16 in paired order (PreparedForm)   w: layout.h   y: float32 [T, N]
+// compute capability 9.0.  x: [T, padded K] fp16 or bf16 in paired order (PreparedForm)   w: layout.h   y: [T, N] as Call::result says
 //
 // A block makes 128 features x 128 tokens, each of its two warpgroups 64 features x two halves of 64 tokens. A lane's codes are
 // what wgmma takes from registers: they go from global memory through the decoder straight there, while the tensor cores work
 // on those before. x goes through kStages buffers of shared memory by cp.async. At the end of a group one half of the sums is
 // scaled while the tensor cores work on the other.
 // Reads N * K codes T / 128 times and T * K activations N / 128 times, mostly from the second-level cache. Batch-invariant.
+#include "../columns.cuh"
 #include "../warpgroup_steps.cuh"
 #include "stream.cuh"
 
@@ -54,6 +55,14 @@ __device__ __forceinline__ void fetch_x(const Call& call, int first_chunk, uint3
     const void* const from = static_cast<const uint8_t*>(call.x) + (static_cast<size_t>(token) * call.padded_cols + chunk * kChunkColumns) * 2 + vector * 16;
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
   }
+}
+
+// One value of the result: `at` counts from token 0, feature 0. Each is added to once, but by the second-level cache: a thread that
+// loads before it stores would wait for memory 64 times in a row.
+__device__ __forceinline__ void leave(const Call& call, size_t at, float value) {
+  if (call.result == Result::bf16) reinterpret_cast<Bf16*>(call.y)[at] = __float2bfloat16_rn(value);
+  else if (call.result == Result::added) atomicAdd(call.onto + at, value);
+  else call.y[at] = value;
 }
 
 // What a lane holds of its warp's tile of a chunk.
@@ -201,7 +210,7 @@ __global__ void __launch_bounds__(256, 1) warpgroup_kernel(const Call call) {
         const int at = i / 2 * 4 + row * 2 + i % 2, token = static_cast<int>(blockIdx.x) * kTokens + half * kHalf + i / 2 * 8 + c * 2 + i % 2;
         if (token >= call.tokens) continue;
         const float value = kGrouped ? totals[half][at] : sums[half][at] * kFactor * scale;
-        call.y[static_cast<size_t>(token) * call.rows + feature] = fmaf(value, call.x_scales ? call.x_scales[token] : 1.0f, bias);
+        leave(call, static_cast<size_t>(token) * call.rows + feature, fmaf(value, call.x_scales ? call.x_scales[token] : 1.0f, bias));
       }
     }
   }

@@ -1,7 +1,7 @@
 #pragma once
 // y[t, n] = x_scale[t] * sum_g scale[n, g] * sum_{k in g} x[t, k] * (code[n, k] - zero[n, g]) + bias[n], for many tokens, on the
 // tensor cores of compute capability 9.0.  x: [T, padded K] int8 in paired order (PreparedForm)   w: int4 or int8, layout.h
-// y: float32 [T, N]
+// y: [T, N] as Call::result says
 //
 // The blocks of warpgroup.cuh, with exact int32 sums: an iteration is 128 columns, which are rows of 128 bytes of x. Sums of at
 // most 128 columns stay below 2^22, so an addition makes floats of them.
@@ -163,7 +163,7 @@ __global__ void __launch_bounds__(256, 1) warpgroup_int8_kernel(const Call call)
       for (int i = 0; i < 16; i++) {
         const int at = i / 2 * 4 + row * 2 + i % 2, token = static_cast<int>(blockIdx.x) * kTokens + half * kHalf + i / 2 * 8 + c * 2 + i % 2;
         if (token >= call.tokens) continue;
-        call.y[static_cast<size_t>(token) * call.rows + feature] = fmaf(totals[half][at], call.x_scales[token], bias);
+        leave(call, static_cast<size_t>(token) * call.rows + feature, fmaf(totals[half][at], call.x_scales[token], bias));
       }
     }
   }

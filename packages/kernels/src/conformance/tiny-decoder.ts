@@ -14,6 +14,8 @@ export interface TinyDecoder {
   readonly window?: number;
   readonly headNorm?: boolean;
   readonly bias?: boolean;
+  /** 70 where absent. */
+  readonly inner?: number;
 }
 
 /** One decoder per way through the kernels. */
@@ -81,13 +83,14 @@ export const tinyDecoders: readonly TinyDecoder[] = [
   },
 ];
 
-const [vocabSize, hidden, inner, heads, kvHeads, headDim, layerCount] = [105, 48, 70, 6, 2, 16, 2];
+const [vocabSize, hidden, heads, kvHeads, headDim, layerCount] = [105, 48, 6, 2, 16, 2];
 
 /** Two layers of a Llama-like decoder with random weights: every op, every pattern that a backend may fuse. */
 export function tinyDecoder(
   kind: TinyDecoder,
   seed: number,
 ): Omit<CaseSetup, "steps"> & { readonly taps: readonly BufferId[] } {
+  const { inner = 70 } = kind;
   const plan = casePlan(seed, { vocabSize, contextLength: 192 });
   const { builder, random } = plan;
   const fp32 = parseWeightFormat("fp32");
