@@ -109,7 +109,7 @@ class RequestWatch implements EventTaker {
   constructor(metrics: RequestMetrics, taker: EventTaker) {
     this.#metrics = metrics;
     this.#taker = taker;
-    this.#arrived = performance.now();
+    this.#arrived = metrics.clock.now();
   }
 
   get hasBegun(): boolean {
@@ -137,7 +137,7 @@ class RequestWatch implements EventTaker {
   }
 
   #seeTokens(index: number, count: number): void {
-    const now = performance.now();
+    const now = this.#metrics.clock.now();
     const previous = this.#lastToken[index];
     if (!this.hasBegun) this.#metrics.firstToken((now - this.#arrived) / 1000);
     if (previous !== undefined) this.#metrics.laterTokens((now - previous) / 1000, count);
