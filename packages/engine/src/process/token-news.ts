@@ -8,17 +8,22 @@ type Delta = Extract<GenerateEvent, { type: "delta" }>;
  */
 export interface TokenNews {
   /**
-   * `[requests, 3]`: the request's id, which may outgrow 32 bits, and where its tokens end in `tokenIds` and its text in
-   * `text`; both start where those of the request before end.
+   * `[requests, 4]`: the request's id, which may outgrow 32 bits, and where its tokens end in `tokenIds` and its text in
+   * `text` and in `wideText`; they start where those of the request before end.
    */
   readonly rows: Float64Array;
   /** `[tokens]` */
   readonly tokenIds: Int32Array;
-  /** The texts of all requests: one long string crosses the channel at a fraction of the cost of many short ones. */
+  /** One long string crosses the channel at a fraction of the cost of many short ones. */
   readonly text: string;
+  /**
+   * Texts with characters beyond Latin-1. In one string with the others they would make two bytes of every character, there
+   * and in all that is made of it.
+   */
+  readonly wideText: string;
 }
 
-const rowWidth = 3;
+const rowWidth = 4;
 const noLogprobs: Delta["logprobs"] = [];
 
 /** Gathers the columns of one message. */
@@ -26,6 +31,7 @@ export class TokenColumns {
   readonly #rows: number[] = [];
   readonly #tokenIds: number[] = [];
   #text = "";
+  #wideText = "";
 
   /** A token of the row that `endRow` is going to end. */
   addToken(tokenId: number): void {
@@ -33,8 +39,9 @@ export class TokenColumns {
   }
 
   endRow(requestId: number, text: string): void {
-    this.#text += text;
-    this.#rows.push(requestId, this.#tokenIds.length, this.#text.length);
+    if (isLatin1(text)) this.#text += text;
+    else this.#wideText += text;
+    this.#rows.push(requestId, this.#tokenIds.length, this.#text.length, this.#wideText.length);
   }
 
   take(): TokenNews {
@@ -42,25 +49,31 @@ export class TokenColumns {
       rows: Float64Array.from(this.#rows),
       tokenIds: Int32Array.from(this.#tokenIds),
       text: this.#text,
+      wideText: this.#wideText,
     };
     this.#rows.length = 0;
     this.#tokenIds.length = 0;
     this.#text = "";
+    this.#wideText = "";
     return news;
   }
 }
 
 /** Hands out the events that the columns stand for, in their order. */
-export function readTokenNews(
-  { rows, tokenIds, text }: TokenNews,
-  take: (requestId: number, event: Delta) => void,
-): void {
-  let [token, at] = [0, 0];
+export function readTokenNews(news: TokenNews, take: (requestId: number, event: Delta) => void): void {
+  const { rows, tokenIds } = news;
+  let [token, at, wideAt] = [0, 0, 0];
   for (let i = 0; i < rows.length; i += rowWidth) {
-    const [tokenEnd, textEnd] = [rows[i + 1]!, rows[i + 2]!];
+    const [tokenEnd, textEnd, wideEnd] = [rows[i + 1]!, rows[i + 2]!, rows[i + 3]!];
     const ids: number[] = [];
     while (token < tokenEnd) ids.push(tokenIds[token++]!);
-    take(rows[i]!, { type: "delta", index: 0, text: text.slice(at, textEnd), tokenIds: ids, logprobs: noLogprobs });
-    at = textEnd;
+    const text = wideEnd === wideAt ? news.text.slice(at, textEnd) : news.wideText.slice(wideAt, wideEnd);
+    [at, wideAt] = [textEnd, wideEnd];
+    take(rows[i]!, { type: "delta", index: 0, text, tokenIds: ids, logprobs: noLogprobs });
   }
+}
+
+function isLatin1(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 0xff) return false;
+  return true;
 }
