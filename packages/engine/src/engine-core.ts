@@ -33,8 +33,6 @@ export interface EngineCoreOptions {
   readonly onFault?: (error: unknown) => void;
 }
 
-const noPairs: readonly (readonly [number, number])[] = [];
-
 interface Flight {
   readonly batch: Batch;
   readonly outputs: Promise<StepOutputs>;
@@ -177,15 +175,14 @@ export class EngineCore {
   }
 
   #settle(batch: Batch, outputs: StepOutputs): void {
-    for (const { sequence, row, tokenId } of this.#scheduler.settle(batch, outputs.sampledIds)) {
+    this.#scheduler.settle(batch, outputs.sampledIds, (sequence, row, tokenId) => {
       const owner = this.#owners.get(sequence);
-      if (owner === undefined) continue;
+      if (owner === undefined) return;
       this.#generationTokens++;
-      const token = { tokenId, logprob: outputs.sampledLogprobs[row]!, top: outputs.topLogprobs[row] ?? noPairs };
-      owner.generation.accept(owner.completion, token);
+      owner.generation.accept(owner.completion, tokenId, outputs, row);
       if (owner.generation.isOver) this.#drop(owner.generation);
       else if (owner.completion.isFinished) this.#end(sequence);
-    }
+    });
     this.#saturations += outputs.saturations;
     if (this.#options.checkInvariant) this.#kv.checkInvariant();
     this.#options.onStep?.({ kind: batch.kind, seconds: outputs.seconds, tokens: batch.tokenCount });

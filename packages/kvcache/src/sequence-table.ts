@@ -15,6 +15,8 @@ export interface SequenceTable {
   readonly chains: readonly KeyChain[];
   /** Positions `0 .. tokenCount - 1` have a place in the tables. */
   tokenCount: number;
+  /** Positions from `tokenCount` up to here have pages that only this sequence writes; 0: to be found out. */
+  writableTokens: number;
   /** Positions `0 .. committedTokens - 1` hold K and V of known tokens. */
   committedTokens: number;
   /** Tokens the sequence was admitted for; its promised pages are held back from later admissions. */

@@ -27,8 +27,9 @@ export class Vocabulary {
   readonly #added: ReadonlyMap<number, AddedToken>;
   readonly #ids: ReadonlyMap<string, number>;
   readonly #decoder: TokenDecoder;
-  readonly #bytes: (Uint8Array | undefined)[] = []; // [id] filled on first use
-  readonly #texts: (string | null)[] = []; // [id] filled on first use
+  // [id] filled on first use. Made in full length: arrays that are filled here and there become hash tables.
+  readonly #bytes: (Uint8Array | undefined)[];
+  readonly #texts: (string | null | undefined)[];
 
   constructor({ tokens, added, decoder }: VocabularyParts) {
     this.#tokens = tokens;
@@ -36,6 +37,8 @@ export class Vocabulary {
     this.#ids = new Map(added.map((token) => [token.content, token.id]));
     this.#decoder = decoder;
     this.size = added.reduce((size, { id }) => Math.max(size, id + 1), tokens.length);
+    this.#bytes = Array.from({ length: this.size }, () => undefined);
+    this.#texts = Array.from({ length: this.size }, () => undefined);
     this.stripsLeadingSpace = decoder.stripsLeadingSpace;
     this.controlContents = added.filter((token) => token.isControl).map((token) => token.content);
   }
