@@ -151,7 +151,7 @@ export class Scheduler {
   /**
    * A step has ended. `sampledIds[i]` belongs to `batch.rows[i]` and is read for rows that sample.
    * @param accept is told of each row whose sampled token counts, and may finish sequences; tokens of sequences that have left
-   * meanwhile are dropped. Row by row: a sequence is looked at while it is still in the processor's cache.
+   * meanwhile are dropped.
    */
   settle(
     batch: Batch,
