@@ -12,6 +12,7 @@ import {
   type PageAppend,
   type PageCopy,
   type PageSwap,
+  reach,
   type SequenceId,
   type SequenceTable,
   tableEntries,
@@ -126,7 +127,7 @@ export class KvManager {
       if (need > 0) changed = true;
     }
     if (!changed) {
-      this.#reach(sequence, tokenCount);
+      reach(sequence, tokenCount, this.#groups);
       return nothing;
     }
 
@@ -148,7 +149,7 @@ export class KvManager {
         table.push(page);
       }
     }
-    this.#reach(sequence, tokenCount);
+    reach(sequence, tokenCount, this.#groups);
     return { appends, copies };
   }
 
@@ -371,16 +372,6 @@ export class KvManager {
       const tokens = passed[g]! * group.pageTokens;
       const sentence = `cannot ${action} at ${tokenCount} tokens; its window has passed the first ${tokens}`;
       throw new KvantError("INVALID_ARGUMENT", sentence);
-    }
-  }
-
-  /** All pages up to there are the sequence's own to write. */
-  #reach(sequence: SequenceTable, tokenCount: number): void {
-    sequence.tokenCount = tokenCount;
-    sequence.writableTokens = Number.POSITIVE_INFINITY;
-    for (let g = 0; g < this.#groups.length; g++) {
-      const places = sequence.tables[g]!.length * this.#groups[g]!.pageTokens;
-      sequence.writableTokens = Math.min(sequence.writableTokens, places);
     }
   }
 

@@ -51,3 +51,17 @@ export function tableEntries({ tables }: SequenceTable): PageAppend[] {
     table.map((page, index) => ({ group, index, page })).filter(({ page }) => page !== nullPage),
   );
 }
+
+/** Gives a sequence a place for so many tokens, all in pages that are its own to write. */
+export function reach(
+  sequence: SequenceTable,
+  tokenCount: number,
+  groups: readonly { readonly pageTokens: number }[],
+): void {
+  sequence.tokenCount = tokenCount;
+  sequence.writableTokens = Number.POSITIVE_INFINITY;
+  for (let g = 0; g < groups.length; g++) {
+    const places = sequence.tables[g]!.length * groups[g]!.pageTokens;
+    sequence.writableTokens = Math.min(sequence.writableTokens, places);
+  }
+}
