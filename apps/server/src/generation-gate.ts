@@ -1,6 +1,6 @@
 import { setMaxListeners } from "node:events";
 import { type ErrorCode, errorCode, KvantError } from "@kvant/core";
-import type { Engine, GenerateEvent, GenerateRequest, TakeEvent } from "@kvant/engine";
+import type { Engine, EventTaker, GenerateEvent, GenerateRequest } from "@kvant/engine";
 import { statusOf } from "./error-statuses.ts";
 import type { Outcome, RequestMetrics } from "./metrics/request-metrics.ts";
 
@@ -11,10 +11,10 @@ export interface Generation {
   /** `reason` is what readers of the request's streams get. */
   abort(reason: KvantError): void;
   /**
-   * Runs one prompt, measured, and hands its events to `take`, up to `done`. Throws what the engine or `take` throws, or the
-   * reason of an abort.
+   * Runs one prompt, measured, and hands its events to the taker, up to `done`. Throws what the engine or the taker throws, or
+   * the reason of an abort.
    */
-  run(request: GenerateRequest, take: TakeEvent): Promise<void>;
+  run(request: GenerateRequest, taker: EventTaker): Promise<void>;
   /** Aborts what still runs and leaves the gate. */
   end(): void;
 }
@@ -50,7 +50,7 @@ export class GenerationGate {
     return {
       signal: controller.signal,
       abort: (reason) => controller.abort(reason),
-      run: (request, take) => this.#run(request, take, controller.signal),
+      run: (request, taker) => this.#run(request, taker, controller.signal),
       end: () => this.#leave(controller),
     };
   }
@@ -82,13 +82,10 @@ export class GenerationGate {
     for (const resolve of this.#idleWaiters.splice(0)) resolve();
   }
 
-  async #run(request: GenerateRequest, take: TakeEvent, signal: AbortSignal): Promise<void> {
-    const watch = new RequestWatch(this.#metrics);
+  async #run(request: GenerateRequest, taker: EventTaker, signal: AbortSignal): Promise<void> {
+    const watch = new RequestWatch(this.#metrics, taker);
     try {
-      await this.#engine.generate(request, signal).handTo((event) => {
-        watch.see(event);
-        return take(event);
-      });
+      await this.#engine.generate(request, signal).handTo(watch);
       // An engine may answer an abort by ending the stream; the reader must not take that for the end of the text.
       if (watch.outcome !== "completed") signal.throwIfAborted();
     } catch (error) {
@@ -100,23 +97,35 @@ export class GenerationGate {
   }
 }
 
-/** What the metrics learn of one prompt while its events pass. */
-class RequestWatch {
+/** What the metrics learn of one prompt while its events pass to their taker. */
+class RequestWatch implements EventTaker {
   outcome: Outcome = "cancelled";
   readonly #metrics: RequestMetrics;
-  readonly #arrived = performance.now();
+  readonly #taker: EventTaker;
+  readonly #arrived: number;
   /** When the newest token came, by completion. */
   readonly #lastToken: number[] = [];
 
-  constructor(metrics: RequestMetrics) {
+  constructor(metrics: RequestMetrics, taker: EventTaker) {
     this.#metrics = metrics;
+    this.#taker = taker;
+    this.#arrived = metrics.clock.now();
   }
 
   get hasBegun(): boolean {
     return this.#lastToken.length > 0;
   }
 
-  see(event: GenerateEvent): void {
+  take(event: GenerateEvent): Promise<void> | undefined {
+    this.#see(event);
+    return this.#taker.take(event);
+  }
+
+  end(): void {
+    this.#metrics.ended(this.outcome, (performance.now() - this.#arrived) / 1000);
+  }
+
+  #see(event: GenerateEvent): void {
     if (event.type === "delta") {
       if (event.tokenIds.length > 0) this.#seeTokens(event.index, event.tokenIds.length);
     } else if (event.type === "finish") {
@@ -127,12 +136,8 @@ class RequestWatch {
     }
   }
 
-  end(): void {
-    this.#metrics.ended(this.outcome, (performance.now() - this.#arrived) / 1000);
-  }
-
   #seeTokens(index: number, count: number): void {
-    const now = performance.now();
+    const now = this.#metrics.clock.now();
     const previous = this.#lastToken[index];
     if (!this.hasBegun) this.#metrics.firstToken((now - this.#arrived) / 1000);
     if (previous !== undefined) this.#metrics.laterTokens((now - previous) / 1000, count);

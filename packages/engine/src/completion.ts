@@ -25,6 +25,8 @@ export class Completion {
   readonly #tokenizer: Tokenizer | undefined;
   readonly #decoder: StreamDecoder | undefined;
   readonly #stops: StopMatcher;
+  /** Whether a token that does not end the completion has nothing to tell but its text, and that at once. */
+  readonly #isPlain: boolean;
   /** Of the next delta. A token's id goes out when it is due, also when its text is held back. */
   #text = "";
   #tokenIds: number[] = [];
@@ -37,6 +39,7 @@ export class Completion {
     this.#tokenizer = tokenizer;
     this.#decoder = tokenizer?.streamDecoder({ continuing: request.continuesPrompt });
     this.#stops = new StopMatcher(request.stop);
+    this.#isPlain = request.streamInterval === 1 && this.#stops.isEmpty && sequence.sampling.topLogprobs < 0;
   }
 
   /**
@@ -44,13 +47,8 @@ export class Completion {
    * may be the last, has a log-probability to tell, or must be looked at for stop strings.
    */
   acceptPlain(tokenId: number): string | undefined {
-    const { outputIds, maxTokens, sampling } = this.sequence;
-    const isPlain =
-      this.#request.streamInterval === 1 &&
-      this.#stops.isEmpty &&
-      sampling.topLogprobs < 0 &&
-      outputIds.length < maxTokens &&
-      !this.#request.stopIds.has(tokenId);
+    const { outputIds, maxTokens } = this.sequence;
+    const isPlain = this.#isPlain && outputIds.length < maxTokens && !this.#request.stopIds.has(tokenId);
     return isPlain ? (this.#decoder?.pushToken(tokenId) ?? "") : undefined;
   }
 

@@ -33,8 +33,6 @@ export interface EngineCoreOptions {
   readonly onFault?: (error: unknown) => void;
 }
 
-const noPairs: readonly (readonly [number, number])[] = [];
-
 interface Flight {
   readonly batch: Batch;
   readonly outputs: Promise<StepOutputs>;
@@ -46,8 +44,8 @@ export class EngineCore {
   readonly #kv: KvManager;
   readonly #scheduler: Scheduler;
   readonly #packer = new StepPacker();
-  /** Running completions by sequence. */
-  readonly #owners = new Map<Sequence, { readonly generation: Generation; readonly completion: Completion }>();
+  /** Running completions by the id of their sequence: a number finds its entry without a look at the object. */
+  readonly #owners = new Map<number, { readonly generation: Generation; readonly completion: Completion }>();
   #nextSequenceId = 1;
   #promptTokens = 0;
   #generationTokens = 0;
@@ -101,7 +99,7 @@ export class EngineCore {
     const { tokenizer, streamInterval = 1 } = this.#options;
     const generation = new Generation(sequences, { ...checked, streamInterval }, tokenizer, sink);
     for (const [i, sequence] of sequences.entries()) {
-      this.#owners.set(sequence, { generation, completion: generation.completions[i]! });
+      this.#owners.set(sequence.id, { generation, completion: generation.completions[i]! });
       this.#scheduler.add(sequence);
     }
     this.#startDeadline(generation, checked.deadlineMilliseconds);
@@ -167,7 +165,7 @@ export class EngineCore {
     for (const { sequence } of batch.rows) {
       // Whose first step this is has a row to set up.
       if (!sequence.needsRowUpdate) continue;
-      const generation = this.#owners.get(sequence)?.generation;
+      const generation = this.#owners.get(sequence.id)?.generation;
       if (generation?.start()) this.#promptTokens += generation.promptTokens;
     }
     const outputs = this.#options.executable.submit(this.#packer.pack(batch));
@@ -177,15 +175,14 @@ export class EngineCore {
   }
 
   #settle(batch: Batch, outputs: StepOutputs): void {
-    for (const { sequence, row, tokenId } of this.#scheduler.settle(batch, outputs.sampledIds)) {
-      const owner = this.#owners.get(sequence);
-      if (owner === undefined) continue;
+    this.#scheduler.settle(batch, outputs.sampledIds, (sequence, row, tokenId) => {
+      const owner = this.#owners.get(sequence.id);
+      if (owner === undefined) return;
       this.#generationTokens++;
-      const token = { tokenId, logprob: outputs.sampledLogprobs[row]!, top: outputs.topLogprobs[row] ?? noPairs };
-      owner.generation.accept(owner.completion, token);
+      owner.generation.accept(owner.completion, tokenId, outputs, row);
       if (owner.generation.isOver) this.#drop(owner.generation);
       else if (owner.completion.isFinished) this.#end(sequence);
-    }
+    });
     this.#saturations += outputs.saturations;
     if (this.#options.checkInvariant) this.#kv.checkInvariant();
     this.#options.onStep?.({ kind: batch.kind, seconds: outputs.seconds, tokens: batch.tokenCount });
@@ -195,7 +192,7 @@ export class EngineCore {
   /** A completion has ended: its pages go with the step in flight. */
   #end(sequence: Sequence): void {
     this.#scheduler.finish(sequence);
-    this.#owners.delete(sequence);
+    this.#owners.delete(sequence.id);
   }
 
   #drop(generation: Generation): void {

@@ -107,14 +107,16 @@ export type GenerateEvent =
 /** The events of one request. Read it once, in one of the two ways. */
 export interface GenerateStream extends AsyncIterable<GenerateEvent> {
   /**
-   * Hands every event to `take` in the turn in which it comes, without a promise in between. While a promise that `take`
-   * returned is pending, events gather and deltas merge, as for a loop that is slow. Resolves after the last event; rejects
-   * with the request's error, or with what `take` throws, which leaves the request.
+   * Hands every event to the taker in the turn in which it comes, without a promise in between. Resolves after the last event;
+   * rejects with the request's error, or with what `take` throws, which leaves the request.
    */
-  handTo(take: TakeEvent): Promise<void>;
+  handTo(taker: EventTaker): Promise<void>;
 }
 
-export type TakeEvent = (event: GenerateEvent) => Promise<void> | undefined;
+export interface EventTaker {
+  /** While a promise that it returned is pending, events gather and deltas merge, as for a loop that is slow. */
+  take(event: GenerateEvent): Promise<void> | undefined;
+}
 
 /** What a tensor class of the served model really is. */
 export interface TensorClassReport {

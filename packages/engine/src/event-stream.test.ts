@@ -71,9 +71,11 @@ test("a taker gets each event in the turn in which it comes", async () => {
   const stream = new EventStream(() => undefined);
   const taken: GenerateEvent[] = [];
   stream.push(delta(0, "a", 1));
-  const over = stream.handTo((event) => {
-    taken.push(event);
-    return undefined;
+  const over = stream.handTo({
+    take: (event) => {
+      taken.push(event);
+      return undefined;
+    },
   });
   stream.push(delta(0, "b", 2));
   expect(taken).toEqual([delta(0, "a", 1), delta(0, "b", 2)]);
@@ -88,9 +90,11 @@ test("a taker that is behind finds deltas merged, and the end after them", async
   const gate = new Promise<void>((resolve) => {
     open = resolve;
   });
-  const over = stream.handTo((event) => {
-    texts.push(event.type === "delta" ? event.text : event.type);
-    return texts.length === 1 ? gate : undefined;
+  const over = stream.handTo({
+    take: (event) => {
+      texts.push(event.type === "delta" ? event.text : event.type);
+      return texts.length === 1 ? gate : undefined;
+    },
   });
   for (const text of ["a", "b", "c"]) stream.push(delta(0, text, 1));
   stream.end();
@@ -103,11 +107,13 @@ test("a taker that is behind finds deltas merged, and the end after them", async
 test("what a taker pushes while it takes comes after what it takes", async () => {
   const stream = new EventStream(() => undefined);
   const texts: string[] = [];
-  const over = stream.handTo((event) => {
-    const text = event.type === "delta" ? event.text : event.type;
-    if (text === "a") stream.push(delta(0, "b", 2));
-    texts.push(text);
-    return undefined;
+  const over = stream.handTo({
+    take: (event) => {
+      const text = event.type === "delta" ? event.text : event.type;
+      if (text === "a") stream.push(delta(0, "b", 2));
+      texts.push(text);
+      return undefined;
+    },
   });
   stream.push(delta(0, "a", 1));
   stream.end();
@@ -127,7 +133,7 @@ test.each([
   const onLeave = vi.fn();
   const take = vi.fn(refuse);
   const stream = new EventStream(onLeave);
-  const over = stream.handTo(take);
+  const over = stream.handTo({ take });
   stream.push(delta(0, "a", 1));
   stream.push(delta(0, "b", 2));
   await expect(over).rejects.toThrow("no more");
@@ -142,9 +148,11 @@ test("a request that fails tells its taker after the events before", async () =>
   const taken: GenerateEvent[] = [];
   stream.push(delta(0, "a", 1));
   stream.fail(new KvantError("ENGINE_DIED", "gone"));
-  const over = stream.handTo((event) => {
-    taken.push(event);
-    return undefined;
+  const over = stream.handTo({
+    take: (event) => {
+      taken.push(event);
+      return undefined;
+    },
   });
   await expect(over).rejects.toMatchObject({ code: "ENGINE_DIED" });
   expect(taken).toEqual([delta(0, "a", 1)]);

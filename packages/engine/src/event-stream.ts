@@ -1,4 +1,4 @@
-import type { GenerateEvent, GenerateStream, TakeEvent, TokenLogprob } from "./engine.ts";
+import type { EventTaker, GenerateEvent, GenerateStream, TokenLogprob } from "./engine.ts";
 
 type Delta = Extract<GenerateEvent, { type: "delta" }>;
 
@@ -29,15 +29,6 @@ interface Reader {
   reject(error: unknown): void;
 }
 
-/** Who reads with `handTo`. */
-interface Taker {
-  readonly take: TakeEvent;
-  resolve(): void;
-  reject(error: unknown): void;
-  /** While it is inside `take`, or what it returned is pending. */
-  isBusy: boolean;
-}
-
 /**
  * The events of one request between an engine that pushes and a reader. A reader that is slow finds the deltas of a
  * completion merged into one, so the queue never holds more than one delta per completion between other events.
@@ -49,7 +40,11 @@ export class EventStream implements GenerateStream, AsyncIterableIterator<Genera
   #error: unknown;
   /** Readers that came before what they wait for, first come first served. */
   readonly #readers: Reader[] = [];
-  #taker: Taker | undefined;
+  /** Who reads with `handTo`. */
+  #taker: EventTaker | undefined;
+  /** No taker yet, or it is inside `take`, or what that returned is pending. */
+  #isBusy = true;
+  #settle: { resolve(): void; reject(error: unknown): void } | undefined;
 
   /** @param onLeave called once when the reader goes away before the end. */
   constructor(onLeave: () => void) {
@@ -58,10 +53,10 @@ export class EventStream implements GenerateStream, AsyncIterableIterator<Genera
 
   push(event: GenerateEvent): void {
     if (this.#ended) return;
-    if (this.#taker?.isBusy === false) {
+    if (!this.#isBusy) {
       // It has taken all before.
-      this.#give(this.#taker, event);
-      this.#hand(this.#taker);
+      this.#give(event);
+      this.#hand();
       return;
     }
     if (event.type === "delta") this.#pushDelta(event);
@@ -95,9 +90,11 @@ export class EventStream implements GenerateStream, AsyncIterableIterator<Genera
     return { done: true, value: undefined };
   }
 
-  handTo(take: TakeEvent): Promise<void> {
+  handTo(taker: EventTaker): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#taker = { take, resolve, reject, isBusy: false };
+      this.#taker = taker;
+      this.#settle = { resolve, reject };
+      this.#isBusy = false;
       this.#serve();
     });
   }
@@ -112,41 +109,41 @@ export class EventStream implements GenerateStream, AsyncIterableIterator<Genera
   }
 
   #serve(): void {
-    if (this.#taker !== undefined) this.#hand(this.#taker);
+    if (this.#taker !== undefined) this.#hand();
     else this.#answer();
   }
 
-  #hand(taker: Taker): void {
-    while (!taker.isBusy && this.#queue.length > 0) this.#give(taker, this.#queue.shift()!);
-    if (taker.isBusy || !this.#ended) return;
-    if (this.#error === undefined) taker.resolve();
-    else taker.reject(this.#error);
+  #hand(): void {
+    while (!this.#isBusy && this.#queue.length > 0) this.#give(this.#queue.shift()!);
+    if (this.#isBusy || !this.#ended) return;
+    if (this.#error === undefined) this.#settle?.resolve();
+    else this.#settle?.reject(this.#error);
   }
 
-  #give(taker: Taker, event: GenerateEvent): void {
+  #give(event: GenerateEvent): void {
     // During the call too: what it calls may push, and events stay in order.
-    taker.isBusy = true;
+    this.#isBusy = true;
     try {
-      const caughtUp = taker.take(event);
-      if (caughtUp === undefined) taker.isBusy = false;
+      const caughtUp = this.#taker?.take(event);
+      if (caughtUp === undefined) this.#isBusy = false;
       else
         caughtUp.then(
-          () => this.#resume(taker),
-          (error: unknown) => this.#refuse(taker, error),
+          () => this.#resume(),
+          (error: unknown) => this.#refuse(error),
         );
     } catch (error) {
-      this.#refuse(taker, error);
+      this.#refuse(error);
     }
   }
 
-  #resume(taker: Taker): void {
-    taker.isBusy = false;
-    this.#hand(taker);
+  #resume(): void {
+    this.#isBusy = false;
+    this.#hand();
   }
 
   /** `take` has thrown: nothing more goes to it. */
-  #refuse(taker: Taker, error: unknown): void {
-    taker.reject(error);
+  #refuse(error: unknown): void {
+    this.#settle?.reject(error);
     this.#leave();
     this.#ended = true;
   }

@@ -1,5 +1,6 @@
+import type { StepOutputs } from "@kvant/kernels";
 import type { Tokenizer } from "@kvant/tokenizer";
-import { Completion, type CompletionRequest, type SampledToken } from "./completion.ts";
+import { Completion, type CompletionRequest } from "./completion.ts";
 import type { GenerateEvent, Usage } from "./engine.ts";
 import type { Sequence } from "./sequence.ts";
 
@@ -12,6 +13,8 @@ export interface RequestSink {
   end(): void;
   fail(error: unknown): void;
 }
+
+const noPairs: readonly (readonly [number, number])[] = [];
 
 /** Timers count in 32 bits; a longer wait is made of several. */
 const longestTimerMilliseconds = 2 ** 31 - 1;
@@ -59,15 +62,17 @@ export class Generation {
     this.#deadline.unref();
   }
 
-  accept(completion: Completion, token: SampledToken): void {
+  /** A token that row `row` of a step has drawn. */
+  accept(completion: Completion, tokenId: number, outputs: StepOutputs, row: number): void {
     if (this.#isOver || completion.isFinished) return;
     this.#firstTokenAt ??= performance.now();
     try {
-      const text = this.#sink.token === undefined ? undefined : completion.acceptPlain(token.tokenId);
+      const text = this.#sink.token === undefined ? undefined : completion.acceptPlain(tokenId);
       if (text !== undefined) {
-        this.#sink.token?.(completion.index, token.tokenId, text);
+        this.#sink.token?.(completion.index, tokenId, text);
         return;
       }
+      const token = { tokenId, logprob: outputs.sampledLogprobs[row]!, top: outputs.topLogprobs[row] ?? noPairs };
       for (const event of completion.accept(token)) this.#sink.event(event);
       if (this.completions.every(({ isFinished }) => isFinished)) this.#end();
     } catch (error) {

@@ -22,6 +22,7 @@ function settle(scheduler: Scheduler, batch: Batch, tokenId = 7): void {
   scheduler.settle(
     batch,
     batch.rows.map(() => tokenId),
+    () => undefined,
   );
 }
 

@@ -150,32 +150,31 @@ export class Scheduler {
 
   /**
    * A step has ended. `sampledIds[i]` belongs to `batch.rows[i]` and is read for rows that sample.
-   * @returns the rows whose sampled token counts, with it; tokens of sequences that have left meanwhile are dropped.
+   * @param accept is told of each row whose sampled token counts, and may finish sequences; tokens of sequences that have left
+   * meanwhile are dropped.
    */
   settle(
     batch: Batch,
     sampledIds: ArrayLike<number>,
-  ): { readonly sequence: Sequence; readonly row: number; readonly tokenId: number }[] {
-    const accepted: { sequence: Sequence; row: number; tokenId: number }[] = [];
+    accept: (sequence: Sequence, row: number, tokenId: number) => void,
+  ): void {
     for (let i = 0; i < batch.rows.length; i++) {
       const { sequence, start, tokenCount, samples } = batch.rows[i]!;
       sequence.inFlight--;
       if (samples) sequence.pendingSamples--;
-      if (sequence.phase === "running" || sequence.preempted) {
+      const counts = sequence.phase === "running" || sequence.preempted;
+      if (counts) {
         const settledBefore = sequence.settledTokens;
         sequence.settledTokens = start + tokenCount;
-        if (samples) {
-          sequence.outputIds.push(sampledIds[i]!);
-          accepted.push({ sequence, row: i, tokenId: sampledIds[i]! });
-        }
+        if (samples) sequence.outputIds.push(sampledIds[i]!);
         if (Math.floor(settledBefore / this.#pageTokens) < Math.floor(sequence.settledTokens / this.#pageTokens)) {
           this.#kv.commit(sequence.id, sequence.knownIds(sequence.settledTokens));
         }
         this.#kv.releaseWindow(sequence.id, sequence.settledTokens);
       }
       this.#freeIfUnused(sequence);
+      if (counts && samples) accept(sequence, i, sampledIds[i]!);
     }
-    return accepted;
   }
 
   /** Ends everything at once, for a backend that has failed. No step may be in flight. */

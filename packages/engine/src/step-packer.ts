@@ -52,7 +52,8 @@ export class StepPacker {
     }
     if (this.#rowWants.length < batch.rows.length) this.#rowWants = new Uint8Array(batch.rows.length * 2);
     const rowUpdates: RowUpdate[] = [];
-    for (const [i, { sequence, start, tokenCount, samples }] of batch.rows.entries()) {
+    for (let i = 0; i < batch.rows.length; i++) {
+      const { sequence, start, tokenCount, samples } = batch.rows[i]!;
       this.#rowSlots.push(sequence.slot);
       this.#rowStarts.push(this.#tokenIds.length);
       this.#rowPositions.push(start);
@@ -84,6 +85,7 @@ export class StepPacker {
 
   #takePages(sequence: Sequence): void {
     const { pendingAppends: appends, pendingCopies: copies } = sequence;
+    if (appends.length === 0 && copies.length === 0) return;
     for (let i = 0; i < appends.length; i += 3) {
       this.#pageAppends.push(sequence.slot);
       for (let j = i; j < i + 3; j++) this.#pageAppends.push(appends[j]!);

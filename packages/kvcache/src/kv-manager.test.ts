@@ -190,6 +190,16 @@ test("a fork shares every page and copies the partly filled one when it is writt
   manager.checkInvariant();
 });
 
+test("a parent that goes on in its page after a fork copies it", () => {
+  const manager = small(10);
+  prefill(manager, "parent", run(0, 6)); // 1, 2
+  expect(manager.extend("parent", 7)).toEqual({ appends: [], copies: [] });
+  manager.fork("parent", "child", 6);
+  expect(manager.extend("parent", 8)!.copies).toEqual([{ group: 0, from: 2, to: 3 }]);
+  expect(manager.extend("child", 7)).toEqual({ appends: [], copies: [] });
+  manager.checkInvariant();
+});
+
 test("a fork at a page boundary copies nothing", () => {
   const manager = small(10);
   prefill(manager, "parent", run(0, 8));

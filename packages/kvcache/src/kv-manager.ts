@@ -12,6 +12,7 @@ import {
   type PageAppend,
   type PageCopy,
   type PageSwap,
+  reach,
   type SequenceId,
   type SequenceTable,
   tableEntries,
@@ -34,6 +35,7 @@ const nothing: Extension = { appends: [], copies: [] };
  */
 export class KvManager {
   readonly #groups: readonly LayerGroup[];
+  readonly #hasWindow: boolean;
   readonly #aheadTokens: number;
   readonly #prefixReuse: boolean;
   readonly #sequences = new Map<SequenceId, SequenceTable>();
@@ -49,6 +51,7 @@ export class KvManager {
     if (!(aheadTokens >= 1))
       throw new KvantError("INVALID_ARGUMENT", `aheadTokens is ${aheadTokens}; it must be at least 1`);
     this.#groups = groups.map((spec) => new LayerGroup(spec));
+    this.#hasWindow = this.#groups.some(({ isWindowed }) => isWindowed);
     this.#swapped = new SwapSpace(
       this.#groups,
       groups.map(({ hostPageCount = 0 }) => hostPageCount),
@@ -94,6 +97,7 @@ export class KvManager {
       passed: this.#groups.map((group) => group.firstPageRead(match.tokenCount)),
       chains,
       tokenCount: match.tokenCount,
+      writableTokens: 0,
       committedTokens: match.tokenCount,
       reservedTokens: reserve,
     };
@@ -110,6 +114,10 @@ export class KvManager {
   extend(sequenceId: SequenceId, tokenCount: number): Extension | undefined {
     const sequence = this.#sequence(sequenceId);
     if (tokenCount <= sequence.tokenCount) return nothing;
+    if (tokenCount <= sequence.writableTokens) {
+      sequence.tokenCount = tokenCount;
+      return nothing;
+    }
 
     let changed = false;
     for (let g = 0; g < this.#groups.length; g++) {
@@ -119,7 +127,7 @@ export class KvManager {
       if (need > 0) changed = true;
     }
     if (!changed) {
-      sequence.tokenCount = tokenCount;
+      reach(sequence, tokenCount, this.#groups);
       return nothing;
     }
 
@@ -141,7 +149,7 @@ export class KvManager {
         table.push(page);
       }
     }
-    sequence.tokenCount = tokenCount;
+    reach(sequence, tokenCount, this.#groups);
     return { appends, copies };
   }
 
@@ -191,6 +199,7 @@ export class KvManager {
       passed: [...parent.passed],
       chains: forkChains(parent.chains, shared),
       tokenCount: shared,
+      writableTokens: 0,
       committedTokens: Math.min(shared, parent.committedTokens),
       reservedTokens: parent.reservedTokens,
     };
@@ -198,6 +207,8 @@ export class KvManager {
       for (const page of table) if (page !== nullPage) this.#groups[g]!.pool.retain(page);
     }
     this.#sequences.set(childId, child);
+    // The two share the page that each writes next.
+    parent.writableTokens = 0;
     return { tokenCount: shared, appends: tableEntries(child) };
   }
 
@@ -256,7 +267,8 @@ export class KvManager {
       return [...new Array<PageId>(stored.passed[g]!).fill(nullPage), ...table];
     });
     const { chains, tokenCount } = stored;
-    const sequence = { tables, passed: [...stored.passed], chains, tokenCount, committedTokens, reservedTokens };
+    const passed = [...stored.passed];
+    const sequence = { tables, passed, chains, tokenCount, writableTokens: 0, committedTokens, reservedTokens };
     this.#swapped.drop(sequenceId);
     this.#sequences.set(sequenceId, sequence);
     return { appends: tableEntries(sequence), swaps };
@@ -283,6 +295,7 @@ export class KvManager {
    * @throws INVALID_ARGUMENT when the sequence has no pages up to there.
    */
   releaseWindow(sequenceId: SequenceId, position: number): void {
+    if (!this.#hasWindow) return;
     const sequence = this.#sequence(sequenceId);
     if (!(position <= sequence.tokenCount)) {
       const sentence = `position ${position} of sequence ${sequenceId} is beyond its ${sequence.tokenCount} tokens`;

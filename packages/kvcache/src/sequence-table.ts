@@ -15,6 +15,8 @@ export interface SequenceTable {
   readonly chains: readonly KeyChain[];
   /** Positions `0 .. tokenCount - 1` have a place in the tables. */
   tokenCount: number;
+  /** Positions from `tokenCount` up to here have pages that only this sequence writes; 0: to be found out. */
+  writableTokens: number;
   /** Positions `0 .. committedTokens - 1` hold K and V of known tokens. */
   committedTokens: number;
   /** Tokens the sequence was admitted for; its promised pages are held back from later admissions. */
@@ -48,4 +50,18 @@ export function tableEntries({ tables }: SequenceTable): PageAppend[] {
   return tables.flatMap((table, group) =>
     table.map((page, index) => ({ group, index, page })).filter(({ page }) => page !== nullPage),
   );
+}
+
+/** Gives a sequence a place for so many tokens, all in pages that are its own to write. */
+export function reach(
+  sequence: SequenceTable,
+  tokenCount: number,
+  groups: readonly { readonly pageTokens: number }[],
+): void {
+  sequence.tokenCount = tokenCount;
+  sequence.writableTokens = Number.POSITIVE_INFINITY;
+  for (let g = 0; g < groups.length; g++) {
+    const places = sequence.tables[g]!.length * groups[g]!.pageTokens;
+    sequence.writableTokens = Math.min(sequence.writableTokens, places);
+  }
 }

@@ -49,13 +49,13 @@ export class StreamDecoder {
 
   // Nearly every token is whole characters, whose text is known: a TextDecoder costs more than all else in a token.
   #piece(id: number): string {
+    const plain = this.#vocabulary.plainText(id);
+    if (plain !== null && this.#isBetweenCharacters) return plain;
     if (this.#skipSpecial && this.#vocabulary.isControl(id)) return "";
-    const whole = this.#vocabulary.text(id);
-    if (whole !== null && this.#isBetweenCharacters) return whole;
     const bytes = this.#vocabulary.bytes(id);
     if (bytes === undefined) return "";
     // Whole characters end what was begun before them, well or with U+FFFD.
-    this.#isBetweenCharacters = whole !== null && whole !== "";
+    this.#isBetweenCharacters = plain !== null && plain !== "";
     return this.#utf8.decode(bytes, { stream: true });
   }
 

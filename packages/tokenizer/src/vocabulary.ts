@@ -27,8 +27,9 @@ export class Vocabulary {
   readonly #added: ReadonlyMap<number, AddedToken>;
   readonly #ids: ReadonlyMap<string, number>;
   readonly #decoder: TokenDecoder;
-  readonly #bytes: (Uint8Array | undefined)[] = []; // [id] filled on first use
-  readonly #texts: (string | null)[] = []; // [id] filled on first use
+  // [id] filled on first use. Made in full length: arrays that are filled here and there become hash tables.
+  readonly #bytes: (Uint8Array | undefined)[];
+  readonly #plainTexts: (string | null | undefined)[];
 
   constructor({ tokens, added, decoder }: VocabularyParts) {
     this.#tokens = tokens;
@@ -36,6 +37,8 @@ export class Vocabulary {
     this.#ids = new Map(added.map((token) => [token.content, token.id]));
     this.#decoder = decoder;
     this.size = added.reduce((size, { id }) => Math.max(size, id + 1), tokens.length);
+    this.#bytes = Array.from({ length: this.size }, () => undefined);
+    this.#plainTexts = Array.from({ length: this.size }, () => undefined);
     this.stripsLeadingSpace = decoder.stripsLeadingSpace;
     this.controlContents = added.filter((token) => token.isControl).map((token) => token.content);
   }
@@ -52,15 +55,18 @@ export class Vocabulary {
     return bytes;
   }
 
-  /** The text of a token that is made of whole characters; null for parts of characters and for ids without a token. */
-  text(id: number): string | null {
-    const known = this.#texts[id];
+  /**
+   * The text of a token that is made of whole characters and is no control token, as nearly all are; null for the others and
+   * for ids without a token.
+   */
+  plainText(id: number): string | null {
+    const known = this.#plainTexts[id];
     if (known !== undefined) return known;
     const bytes = this.bytes(id);
     // Ids come from outside: what is no token leaves no entry.
     if (bytes === undefined) return null;
-    const text = wholeText(bytes);
-    this.#texts[id] = text;
+    const text = this.isControl(id) ? null : wholeText(bytes);
+    this.#plainTexts[id] = text;
     return text;
   }
 

@@ -46,10 +46,12 @@ async function generate({ gate, model }: ServerContext, call: GenerateCall): Pro
     const opened = gate.open();
     generation = opened;
     call.once("cancelled", () => opened.abort(new KvantError("CANCELLED", "the client cancelled the call")));
-    await opened.run(request, (event) => {
-      opened.signal.throwIfAborted();
-      // While the reader is behind nothing is taken, and the engine merges what gathers.
-      return call.write(eventMessage(event)) ? undefined : drained(call, opened.signal);
+    await opened.run(request, {
+      take: (event) => {
+        opened.signal.throwIfAborted();
+        // While the reader is behind nothing is taken, and the engine merges what gathers.
+        return call.write(eventMessage(event)) ? undefined : drained(call, opened.signal);
+      },
     });
     call.end();
   } catch (error) {

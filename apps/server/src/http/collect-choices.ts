@@ -24,20 +24,22 @@ export async function collectChoices(
   let usage = noUsage;
   await Promise.all(
     requests.map((request, promptIndex) =>
-      generation.run(request, (event) => {
-        if (event.type === "done") {
-          usage = addUsage(usage, event.usage);
+      generation.run(request, {
+        take: (event) => {
+          if (event.type === "done") {
+            usage = addUsage(usage, event.usage);
+            return undefined;
+          }
+          const choice = choices[promptIndex * (request.n ?? 1) + event.index]!;
+          if (event.type === "delta") {
+            choice.text += event.text;
+            choice.logprobs.push(...event.logprobs);
+          } else {
+            choice.finishReason = event.reason;
+            choice.stopReason = event.stopText ?? event.stopTokenId ?? null;
+          }
           return undefined;
-        }
-        const choice = choices[promptIndex * (request.n ?? 1) + event.index]!;
-        if (event.type === "delta") {
-          choice.text += event.text;
-          choice.logprobs.push(...event.logprobs);
-        } else {
-          choice.finishReason = event.reason;
-          choice.stopReason = event.stopText ?? event.stopTokenId ?? null;
-        }
-        return undefined;
+        },
       }),
     ),
   );

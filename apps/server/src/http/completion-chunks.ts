@@ -1,6 +1,7 @@
 import type { GenerateEvent, Usage } from "@kvant/engine";
 import { type AnswerHead, codePoints, completionLogprobs, usageBody } from "./answer-parts.ts";
 import type { ChunkWriter } from "./stream-choices.ts";
+import { TextFrame } from "./text-frame.ts";
 
 export interface ChunkOptions {
   readonly withLogprobs: boolean;
@@ -11,8 +12,6 @@ export interface ChunkOptions {
 export class CompletionChunks implements ChunkWriter {
   readonly #head: string;
   readonly #tail: string;
-  /** `[index]` of a chunk that is a text and no more: what stands before it, and after it. */
-  readonly #openings: string[] = [];
   readonly #closing: string;
   readonly #options: ChunkOptions;
   readonly #echoes: readonly string[];
@@ -34,11 +33,15 @@ export class CompletionChunks implements ChunkWriter {
 
   begin(index: number): string {
     const echo = this.#echo(index);
-    return echo === "" ? "" : this.#text(index, echo);
+    return echo === "" ? "" : this.#chunk(index, echo, "null", "null", null);
+  }
+
+  frame(index: number): TextFrame | undefined {
+    if (this.#options.withLogprobs) return undefined;
+    return new TextFrame([this.#head, `{"index":${index},"text":`], this.#closing);
   }
 
   delta(index: number, { text, logprobs }: Extract<GenerateEvent, { type: "delta" }>): string {
-    if (!this.#options.withLogprobs) return text === "" ? "" : this.#text(index, text);
     if (text === "" && logprobs.length === 0) return "";
     const offset = this.#offsets.get(index) ?? codePoints(this.#echo(index));
     this.#offsets.set(index, offset + logprobs.reduce((sum, token) => sum + codePoints(token.text), 0));
@@ -55,12 +58,6 @@ export class CompletionChunks implements ChunkWriter {
 
   #echo(index: number): string {
     return this.#echoes[Math.floor(index / this.#choicesPerPrompt)] ?? "";
-  }
-
-  /** `#chunk` of a text and no more: from three pieces instead of twelve, which is most of its cost. */
-  #text(index: number, text: string): string {
-    this.#openings[index] ??= `${this.#head}{"index":${index},"text":`;
-    return this.#openings[index] + JSON.stringify(text) + this.#closing;
   }
 
   #chunk(index: number, text: string, logprobs: string, finish: string, stopReason: string | number | null): string {

@@ -1,6 +1,7 @@
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyReply } from "fastify";
+import type { TextFrame } from "./text-frame.ts";
 
 /**
  * One answer as server-sent events (WHATWG HTML, "Server-sent events"). It opens with its first write, so that a request
@@ -11,6 +12,7 @@ export class SseStream {
   readonly #response: ServerResponse;
   readonly #keepAlive: NodeJS.Timeout;
   #open = false;
+  #isGone = false;
   #wroteSinceTick = false;
   #draining: Promise<void> | undefined;
   /** Where chunks are framed here; undefined: the response frames them. */
@@ -21,7 +23,11 @@ export class SseStream {
     this.#reply = reply;
     this.#response = reply.raw;
     this.#keepAlive = setInterval(() => this.#tick(), keepAliveMilliseconds);
-    this.#response.once("close", () => clearInterval(this.#keepAlive));
+    this.#isGone = this.#response.destroyed;
+    this.#response.once("close", () => {
+      this.#isGone = true;
+      clearInterval(this.#keepAlive);
+    });
   }
 
   get isOpen(): boolean {
@@ -30,10 +36,13 @@ export class SseStream {
 
   /** Writes whole events. The promise, where there is one, resolves when the reader has caught up or gone. */
   write(events: string): Promise<void> | undefined {
-    if (this.#response.destroyed) return undefined;
-    if (!this.#open) this.#start();
-    this.#wroteSinceTick = true;
-    return this.#send(events) ? undefined : this.#drained();
+    return this.#write(events, Buffer.byteLength(events));
+  }
+
+  /** Writes the event of a text: what most tokens are, and so the one that counts. */
+  writeText(frame: TextFrame, text: string): Promise<void> | undefined {
+    const json = JSON.stringify(text);
+    return this.#write(frame.event(json), frame.byteLength(json));
   }
 
   end(): void {
@@ -55,10 +64,16 @@ export class SseStream {
     if (this.#response.chunkedEncoding) this.#socket = this.#response.socket ?? undefined;
   }
 
+  #write(events: string, byteLength: number): Promise<void> | undefined {
+    if (this.#isGone) return undefined;
+    if (!this.#open) this.#start();
+    this.#wroteSinceTick = true;
+    return this.#send(events, byteLength) ? undefined : this.#drained();
+  }
+
   /** A chunk (RFC 9112, section 7.1) in one piece: ServerResponse makes four of it, at twice the cost of all else in a token. */
-  #send(events: string): boolean {
+  #send(events: string, byteLength: number): boolean {
     if (this.#socket === undefined) return this.#response.write(events);
-    const byteLength = Buffer.byteLength(events);
     // As Latin-1, ASCII is copied to the socket as it is; UTF-8 would be encoded character by character.
     const encoding = byteLength === events.length ? "latin1" : "utf8";
     return this.#socket.write(`${byteLength.toString(16)}\r\n${events}\r\n`, encoding);

@@ -1,6 +1,8 @@
 import type { RequestTimings } from "@kvant/engine";
 import { Counter, Histogram, type Registry } from "prom-client";
 import { secondsBuckets } from "./buckets.ts";
+import { TallyHistogram } from "./tally-histogram.ts";
+import { TurnClock } from "./turn-clock.ts";
 
 /**
  * How a request ended. `completed`: all its completions finished. `cancelled`: the client left. `refused`: the engine would
@@ -10,13 +12,15 @@ export type Outcome = "completed" | "cancelled" | "refused" | "failed";
 
 /** What the server measures of requests as they pass through it. One prompt is one request. */
 export class RequestMetrics {
+  /** What tokens are timed by. */
+  readonly clock = new TurnClock();
   readonly #requests: Counter<"outcome">;
   readonly #completions: Counter<"finish_reason">;
   readonly #queue: Histogram;
   readonly #prefill: Histogram;
   readonly #decode: Histogram;
   readonly #firstToken: Histogram;
-  readonly #interToken: Histogram;
+  readonly #interToken: TallyHistogram;
   readonly #total: Histogram;
   readonly #responses: Counter<"transport" | "route" | "status">;
 
@@ -44,10 +48,12 @@ export class RequestMetrics {
       "kvant_time_to_first_token_seconds",
       "Seconds from the request's arrival to its first token, as the server sees it.",
     );
-    this.#interToken = seconds(
-      "kvant_inter_token_seconds",
-      "Seconds between two tokens of a completion; tokens that arrive together share the gap.",
-    );
+    this.#interToken = new TallyHistogram({
+      name: "kvant_inter_token_seconds",
+      help: "Seconds between two tokens of a completion; tokens that arrive together share the gap.",
+      buckets: secondsBuckets,
+      registers: [registry],
+    });
     this.#total = seconds("kvant_request_seconds", "Seconds from a request's arrival to its end.");
     this.#responses = new Counter({
       name: "kvant_responses_total",
@@ -78,7 +84,7 @@ export class RequestMetrics {
 
   /** `tokens` arrived together after `seconds`: as many gaps, each a share. */
   laterTokens(seconds: number, tokens: number): void {
-    for (let token = 0; token < tokens; token++) this.#interToken.observe(seconds / tokens);
+    this.#interToken.add(seconds / tokens, tokens);
   }
 
   answered(transport: "http" | "grpc", route: string, status: number): void {

@@ -94,8 +94,8 @@ export class FakeEngine implements Engine {
     const events = this.#events(request, signal);
     return {
       [Symbol.asyncIterator]: () => events,
-      handTo: async (take) => {
-        for await (const event of events) await take(event);
+      handTo: async (taker) => {
+        for await (const event of events) await taker.take(event);
       },
     };
   }

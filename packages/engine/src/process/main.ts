@@ -1,4 +1,6 @@
 import { KvantError } from "@kvant/core";
+import type { GenerateEvent } from "../engine.ts";
+import type { RequestSink } from "../generation.ts";
 import { createEngine, type LocalEngine } from "../local-engine.ts";
 import { type FromEngine, type RequestNews, type StepNews, serializeError, type ToEngine } from "./protocol.ts";
 import { TokenColumns } from "./token-news.ts";
@@ -69,38 +71,55 @@ function ready(): LocalEngine {
   return engine;
 }
 
+/** What one request has to tell, on its way into the news. */
+class NewsSink implements RequestSink {
+  readonly #id: number;
+
+  constructor(id: number) {
+    this.#id = id;
+  }
+
+  event(event: GenerateEvent): void {
+    const isPlain = event.type === "delta" && event.index === 0 && event.logprobs.length === 0 && !news.has(this.#id);
+    if (!isPlain) {
+      newsOf(this.#id).events.push(event);
+      return;
+    }
+    for (const tokenId of event.tokenIds) tokens.addToken(tokenId);
+    tokens.endRow(this.#id, event.text);
+    planFlush();
+  }
+
+  token(index: number, tokenId: number, text: string): void {
+    if (index > 0 || news.has(this.#id)) {
+      newsOf(this.#id).events.push({ type: "delta", index, text, tokenIds: [tokenId], logprobs: [] });
+      return;
+    }
+    tokens.addToken(tokenId);
+    tokens.endRow(this.#id, text);
+    planFlush();
+  }
+
+  end(): void {
+    this.#close("end");
+  }
+
+  fail(error: unknown): void {
+    this.#close(serializeError(error));
+  }
+
+  #close(outcome: RequestNews["outcome"]): void {
+    newsOf(this.#id).outcome = outcome;
+    cancels.delete(this.#id);
+  }
+}
+
 function generate(id: number, request: Extract<ToEngine, { type: "generate" }>["request"]): void {
-  const end = (outcome: RequestNews["outcome"]): void => {
-    newsOf(id).outcome = outcome;
-    cancels.delete(id);
-  };
+  const sink = new NewsSink(id);
   try {
-    const cancel = ready().submit(request, {
-      event: (event) => {
-        const isPlain = event.type === "delta" && event.index === 0 && event.logprobs.length === 0 && !news.has(id);
-        if (!isPlain) {
-          newsOf(id).events.push(event);
-          return;
-        }
-        for (const tokenId of event.tokenIds) tokens.addToken(tokenId);
-        tokens.endRow(id, event.text);
-        planFlush();
-      },
-      token: (index, tokenId, text) => {
-        if (index > 0 || news.has(id)) {
-          newsOf(id).events.push({ type: "delta", index, text, tokenIds: [tokenId], logprobs: [] });
-          return;
-        }
-        tokens.addToken(tokenId);
-        tokens.endRow(id, text);
-        planFlush();
-      },
-      end: () => end("end"),
-      fail: (error) => end(serializeError(error)),
-    });
-    cancels.set(id, cancel);
+    cancels.set(id, ready().submit(request, sink));
   } catch (error) {
-    end(serializeError(error));
+    sink.fail(error);
   }
 }
 

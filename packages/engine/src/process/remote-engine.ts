@@ -5,6 +5,7 @@ import type {
   EngineObserver,
   EngineState,
   EngineStats,
+  GenerateEvent,
   GenerateRequest,
   GenerateStream,
   ModelInfo,
@@ -15,7 +16,7 @@ import { EventStream } from "../event-stream.ts";
 import { defaultEntry, listen, startChild, tell } from "./engine-child.ts";
 import { deserializeError, type FromEngine } from "./protocol.ts";
 import { RestartDelay } from "./restart-delay.ts";
-import { tokenEvent } from "./token-news.ts";
+import { readTokenNews } from "./token-news.ts";
 
 export interface EngineProcessHooks {
   readonly onProgress?: (progress: LoadProgress) => void;
@@ -43,12 +44,6 @@ const noStats: EngineStats = {
   restarts: 0,
 };
 
-interface OpenStream {
-  readonly stream: EventStream;
-  /** Takes the listener off the caller's signal, which may outlive the request. */
-  readonly forget: () => void;
-}
-
 interface PendingReply {
   resolve(message: FromEngine): void;
   reject(error: unknown): void;
@@ -75,9 +70,12 @@ export class RemoteEngine implements Engine {
   readonly #options: EngineOptions;
   readonly #hooks: EngineProcessHooks;
   readonly #observers = new Set<EngineObserver>();
-  readonly #streams = new Map<number, OpenStream>();
+  readonly #streams = new Map<number, EventStream>();
+  /** By request: takes the listener off the caller's signal, which may outlive the request. */
+  readonly #forgets = new Map<number, () => void>();
   readonly #replies = new Map<number, PendingReply>();
   readonly #idle = new Set<() => void>();
+  readonly #pushTo = (id: number, event: GenerateEvent): void => this.#streams.get(id)?.push(event);
   #child: ChildProcess;
   #state: EngineState = "starting";
   #model: ModelInfo | undefined;
@@ -130,7 +128,8 @@ export class RemoteEngine implements Engine {
     try {
       this.#checkReady();
       if (signal?.aborted) throw new KvantError("CANCELLED", "the request was cancelled before it started");
-      this.#streams.set(id, { stream, forget: () => signal?.removeEventListener("abort", abort) });
+      this.#streams.set(id, stream);
+      this.#forgets.set(id, () => signal?.removeEventListener("abort", abort));
       signal?.addEventListener("abort", abort, { once: true });
       tell(this.#child, { type: "generate", id, request });
     } catch (error) {
@@ -254,11 +253,9 @@ export class RemoteEngine implements Engine {
 
   #onNews({ requests, tokens, steps, stats }: Extract<FromEngine, { type: "news" }>): void {
     this.#stats = stats;
-    for (let row = 0; tokens !== undefined && row < tokens.requestIds.length; row++) {
-      this.#streams.get(tokens.requestIds[row]!)?.stream.push(tokenEvent(tokens, row));
-    }
+    if (tokens !== undefined) readTokenNews(tokens, this.#pushTo);
     for (const { id, events, outcome } of requests) {
-      const stream = this.#streams.get(id)?.stream;
+      const stream = this.#streams.get(id);
       if (stream === undefined) continue;
       for (const event of events) stream.push(event);
       if (outcome === "running") continue;
@@ -300,12 +297,13 @@ export class RemoteEngine implements Engine {
 
   /** @returns whether the stream was still open. */
   #endStream(id: number): boolean {
-    this.#streams.get(id)?.forget();
+    this.#forgets.get(id)?.();
+    this.#forgets.delete(id);
     return this.#streams.delete(id);
   }
 
   #failAll(error: KvantError): void {
-    for (const [id, { stream }] of this.#streams) {
+    for (const [id, stream] of this.#streams) {
       this.#endStream(id);
       stream.fail(error);
     }

@@ -1,26 +1,37 @@
 import type { GenerateEvent } from "../engine.ts";
 
+type Delta = Extract<GenerateEvent, { type: "delta" }>;
+
 /**
  * What most requests have to tell after a step, a few tokens (mostly one) of their only completion, as columns: 256 of these
  * cost a tenth of as many event objects on their way through the channel.
  */
 export interface TokenNews {
-  /** `[requests]`; ids may outgrow 32 bits. */
-  readonly requestIds: Float64Array;
-  /** `[requests]` where a request's tokens end in `tokenIds`; they start where the one before ends. */
-  readonly tokenEnds: Int32Array;
+  /**
+   * `[requests, 4]`: the request's id, which may outgrow 32 bits, and where its tokens end in `tokenIds` and its text in
+   * `text` and in `wideText`; they start where those of the request before end.
+   */
+  readonly rows: Float64Array;
   /** `[tokens]` */
   readonly tokenIds: Int32Array;
-  /** `[requests]` */
-  readonly texts: readonly string[];
+  /** One long string crosses the channel at a fraction of the cost of many short ones. */
+  readonly text: string;
+  /**
+   * Texts with characters beyond Latin-1. In one string with the others they would make two bytes of every character, there
+   * and in all that is made of it.
+   */
+  readonly wideText: string;
 }
+
+const rowWidth = 4;
+const noLogprobs: Delta["logprobs"] = [];
 
 /** Gathers the columns of one message. */
 export class TokenColumns {
-  readonly #requestIds: number[] = [];
-  readonly #tokenEnds: number[] = [];
+  readonly #rows: number[] = [];
   readonly #tokenIds: number[] = [];
-  #texts: string[] = [];
+  #text = "";
+  #wideText = "";
 
   /** A token of the row that `endRow` is going to end. */
   addToken(tokenId: number): void {
@@ -28,30 +39,41 @@ export class TokenColumns {
   }
 
   endRow(requestId: number, text: string): void {
-    this.#requestIds.push(requestId);
-    this.#tokenEnds.push(this.#tokenIds.length);
-    this.#texts.push(text);
+    if (isLatin1(text)) this.#text += text;
+    else this.#wideText += text;
+    this.#rows.push(requestId, this.#tokenIds.length, this.#text.length, this.#wideText.length);
   }
 
   take(): TokenNews {
     const news = {
-      requestIds: Float64Array.from(this.#requestIds),
-      tokenEnds: Int32Array.from(this.#tokenEnds),
+      rows: Float64Array.from(this.#rows),
       tokenIds: Int32Array.from(this.#tokenIds),
-      texts: this.#texts,
+      text: this.#text,
+      wideText: this.#wideText,
     };
-    for (const list of [this.#requestIds, this.#tokenEnds, this.#tokenIds]) list.length = 0;
-    this.#texts = [];
+    this.#rows.length = 0;
+    this.#tokenIds.length = 0;
+    this.#text = "";
+    this.#wideText = "";
     return news;
   }
 }
 
-/** The event that a row of the columns stands for. */
-export function tokenEvent(
-  { tokenEnds, tokenIds, texts }: TokenNews,
-  row: number,
-): Extract<GenerateEvent, { type: "delta" }> {
-  const ids: number[] = [];
-  for (let i = row === 0 ? 0 : tokenEnds[row - 1]!; i < tokenEnds[row]!; i++) ids.push(tokenIds[i]!);
-  return { type: "delta", index: 0, text: texts[row]!, tokenIds: ids, logprobs: [] };
+/** Hands out the events that the columns stand for, in their order. */
+export function readTokenNews(news: TokenNews, take: (requestId: number, event: Delta) => void): void {
+  const { rows, tokenIds } = news;
+  let [token, at, wideAt] = [0, 0, 0];
+  for (let i = 0; i < rows.length; i += rowWidth) {
+    const [tokenEnd, textEnd, wideEnd] = [rows[i + 1]!, rows[i + 2]!, rows[i + 3]!];
+    const ids: number[] = [];
+    while (token < tokenEnd) ids.push(tokenIds[token++]!);
+    const text = wideEnd === wideAt ? news.text.slice(at, textEnd) : news.wideText.slice(wideAt, wideEnd);
+    [at, wideAt] = [textEnd, wideEnd];
+    take(rows[i]!, { type: "delta", index: 0, text, tokenIds: ids, logprobs: noLogprobs });
+  }
+}
+
+function isLatin1(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 0xff) return false;
+  return true;
 }
