@@ -8,23 +8,13 @@ export const defaultEntry = fileURLToPath(
   new URL(import.meta.url.endsWith(".ts") ? "./main.ts" : "./main.js", import.meta.url),
 );
 
-/**
- * V8 takes a process that makes little garbage for an idle one and then collects its whole heap every three seconds. Under 256
- * streams that was a fifth of the engine's processor time, for memory that it needs again at once.
- */
-const heapOptions = ["--no-memory-reducer"];
-
 /** Starts an engine process. A TypeScript entry runs through tsx with the workspace's sources. */
 export function startChild(entry: string): ChildProcess {
-  const loader = entry.endsWith(".ts")
+  const execArgv = entry.endsWith(".ts")
     ? ["--conditions=@kvant/source", "--import", pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href]
     : [];
   // `advanced` keeps typed arrays; standard error stays visible, standard output belongs to the parent's own rows.
-  return fork(entry, [], {
-    execArgv: [...heapOptions, ...loader],
-    serialization: "advanced",
-    stdio: ["ignore", 2, 2, "ipc"],
-  });
+  return fork(entry, [], { execArgv, serialization: "advanced", stdio: ["ignore", 2, 2, "ipc"] });
 }
 
 export function tell(child: ChildProcess, message: ToEngine): void {
