@@ -1,7 +1,7 @@
 import { formats } from "@kvant/formats";
 import { absentKernels } from "../absent-kernels.ts";
 import type { CaseStep, ConformanceCase } from "../conformance-case.ts";
-import { decoderBudgets } from "../error-budgets.ts";
+import { decoderBudgets, type ErrorBudget } from "../error-budgets.ts";
 import { Random } from "../random.ts";
 import type { DriverRow } from "../step-driver.ts";
 import { type TinyDecoder, tinyDecoder, tinyDecoders } from "../tiny-decoder.ts";
@@ -29,9 +29,20 @@ function nameOf({ weights, activation, bias }: Pick<TinyDecoder, "weights" | "ac
 
 /** Whole decoders with mixed rows: logits, scores and taps. */
 export const decoderCases: readonly ConformanceCase[] = [
-  ...tinyDecoders.map((kind) => decoderCase(kind, `decoder ${kind.name}`, mixedRows)),
-  ...manyTokenDecoders.map((kind) => decoderCase(kind, `decoder ${kind.name}, many tokens`, manyTokens)),
+  ...tinyDecoders.map((kind) => decoderCase(kind, `decoder ${kind.name}`, mixedRows, budgetOf(kind))),
+  ...manyTokenDecoders.map((kind) =>
+    decoderCase(
+      kind,
+      `decoder ${kind.name}, many tokens`,
+      manyTokens,
+      kind.activation.format === "e4m3" ? decoderBudgets.manyFp8Activations : budgetOf(kind),
+    ),
+  ),
 ];
+
+function budgetOf({ activation, kv }: TinyDecoder): ErrorBudget {
+  return activation.format === "fp32" && kv === "fp32" ? decoderBudgets.float : decoderBudgets.rounding;
+}
 
 type Ids = (count: number) => readonly number[];
 
@@ -70,11 +81,11 @@ function decoderCase(
   kind: TinyDecoder,
   name: string,
   rowsOf: (ids: Ids) => readonly (readonly DriverRow[])[],
+  budget: ErrorBudget,
 ): ConformanceCase {
-  const isFloat = kind.activation.format === "fp32" && kind.kv === "fp32";
   return {
     name,
-    budget: isFloat ? decoderBudgets.float : decoderBudgets.rounding,
+    budget,
     tensorCoreBudget: kind.activation.format === "e4m3" ? decoderBudgets.fp8TensorCores : undefined,
     exactPages: false,
     absentOn: absentKernels(kind.activation),
