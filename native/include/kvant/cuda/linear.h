@@ -40,6 +40,11 @@ struct Destination {
 // How prepared activations are held and multiplied.
 enum class Operand { fp32, bf16, fp16, int8 };
 
+// Whether operands stand for activations less a scale per token. bf16 numbers in fp16: a power of two.
+constexpr bool is_scaled(Format activation, Operand operand) {
+  return activation == Format::int8 || activation == Format::e4m3 || (activation == Format::bf16 && operand == Operand::fp16);
+}
+
 // The form in which a matrix takes its input: rows of `padded_cols` operands, rounded or quantized.
 struct PreparedForm {
   Format activation = Format::fp32;
@@ -48,14 +53,14 @@ struct PreparedForm {
   // Columns of a unit of 32 in the order in which warpgroup steps take them. Of the eight columns c, 16-bit pair i of four comes at
   // i / 2 * 8 + i % 2 * 4 + c, int8 quadruple i of two at i * 4 + c.
   bool paired = false;
-  float static_scale = 0;  // int8 and e4m3; 0: AbsMax per token
+  float static_scale = 0;  // int8 and e4m3; 0: from the largest magnitude of each token
   int cols = 0;            // of the source
   int padded_cols = 0;
   int group_cols = 0, group_stride = 0;  // columns of a group in the source and as padded
 
   // Whether columns of the source do not lie one after the other: only behind the last one there may be padding otherwise.
   KVANT_ON_BOTH bool has_gaps() const { return group_stride != group_cols && group_cols != cols; }
-  bool is_scaled() const { return activation == Format::int8 || activation == Format::e4m3; }
+  bool is_scaled() const { return cuda::is_scaled(activation, operand); }
 };
 
 struct Prepared {

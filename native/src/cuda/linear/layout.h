@@ -88,7 +88,7 @@ struct Call {
 
 // The kernels of one pair of weight format and operand; one such table entry per file product_<weights>_<operand>.cu.
 struct Product {
-  void (*stream)(const Call&, cudaStream_t);  // batch-invariant
+  void (*stream)(const Call&, cudaStream_t);  // batch-invariant; null: few tokens come as another operand (matrix.cc)
   void (*tiles)(const Call&, cudaStream_t);   // null: `stream` serves every number of tokens
 };
 

@@ -4,9 +4,12 @@
 //   fp32 (multiply-adds)          fp32; bf16, fp16       any; those of another width or 16-bit format
 //   bf16, fp16 (tensor cores)     bf16, fp16             the same format, or 8 and 4 bits
 //   fp16 (tensor cores)           e4m3 (exact in fp16)   8 and 4 bits
+//   fp16 (tensor cores)           bf16, few tokens       e4m3, e5m2
 //   int8 (tensor cores)           int8                   int8, int4
 //
-// Up to kStreamTokens tokens, and always when deterministic: `stream` (`fp32` for that operand), batch-invariant. More:
+// Up to kStreamTokens tokens, and always when deterministic: `stream` (`fp32` for that operand), batch-invariant. It is bound by
+// the decoding of 8-bit floats to bf16, which takes five instructions for two of them, to fp16 one: so there bf16 activations come as
+// fp16 numbers over a power of two per token (prepare_row.cuh), and nowhere else, since then they need a largest magnitude. More:
 // `tiles`, whose split of the columns follows the number of tokens; `warpgroup` from kWarpgroupTokens on where the device has it.
 // Many: cuBLASLt (library_product.h) where it is there and serves the scheme, also when deterministic if its sums are exact.
 #include <algorithm>
@@ -83,6 +86,12 @@ Operand operand_of(const MatrixSpec& spec) {
   throw std::invalid_argument("linear: no kernel for " + scheme_name(spec) + " on cuda");
 }
 
+// Of `stream`, where the scheme has `operand`.
+Operand stream_operand_of(const MatrixSpec& spec, Operand operand) {
+  const bool byte_floats = spec.format == Format::e4m3 || spec.format == Format::e5m2;
+  return byte_floats && operand == Operand::bf16 ? Operand::fp16 : operand;
+}
+
 size_t operand_bytes(Operand operand) { return operand == Operand::fp32 ? 4 : operand == Operand::int8 ? 1 : 2; }
 
 const MatrixSpec& checked(const MatrixSpec& spec) {
@@ -126,8 +135,10 @@ class DeviceMatrix final : public CudaMatrix {
   DeviceMatrix(const MatrixSpec& spec, const CudaMatrixOptions& options)
       : CudaMatrix(checked(spec)),
         operand_(operand_of(spec)),
+        stream_operand_(stream_operand_of(spec, operand_)),
         layout_(spec),
-        product_(linear::find_product(spec.format, operand_)),
+        tiles_(linear::find_product(spec.format, operand_).tiles),
+        stream_(linear::find_product(spec.format, stream_operand_).stream),
         library_(options.library && spec.scales == Scales::fp32 ? linear::library::LibraryProduct::make(layout_, spec.activation, operand_)
                                                                 : nullptr),
         warpgroup_(linear::find_warpgroup_product(spec.format, spec.scales, operand_)),
@@ -169,7 +180,7 @@ class DeviceMatrix final : public CudaMatrix {
 
   PreparedForm prepared_form(int64_t tokens) const override {
     return {.activation = spec_.activation,
-            .operand = operand_,
+            .operand = takes_stream(tokens) ? stream_operand_ : operand_,
             .codes = takes_library(tokens) && library_->takes_codes(),
             .paired = takes_warpgroup(tokens),
             .static_scale = spec_.activation_scale,
@@ -199,12 +210,11 @@ class DeviceMatrix final : public CudaMatrix {
     check_tokens(tokens);
     if (!gives(to.result, tokens, bias != nullptr)) throw std::invalid_argument("linear: " + variant(tokens) + " leaves no such result");
     const Prepared x = prepared_at(tokens, workspace_at);
-    const bool scaled = spec_.activation == Format::int8 || spec_.activation == Format::e4m3;
     const Call call = {
         .codes = codes_.as<uint8_t>(),
         .scales = bits(spec_.format) <= 8 ? scales_.as<uint8_t>() : nullptr,
         .x = x.values,
-        .x_scales = scaled ? x.scales : nullptr,
+        .x_scales = prepared_form(tokens).is_scaled() ? x.scales : nullptr,
         .row_scales = row_scales(),
         .bias = bias,
         .y = to.y,
@@ -225,7 +235,7 @@ class DeviceMatrix final : public CudaMatrix {
     };
     if (takes_library(tokens)) return library_->multiply(call, call.parts, stream);
     if (takes_warpgroup(tokens)) return warpgroup_(call, stream);
-    (takes_tiles(tokens) ? product_.tiles : product_.stream)(call, stream);
+    (takes_tiles(tokens) ? tiles_ : stream_)(call, stream);
   }
 
  private:
@@ -245,7 +255,7 @@ class DeviceMatrix final : public CudaMatrix {
     return reinterpret_cast<const float*>(scales_.as<uint8_t>() + (spec_.scales == Scales::e4m3 ? layout_.row_scales_at() : 0));
   }
 
-  bool takes_tiles(int64_t tokens) const { return !deterministic_ && product_.tiles != nullptr && tokens > kStreamTokens; }
+  bool takes_tiles(int64_t tokens) const { return !deterministic_ && tiles_ != nullptr && tokens > kStreamTokens; }
 
   bool takes_library(int64_t tokens) const {
     return library_ != nullptr && tokens >= library_->least_tokens() && (!deterministic_ || library_->exact());
@@ -254,6 +264,8 @@ class DeviceMatrix final : public CudaMatrix {
   bool takes_warpgroup(int64_t tokens) const {
     return warpgroup_ != nullptr && tokens >= kWarpgroupTokens && !deterministic_ && !takes_library(tokens);
   }
+
+  bool takes_stream(int64_t tokens) const { return !takes_library(tokens) && !takes_warpgroup(tokens) && !takes_tiles(tokens); }
 
   // tiles.cuh launches the same.
   static int64_t tokens_per_block(int64_t tokens) { return tokens <= 64 ? 64 : 128; }
@@ -278,9 +290,10 @@ class DeviceMatrix final : public CudaMatrix {
     return out;
   }
 
-  Operand operand_;
+  Operand operand_, stream_operand_;  // of the same size
   Layout layout_;
-  const linear::Product& product_;
+  void (*tiles_)(const Call&, cudaStream_t);  // null: `stream_` serves every number of tokens
+  void (*stream_)(const Call&, cudaStream_t);
   std::unique_ptr<linear::library::LibraryProduct> library_;  // null: our own kernels serve
   linear::WarpgroupProduct warpgroup_;                        // null: `tiles` serves
   bool deterministic_;

@@ -1,7 +1,9 @@
 // What becomes of one row of activations on its way into a matrix product; one block works on a row.
 // code[k] = encode(x[k] / scale);  scale = absmax(x) / max or static, float32 quotients rounded to nearest even, saturating;
 // bf16 and fp16 are rounded without scale. The numbers of src/cpu/linear/prepare_activations.cc.
-// e4m3 numbers may be held as fp16, which is exact, for kernels that multiply in 16 bits and add in float32.
+// e4m3 numbers may be held as fp16, which is exact, for kernels that multiply in 16 bits and add in float32. So may bf16 numbers, over
+// a power of two that brings the largest of the row to 2^14 .. 2^15: exact from 2^-31 of it on, off by at most 2^-39 of it below,
+// which is less than float32 sums lose.
 #pragma once
 #include <cuda_fp16.h>
 #include <cuda_fp8.h>
@@ -19,7 +21,7 @@ struct FormTag {
   static constexpr Format activation = A;
   static constexpr Operand operand = O;
   static constexpr bool codes = C;
-  static constexpr bool is_scaled = A == Format::int8 || A == Format::e4m3;
+  static constexpr bool is_scaled = cuda::is_scaled(A, O);
   static constexpr int bytes = C || O == Operand::int8 ? 1 : O == Operand::fp32 ? 4 : 2;
 };
 
@@ -27,7 +29,9 @@ template <typename Body>
 void with_form(const PreparedForm& form, const Body& body) {
   const bool wide = form.operand == Operand::fp32;
   switch (form.activation) {
-    case Format::bf16: return wide ? body(FormTag<Format::bf16, Operand::fp32, false>()) : body(FormTag<Format::bf16, Operand::bf16, false>());
+    case Format::bf16:
+      if (form.operand == Operand::fp16) return body(FormTag<Format::bf16, Operand::fp16, false>());
+      return wide ? body(FormTag<Format::bf16, Operand::fp32, false>()) : body(FormTag<Format::bf16, Operand::bf16, false>());
     case Format::fp16: return wide ? body(FormTag<Format::fp16, Operand::fp32, false>()) : body(FormTag<Format::fp16, Operand::fp16, false>());
     case Format::int8: return body(FormTag<Format::int8, Operand::int8, false>());
     case Format::e4m3: return form.codes ? body(FormTag<Format::e4m3, Operand::fp16, true>()) : body(FormTag<Format::e4m3, Operand::fp16, false>());
@@ -49,6 +53,9 @@ class Quotients {
     const float rest = fabsf(quotient) < 1024 ? fmaf(quotient, scale_, -lifted) : 0;
     return scale_ > 0 ? fmaf(-rest, inverse_, quotient) : 0.0f;
   }
+
+  // The same where the scale is a power of two, at least 2^-126: exact as far as fp16 reaches.
+  __device__ float of_power(float x) const { return x * lift_ * inverse_; }
 
  private:
   float lift_;  // a power of two that keeps remainders and the inverse from underflow
@@ -73,6 +80,7 @@ __device__ __forceinline__ uint32_t convert(float x, const Quotients& quotients)
     return __float_as_uint(x);
   } else {
     const uint32_t code = kvant::linear::encode_float(x, definition);
+    if constexpr (Form::is_scaled) return __half_as_ushort(__float2half_rn(quotients.of_power(__uint_as_float(code << 16))));
     return Form::operand == Operand::fp32 ? __float_as_uint(kvant::linear::decode_float(code, A)) : code;
   }
 }
@@ -80,7 +88,13 @@ __device__ __forceinline__ uint32_t convert(float x, const Quotients& quotients)
 // Scale of a row from its largest magnitude.
 template <class Form>
 __device__ __forceinline__ float scale_of(float largest) {
-  return fminf(largest, max_value(Format::fp32)) / max_value(Form::activation);
+  const float finite = fminf(largest, max_value(Format::fp32));
+  if constexpr (Form::activation == Format::bf16) {
+    // 2^-14 of the largest power of two in it. At least 2^-126, even for zeros, so that NaN stays and the inverse is finite.
+    constexpr uint32_t kOne = 1u << 23;
+    return __uint_as_float(max(__float_as_uint(finite) & 0x7f800000u, 15 * kOne) - 14 * kOne);
+  }
+  return finite / max_value(Form::activation);
 }
 
 // Eight operands to columns 8 * octet .. 8 * octet + 7 of the padded row `token`.

@@ -3,6 +3,6 @@
 namespace kvant::cuda::linear {
 
 extern const Product product_e4m3_bf16;
-const Product product_e4m3_bf16 = {launch_stream<Format::e4m3, Operand::bf16>, launch_tiles<Format::e4m3, Operand::bf16>};
+const Product product_e4m3_bf16 = {nullptr, launch_tiles<Format::e4m3, Operand::bf16>};
 
 }  // namespace kvant::cuda::linear
