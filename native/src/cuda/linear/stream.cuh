@@ -11,7 +11,9 @@
 // What bounds a chain of small products is the time from one to the next. So blocks of the next product take the place of
 // those that end and load their first weights before the activations are there. (Measured against one persistent block per
 // multiprocessor with a ring in shared memory, filled by cp.async or bulk copies: those reach 92 % of the read probe on large
-// matrices, this 97 %. Asking for the second weights in the second-level cache as well costs 10 % of a layer.)
+// matrices, this 97 %. Asking for the second weights in the second-level cache as well costs 5 to 10 % of a layer, also where only
+// the first blocks ask; refilling each register as soon as it is used costs 7 % of a layer of int8; two tiles per block gain 5 % on
+// the largest int4 matrix and lose as much on others.)
 #include <algorithm>
 
 #include "../launch.cuh"
@@ -29,22 +31,19 @@ __device__ __forceinline__ uint4 load_once(const void* at) {
   return v;
 }
 
-// What lane (g, c) holds of a chunk of a tile.
+// What a lane holds of a chunk; `at`: where its part of the tile's first chunk lies.
 template <Format F>
-__device__ __forceinline__ void load_chunk(const Call& call, int tile, int chunk, int lane, ChunkWords<F>& out) {
+__device__ __forceinline__ void load_chunk(const uint8_t* at, int chunk, size_t row_bytes, ChunkWords<F>& out) {
   if constexpr (bits(F) == 4) {
-    out.vectors[0] = load_once(call.codes + ((static_cast<size_t>(tile) * call.chunks + chunk) * 32 + lane) * 16);
+    out.vectors[0] = load_once(at + static_cast<unsigned>(chunk) * (32 * 16));
   } else {
-    constexpr int kBytes = bits(F) / 8;
-    const size_t row_bytes = static_cast<size_t>(call.padded_cols) * kBytes;
-    const uint8_t* at = call.codes + (static_cast<size_t>(tile) * kTileRows + lane / 4) * row_bytes +
-                        static_cast<size_t>(chunk) * kChunkColumns * kBytes + lane % 4 * 16;
+    at += static_cast<unsigned>(chunk) * (kChunkColumns * bits(F) / 8);
 #pragma unroll
     for (int i = 0; i < ChunkWords<F>::kVectors; i++) out.vectors[i] = load_once(at + i % 2 * 8 * row_bytes + i / 2 * 64);
   }
 }
 
-// Chunks that a warp loads at a time: about 64 bytes in flight per lane, as far as the registers reach; whole spans.
+// Chunks that a warp loads at a time: 64 to 128 bytes in flight per lane, as far as the registers reach; whole spans.
 template <Format F, int kTokenTiles, Scaling kScaling, int kScaleUnits>
 constexpr int stream_ahead() {
   constexpr int kSpan = std::max(kScaleUnits / 2, 1);
@@ -74,6 +73,8 @@ __global__ void __launch_bounds__(kMostStreamWarps * 32, kTokenTiles > 1 || kSca
   const int tile = blockIdx.x, first_token = blockIdx.y * kTokenTiles * 8;
   const uint8_t* x = static_cast<const uint8_t*>(call.x);
   const size_t x_row = static_cast<size_t>(call.padded_cols) * kXBytes;
+  const size_t row_bytes = static_cast<size_t>(call.padded_cols) * bits(F) / 8, tile_bytes = row_bytes * kTileRows;
+  const uint8_t* const codes = call.codes + tile * tile_bytes + (bits(F) == 4 ? lane * 16 : g * row_bytes + c * 16);
   const auto run_of = [&](int unit) {
     return call.scales + (static_cast<size_t>(tile) * call.groups + group_of(call, unit)) * call.scale_run;
   };
@@ -90,7 +91,7 @@ __global__ void __launch_bounds__(kMostStreamWarps * 32, kTokenTiles > 1 || kSca
     for (int i = 0; i < kAhead; i++) {
       const int chunk = chunk_at(i);
       if (chunk >= call.chunks) continue;
-      load_chunk<F>(call, tile, chunk, lane, words[i]);
+      load_chunk<F>(codes, chunk, row_bytes, words[i]);
       if constexpr (kScaling != Scaling::rows) {
         if (i % kSpan != 0) continue;
 #pragma unroll
@@ -108,12 +109,13 @@ __global__ void __launch_bounds__(kMostStreamWarps * 32, kTokenTiles > 1 || kSca
       for (int t = 0; t < kTokenTiles; t++) {
         // Tokens that are not there repeat the last one.
         const int token = min(first_token + t * 8 + g, call.tokens - 1);
-        const uint8_t* from = x + token * x_row + static_cast<size_t>(chunk) * kChunkColumns * kXBytes + c * 16;
+        const uint8_t* from = x + token * x_row + static_cast<unsigned>(chunk) * (kChunkColumns * kXBytes) + c * 16;
 #pragma unroll
         for (int v = 0; v < kXBytes; v++) tokens[t][v] = *reinterpret_cast<const uint4*>(from + v * 64);
       }
       GroupFactors factors;
       const auto add = [&]<int kUnit>() {
+        constexpr bool kEnds = kGrouped && (kUnit == 1 || kScaleUnits == 1);
         if constexpr (kUnit < kLookups) scales[i / kSpan][kUnit].template factors<Fam>(call, run_of(chunk * 2 + kUnit), g, factors);
         typename Fam::Weights weights;
         Fam::template decode<kUnit, kScaling>(words[i], factors, weights);
@@ -124,7 +126,7 @@ __global__ void __launch_bounds__(kMostStreamWarps * 32, kTokenTiles > 1 || kSca
           Fam::order(values);
           if constexpr (Fam::template kSumsX<kScaling>) Fam::add_x(x_sums[t], values);
           Fam::template multiply<kScaling>(sum[t], weights, values);
-          if constexpr (kGrouped && (kUnit == 1 || kScaleUnits == 1)) {
+          if constexpr (kEnds) {
             if (!ends_span) continue;
 #pragma unroll
             for (int e = 0; e < 4; e++) {
@@ -157,10 +159,11 @@ __global__ void __launch_bounds__(kMostStreamWarps * 32, kTokenTiles > 1 || kSca
     }
   }
   __syncthreads();
-  for (int at = threadIdx.x; at < kTokenTiles * 8 * kTileRows; at += blockDim.x) {
+  const int tokens = min(kTokenTiles * 8, call.tokens - first_token);
+  for (int at = threadIdx.x; at < tokens * kTileRows; at += blockDim.x) {
     const int in_tile = at / kTileRows, in_rows = at % kTileRows;
     const int token = first_token + in_tile, row = tile * kTileRows + in_rows;
-    if (token >= call.tokens || row >= call.rows) continue;
+    if (row >= call.rows) continue;
     float value;
     if constexpr (!kGrouped && std::is_same_v<Sum, int>) {
       int exact = 0;
