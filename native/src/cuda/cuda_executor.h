@@ -173,8 +173,10 @@ class CudaExecutor final : public StepExecutor {
   std::vector<int32_t> scored_;           // logit rows, then their targets
   std::map<int64_t, Graph> graphs_;       // by bucket
 
-  DeviceEvent midway_;  // of the eager step started last
-  bool has_midway_ = false;
+  // Parts of the eager steps started last.
+  static constexpr size_t kParts = 8, kPartsAhead = 4;
+  DeviceEvent part_ended_[kPartsAhead];
+  size_t parts_started_ = 0;
 
   // Started steps, oldest first; `start` and `finish` run on threads of their own.
   Bank banks_[kMostStarted];

@@ -300,16 +300,18 @@ void CudaExecutor::run_plan(const Launch& launch) {
   sample(launch);
 }
 
-// A stream holds about a thousand launches, which is less than two steps of a large model, and a thread that brings more spins
-// until there is room. So it sleeps until the eager step before is half done.
+// A stream holds a bounded number of launches, and a thread that brings more spins until there is room: in 10 of the 40 ms that a
+// step of 2048 tokens takes. So it sleeps until the device is kPartsAhead parts of a step behind, which is work enough meanwhile.
 void CudaExecutor::run_eagerly(const Launch& launch) {
-  if (has_midway_) midway_.wait("waiting for the step before");
-  const size_t half = plan_.ops.size() / 2;
-  run_ops(0, half, launch);
-  midway_.record(stream_.get());
-  has_midway_ = true;
-  run_ops(half, plan_.ops.size(), launch);
-  sample(launch);
+  const size_t ops = plan_.ops.size();
+  for (size_t part = 0; part < kParts; part++) {
+    DeviceEvent& ended = part_ended_[parts_started_ % kPartsAhead];
+    if (parts_started_ >= kPartsAhead) ended.wait("waiting for room in the stream");
+    run_ops(ops * part / kParts, ops * (part + 1) / kParts, launch);
+    if (part + 1 == kParts) sample(launch);
+    ended.record(stream_.get());
+    parts_started_++;
+  }
 }
 
 // The first step of a bucket runs eagerly, which loads its kernels: that cannot happen while a graph is captured.

@@ -1,5 +1,6 @@
 #include "library_call.h"
 
+#include <bit>
 #include <memory>
 #include <string>
 
@@ -30,15 +31,33 @@ std::optional<Algorithm> find_tuned(const Session& session, const Problem& probl
   return std::nullopt;
 }
 
+std::optional<Algorithm> first_choice(const Session& session, const Description& description) {
+  const std::vector<Algorithm> found = description.find_algorithms(session.handle, 1);
+  return found.empty() ? std::nullopt : std::optional(found.front());
+}
+
+// Steps of many tokens seldom bring the same number twice, and to ask which kernel is best takes longer than to launch it: so the
+// one for the next of kPerDoubling numbers between powers of two serves where it can.
+constexpr int kManyTokens = 256, kPerDoubling = 16;
+
+std::optional<Algorithm> find_nearby(Session& session, const Problem& problem, const Description& description) {
+  if (problem.tokens <= kManyTokens) return std::nullopt;
+  const int unit = static_cast<int>(std::bit_floor(static_cast<unsigned>(problem.tokens))) / kPerDoubling;
+  Problem nearby = problem;
+  nearby.tokens = (problem.tokens + unit - 1) / unit * unit;
+  if (nearby.tokens == problem.tokens) return std::nullopt;
+  const auto [known, is_new] = session.algorithms.try_emplace(nearby);
+  if (is_new) known->second = first_choice(session, Description(nearby));
+  return known->second && description.takes(session.handle, *known->second) ? known->second : std::nullopt;
+}
+
 std::optional<Algorithm> look_up(Session& session, const Problem& problem, const Description& description) {
   const std::lock_guard<std::mutex> lock(session.mutex);
   const auto known = session.algorithms.find(problem);
   if (known != session.algorithms.end()) return known->second;
   std::optional<Algorithm> algorithm = find_tuned(session, problem, description);
-  if (!algorithm) {
-    const std::vector<Algorithm> found = description.find_algorithms(session.handle, 1);
-    if (!found.empty()) algorithm = found.front();
-  }
+  if (!algorithm) algorithm = find_nearby(session, problem, description);
+  if (!algorithm) algorithm = first_choice(session, description);
   session.algorithms.emplace(problem, algorithm);
   return algorithm;
 }

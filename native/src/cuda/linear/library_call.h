@@ -28,7 +28,7 @@ constexpr size_t kCallWorkspace = size_t{32} << 20;
 // Whether the library multiplies such matrices on the current device.
 bool can_multiply(const Problem& problem);
 
-// Which of the library's kernels serves a problem is asked once and kept, so equal calls give equal bits.
+// Which of the library's kernels serves a problem is decided once and kept, so equal calls give equal bits.
 void multiply(const Problem& problem, const Operands& operands, void* workspace, cudaStream_t stream);
 
 // Finds the fastest kernels for products of int8 weights w [rows, cols] and up to 1024 tokens by trying those that the library
