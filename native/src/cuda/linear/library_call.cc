@@ -46,8 +46,8 @@ std::optional<Algorithm> find_nearby(Session& session, const Problem& problem, c
   Problem nearby = problem;
   nearby.tokens = (problem.tokens + unit - 1) / unit * unit;
   if (nearby.tokens == problem.tokens) return std::nullopt;
-  const auto [known, is_new] = session.algorithms.try_emplace(nearby);
-  if (is_new) known->second = first_choice(session, Description(nearby));
+  auto known = session.algorithms.find(nearby);
+  if (known == session.algorithms.end()) known = session.algorithms.emplace(nearby, first_choice(session, Description(nearby))).first;
   return known->second && description.takes(session.handle, *known->second) ? known->second : std::nullopt;
 }
 
