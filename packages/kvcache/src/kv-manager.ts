@@ -292,7 +292,7 @@ export class KvManager {
    * Gives up the pages that no token at `position` or later reads. Their table entries become the null page here; the
    * device's entries may stay, as nothing reads them.
    * @param position the lowest position that a step not yet settled, or a later one, computes.
-   * @throws INVALID_ARGUMENT when the sequence has no pages up to there.
+   * @throws INVALID_ARGUMENT where a group has a window and the sequence has no pages up to there.
    */
   releaseWindow(sequenceId: SequenceId, position: number): void {
     if (!this.#hasWindow) return;

@@ -38,10 +38,10 @@ std::optional<Algorithm> first_choice(const Session& session, const Description&
 
 // Steps of many tokens seldom bring the same number twice, and to ask which kernel is best takes longer than to launch it: so the
 // one for the next of kPerDoubling numbers between powers of two serves where it can.
-constexpr int kManyTokens = 256, kPerDoubling = 16;
+constexpr int kMostExactTokens = 256, kPerDoubling = 16;
 
 std::optional<Algorithm> find_nearby(Session& session, const Problem& problem, const Description& description) {
-  if (problem.tokens <= kManyTokens) return std::nullopt;
+  if (problem.tokens <= kMostExactTokens) return std::nullopt;
   const int unit = static_cast<int>(std::bit_floor(static_cast<unsigned>(problem.tokens))) / kPerDoubling;
   Problem nearby = problem;
   nearby.tokens = (problem.tokens + unit - 1) / unit * unit;

@@ -2,8 +2,8 @@
 // y[t, n] = x_scale[t] * sum_g scale[n, g] * sum_{k in g} x[t, k] * w[n, k] + bias[n], for few tokens.
 // x: [T, padded K] fp16, bf16 or int8   w: layout.h   y: float32 [T, N]
 //
-// A block makes 16 features x 8 * kTokenTiles tokens: warp i of eight, or of sixteen where there are few features, reads chunks
-// i, i + 8, ... of the weights straight into the registers of the tensor cores, 16 bytes a lane, several loads in flight; the
+// A block makes 16 features x 8 * kTokenTiles tokens: warp i of eight, or of sixteen where there are few features, reads spans
+// i, i + 8, ... of the weights, of one chunk or two, straight into the registers of the tensor cores, 16 bytes a lane, several loads in flight; the
 // sums of the warps meet in shared memory and are added in their order. Which sum an element belongs to depends on k and the
 // matrix alone, so results are batch-invariant.
 // Reads N * K codes once per 8 * kTokenTiles tokens; 2 * T * N * K operations on top, at least 8 tokens' worth are issued.
@@ -132,7 +132,7 @@ __global__ void __launch_bounds__(kMostStreamWarps * 32, kTokenTiles > 1 || kSca
             for (int e = 0; e < 4; e++) {
               Sum value = sum[t][e];
               if constexpr (Fam::template kSumsX<kScaling>) value -= Fam::zero(factors, e / 2) * x_sums[t][e];
-              total[t][e] = fmaf(static_cast<float>(value), factors.scale[e / 2] * kFactor, total[t][e]);
+              total[t][e] = fmaf(static_cast<float>(value) * kFactor, factors.scale[e / 2], total[t][e]);
               sum[t][e] = x_sums[t][e] = 0;
             }
           }
