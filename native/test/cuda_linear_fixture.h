@@ -3,31 +3,16 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
 #include <limits>
 #include <utility>
 #include <vector>
 
+#include "counted_checks.h"
 #include "cuda_check.h"
 #include "kvant/cuda/linear.h"
 
 namespace kvant_test {
-
-inline int failures = 0;
-
-inline void report(const char* what) {
-  static int before = 0;
-  std::printf("%s %s\n", failures == before ? "ok" : "FAILED", what);
-  before = failures;
-}
-
-template <class What>
-void check(bool good, const What& what) {
-  if (good) return;
-  failures++;
-  if (failures <= 30) std::printf("FAILED %s\n", what().c_str());
-}
 
 // Device memory that begins as 0xff bytes: NaN as float32, fp16 and bf16.
 class Poisoned {

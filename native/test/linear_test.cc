@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "counted_checks.h"
 #include "kvant/linear.h"
 #include "linear_naive.h"
 
@@ -24,22 +25,6 @@ using namespace kvant_test;
 // Float products: each of K + G + 3 float32 roundings is at most 2^-24 of the sum of magnitudes. Integer sums are exact and
 // leave the roundings of the groups and of the last step.
 constexpr double kRounding = 1.0 / (1 << 24);
-
-int failures = 0;
-
-void report(const char* what) {
-  static int before = 0;
-  std::printf("%s %s\n", failures == before ? "ok" : "FAILED", what);
-  before = failures;
-}
-
-// `what` is built only when the check fails.
-template <class What>
-void check(bool good, const What& what) {
-  if (good) return;
-  failures++;
-  if (failures <= 20) std::printf("FAILED %s\n", what().c_str());
-}
 
 std::vector<float> run(const kvant::Matrix& matrix, const std::vector<float>& x, int64_t tokens, const float* bias,
                        int64_t split) {

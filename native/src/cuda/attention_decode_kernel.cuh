@@ -171,7 +171,7 @@ void launch_decode(const DecodeLaunch& launch_args, const KvPages& pages, Stream
   // 512: a step of BF16 weights takes 5.6 ms in place of 6.4, of INT8 weights 3.4 in place of 3.7.
   const bool is_small = launch_args.token_count <= kFewTokens;
   const int blocks = launch_args.multiprocessors * (is_small ? 1 : S::kBlocksPerSm);
-  launch_as({.shared_percent = is_small ? 50 : 100}, "attention_decode", kernel, dim3(static_cast<unsigned>(blocks)), dim3(S::kThreads), shared_bytes,
+  launch_as({.shared_percent = is_small ? 50 : -1}, "attention_decode", kernel, dim3(static_cast<unsigned>(blocks)), dim3(S::kThreads), shared_bytes,
             stream, launch_args, pages);
 }
 

@@ -300,7 +300,7 @@ void CudaExecutor::run_plan(const Launch& launch) {
   sample(launch);
 }
 
-// A stream holds a bounded number of launches, and a thread that brings more spins until there is room: in 10 of the 40 ms that a
+// A stream holds a bounded number of launches, and a thread that brings more spins until there is room: in 7 of the 40 ms that a
 // step of 2048 tokens takes. So it sleeps until the device is kPartsAhead parts of a step behind, which is work enough meanwhile.
 void CudaExecutor::run_eagerly(const Launch& launch) {
   const size_t ops = plan_.ops.size();

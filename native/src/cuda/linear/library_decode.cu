@@ -1,4 +1,4 @@
-// out[n, k] = decode(code[n, k]): codes of 8 bits to fp16 or bf16, exact but for a power of two (Decoder::kFactor).
+// out[n, k] = decode(code[n, k]): codes of 8 bits to fp16 or bf16, exact.
 // codes: [N, chunk][c][unit][8 columns] (layout.h)   out: [N, padded K], row-major
 // One thread per 16 bytes of codes; reads N * K bytes and writes twice as many, which the product then finds in the second-level
 // cache.
@@ -27,7 +27,8 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(const uint4* codes, si
 }
 
 template <Format F>
-float decode(const uint8_t* codes, size_t count, bool half, void* out, cudaStream_t stream) {
+void decode(const uint8_t* codes, size_t count, bool half, void* out, cudaStream_t stream) {
+  static_assert(Decoder<F, __half2>::kFactor == 1 && Decoder<F, __nv_bfloat162>::kFactor == 1);
   const size_t vectors = count / 16;
   const unsigned blocks = static_cast<unsigned>((vectors + kThreads - 1) / kThreads);
   const auto* const from = reinterpret_cast<const uint4*>(codes);
@@ -35,12 +36,11 @@ float decode(const uint8_t* codes, size_t count, bool half, void* out, cudaStrea
   half ? decode_kernel<F, __half2><<<blocks, kThreads, 0, stream>>>(from, vectors, to)
        : decode_kernel<F, __nv_bfloat162><<<blocks, kThreads, 0, stream>>>(from, vectors, to);
   check_launch("linear decode for a library product");
-  return half ? Decoder<F, __half2>::kFactor : Decoder<F, __nv_bfloat162>::kFactor;
 }
 
 }  // namespace
 
-float decode_codes(Format format, const uint8_t* codes, size_t count, bool half, void* out, cudaStream_t stream) {
+void decode_codes(Format format, const uint8_t* codes, size_t count, bool half, void* out, cudaStream_t stream) {
   switch (format) {
     case Format::int8: return decode<Format::int8>(codes, count, half, out, stream);
     case Format::e4m3: return decode<Format::e4m3>(codes, count, half, out, stream);

@@ -105,8 +105,7 @@ void LibraryProduct::multiply(const Call& call, void* workspace, cudaStream_t st
   for (int row = 0; row < call.rows; row += slab_rows_) {
     const int rows = std::min(slab_rows_, call.rows - row);
     const uint8_t* const codes = call.codes + static_cast<size_t>(row) * w_row;
-    float factor = 1;
-    if (decodes_) factor = decode_codes(layout_.format, codes, static_cast<size_t>(rows) * call.padded_cols, numbers_ == Numbers::fp16, decoded, stream);
+    if (decodes_) decode_codes(layout_.format, codes, static_cast<size_t>(rows) * call.padded_cols, numbers_ == Numbers::fp16, decoded, stream);
     for (int token = 0; token < call.tokens; token += tokens_at_once) {
       const int tokens = std::min(tokens_at_once, call.tokens - token);
       const size_t at = static_cast<size_t>(token) * call.rows + row;
@@ -126,7 +125,6 @@ void LibraryProduct::multiply(const Call& call, void* workspace, cudaStream_t st
                   .w_scales = scaled ? nullptr : w_scales,
                   .x_scales = scaled ? nullptr : x_scales,
                   .bias = call.bias == nullptr ? nullptr : call.bias + row,
-                  .factor = factor,
                   .rows = rows,
                   .stride = call.rows,
                   .tokens = tokens},

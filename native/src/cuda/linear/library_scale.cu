@@ -1,4 +1,4 @@
-// y[t, n] = x_scale[t] * (factor * w_scale[n] * sum[t, n]) + bias[n], or y[t, n] += the same. sum: int32 or float32, where y lies or not
+// y[t, n] = x_scale[t] * (w_scale[n] * sum[t, n]) + bias[n], or y[t, n] += the same. sum: int32 or float32, where y lies or not.
 // Reads 4 bytes per value and writes 4, or 2 of bf16; `added` reads 4 more. Best while the product is still in the second-level
 // cache. A block takes 1024 features of 2 or 8 tokens. Rounds as `stream` does, so that exact sums give the same bits.
 #include "library_scale.h"
@@ -14,9 +14,9 @@ namespace {
 constexpr int kThreads = 256, kFew = 2, kMany = 8;
 
 template <class Sum>
-__device__ __forceinline__ float scaled(float held, float factor, float w_scale, float x_scale, float bias) {
+__device__ __forceinline__ float scaled(float held, float w_scale, float x_scale, float bias) {
   const float sum = std::is_same_v<Sum, int> ? static_cast<float>(__float_as_int(held)) : held;
-  return fmaf(sum * factor * w_scale, x_scale, bias);
+  return fmaf(sum * w_scale, x_scale, bias);
 }
 
 template <class Sum, int kTokens>
@@ -39,8 +39,8 @@ __global__ void __launch_bounds__(kThreads) scale_kernel(const ScaledSums sums) 
   for (int i = 0; i < kTokens; i++) {
     if (first + i >= sums.tokens) break;
     const float x = sums.x_scales ? sums.x_scales[first + i] : 1.0f;
-    float out[4] = {scaled<Sum>(held[i].x, sums.factor, w.x, x, bias.x), scaled<Sum>(held[i].y, sums.factor, w.y, x, bias.y),
-                    scaled<Sum>(held[i].z, sums.factor, w.z, x, bias.z), scaled<Sum>(held[i].w, sums.factor, w.w, x, bias.w)};
+    float out[4] = {scaled<Sum>(held[i].x, w.x, x, bias.x), scaled<Sum>(held[i].y, w.y, x, bias.y),
+                    scaled<Sum>(held[i].z, w.z, x, bias.z), scaled<Sum>(held[i].w, w.w, x, bias.w)};
     if (sums.result == Result::bf16) {
       store_columns(static_cast<Bf16*>(sums.y) + at(i), out);
       continue;

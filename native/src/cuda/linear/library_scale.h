@@ -8,7 +8,7 @@
 
 namespace kvant::cuda::linear::library {
 
-// y[t, n] = x_scale[t] * (factor * w_scale[n] * sum[t, n]) + bias[n], or y[t, n] += the same. Null scales are 1, a null bias is 0.
+// y[t, n] = x_scale[t] * (w_scale[n] * sum[t, n]) + bias[n], or y[t, n] += the same. Null scales are 1, a null bias is 0.
 // Everything is 16-byte aligned, rows and stride are multiples of 4.
 struct ScaledSums {
   const void* sums;       // [tokens, stride], of which `rows` are taken
@@ -18,14 +18,12 @@ struct ScaledSums {
   const float* w_scales;  // [rows]
   const float* x_scales;  // [tokens]
   const float* bias;      // [rows]
-  float factor;
   int rows, stride, tokens;
 };
 
 void scale_sums(const ScaledSums& sums, cudaStream_t stream);
 
-// `count` codes of int8, e4m3 or e5m2, whole rows, to fp16 (half) or bf16 in the order of columns. Returns what the numbers must
-// still be multiplied by.
-float decode_codes(Format format, const uint8_t* codes, size_t count, bool half, void* out, cudaStream_t stream);
+// `count` codes of int8, e4m3 or e5m2, whole rows, to fp16 (half) or bf16 in the order of columns.
+void decode_codes(Format format, const uint8_t* codes, size_t count, bool half, void* out, cudaStream_t stream);
 
 }  // namespace kvant::cuda::linear::library

@@ -3,9 +3,9 @@
 // x: [T, padded K] fp16, bf16 or int8   w: layout.h   y: float32 [T, N]
 //
 // A block makes 16 features x 8 * kTokenTiles tokens: warp i of eight, or of sixteen where there are few features, reads spans
-// i, i + 8, ... of the weights, of one chunk or two, straight into the registers of the tensor cores, 16 bytes a lane, several loads in flight; the
-// sums of the warps meet in shared memory and are added in their order. Which sum an element belongs to depends on k and the
-// matrix alone, so results are batch-invariant.
+// i, i + 8, ... of the weights, of one chunk or two, straight into the registers of the tensor cores, 16 bytes a lane, several loads
+// in flight; the sums of the warps meet in shared memory and are added in their order. Which sum an element belongs to depends on k
+// and the matrix alone, so results are batch-invariant.
 // Reads N * K codes once per 8 * kTokenTiles tokens; 2 * T * N * K operations on top, at least 8 tokens' worth are issued.
 //
 // What bounds a chain of small products is the time from one to the next. So blocks of the next product take the place of
