@@ -133,8 +133,13 @@ struct Unit {
   __m512i low, high;  // columns 0..3 and 4..7
 };
 
+// Written as the instruction: GCC 12 copies the sums of the intrinsic from register to register and keeps some in memory.
+KVANT_ALWAYS_INLINE void dot(__m512i& sum, __m512i w, __m512i x) { asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x)); }
+
 __m512i dot_unit(__m512i sum, const Unit& w, __m512i x_low, __m512i x_high) {
-  return _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(sum, w.low, x_low), w.high, x_high);
+  dot(sum, w.low, x_low);
+  dot(sum, w.high, x_high);
+  return sum;
 }
 
 struct Int8Codes {

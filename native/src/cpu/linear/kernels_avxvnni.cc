@@ -20,7 +20,9 @@ struct Unit {
 };
 
 __m256i dot_unit(__m256i sum, const Unit& w, __m256i x_low, __m256i x_high) {
-  return _mm256_dpbusd_avx_epi32(_mm256_dpbusd_avx_epi32(sum, w.low, x_low), w.high, x_high);
+  asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(w.low), "x"(x_low));
+  asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(w.high), "x"(x_high));
+  return sum;
 }
 
 struct Int8Codes {
