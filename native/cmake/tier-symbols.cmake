@@ -5,7 +5,7 @@ execute_process(COMMAND ${NM} -A ${LIBRARY} OUTPUT_VARIABLE symbols RESULT_VARIA
 if(NOT status EQUAL 0)
   message(FATAL_ERROR "${NM} ${LIBRARY} failed")
 endif()
-string(REGEX MATCHALL "[^\n]*_(avx[0-9a-z]*|neon)\\.cc\\.o:[^\n]* [WVu] [^\n]*" leaks "${symbols}")
+string(REGEX MATCHALL "[^\n]*_(avx[0-9a-z]*|amx|neon)\\.cc\\.o:[^\n]* [WVu] [^\n]*" leaks "${symbols}")
 if(leaks)
   list(JOIN leaks "\n  " leaks)
   message(FATAL_ERROR "weak symbols in tier objects:\n  ${leaks}")

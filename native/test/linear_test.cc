@@ -49,8 +49,9 @@ std::string name_of(const kvant::Matrix& matrix, int64_t tokens) {
 }
 
 // Returns y of the largest batch.
-std::vector<float> check_matrix(const MatrixSpec& spec, Tier tier, kvant::ThreadPool& pool, Random random) {
-  const int64_t rows = spec.rows, cols = spec.cols, tokens = 23;
+std::vector<float> check_matrix(const MatrixSpec& spec, Tier tier, kvant::ThreadPool& pool, Random random,
+                                int64_t tokens = 23) {
+  const int64_t rows = spec.rows, cols = spec.cols;
   std::vector<float> w(static_cast<size_t>(rows * cols)), x(static_cast<size_t>(tokens * cols)), bias(rows);
   for (float& value : w) value = random.uniform() * (random.next() % 64 == 0 ? 20.0f : 1.0f) * 0.05f;
   for (float& value : x) value = random.uniform() * (random.next() % 64 == 0 ? 20.0f : 1.0f);
@@ -100,7 +101,7 @@ std::vector<float> check_matrix(const MatrixSpec& spec, Tier tier, kvant::Thread
     }
   }
 
-  for (int64_t count : {1, 2, 3, 5, 8, 13}) {
+  for (int64_t count : {1, 2, 3, 5, 8, 13, 16, 37}) {
     for (int64_t first = 0; first + count <= tokens; first += count) {
       const std::vector<float> some(x.begin() + first * cols, x.begin() + (first + count) * cols);
       const std::vector<float> again = run(*matrix, some, count, bias.data(), first % (matrix->block_count() + 1));
@@ -170,6 +171,16 @@ void test_products(const std::vector<Tier>& tiers, kvant::ThreadPool& pool) {
     for (Tier tier : tiers) {
       check_matrix({20, 8200, scheme.format, scheme.group_size, scheme.activation, 0}, tier, pool, Random{seed});
     }
+  }
+  // Tokens for pairs of matrix tiles, for an odd one and for what is left, over groups that begin within a tile, take several
+  // or are cut; and, over the longest rows, for more than one batch.
+  for (const Scheme& scheme : schemes()) {
+    if (scheme.activation != Format::int8) continue;
+    const MatrixSpec spec{40, 700, scheme.format, scheme.group_size, scheme.activation, scheme.activation_scale, scheme.scales};
+    for (Tier tier : tiers) check_matrix(spec, tier, pool, Random{seed}, 59);
+  }
+  for (Tier tier : tiers) {
+    for (int group : {-1, 64, 700}) check_matrix({20, 8200, Format::int8, group, Format::int8, 0}, tier, pool, Random{seed}, 117);
   }
   report("every scheme, shape and tier is within its bound and batch-invariant");
 }

@@ -6,7 +6,7 @@ namespace kvant {
 
 // Instruction sets with kernels of their own. A tier's code sits in files named *_<tier>.cc, compiled with that tier's flags
 // and called only after CPUID and XGETBV say that both the processor and the operating system carry it.
-enum class Tier { scalar, avx2, avxvnni, avx512vnni, neon };
+enum class Tier { scalar, avx2, avxvnni, avx512vnni, amx, neon };
 
 const char* tier_name(Tier tier);
 // Tiers that this build holds and this machine can run, best first; `scalar` is always last.

@@ -53,7 +53,9 @@ void Executor::run_op(const LinearOp& op) {
   const auto multiply = [&](int64_t begin, int64_t end, int) {
     matrix.run(prepared, count, bias, buffer(op.out), rows, begin, end);
   };
-  pool_.parallel_for(matrix.block_count(), grain_of(kLinearBlock * cols * count, kRangeProducts), std::ref(multiply));
+  // Kernels take blocks in pairs.
+  const int64_t grain = std::max<int64_t>(2, grain_of(kLinearBlock * cols * count, kRangeProducts));
+  pool_.parallel_for(matrix.block_count(), grain, std::ref(multiply));
 }
 
 void Executor::run_op(const AddOp& op) {

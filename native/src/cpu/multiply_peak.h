@@ -18,6 +18,9 @@ namespace kvant::avx512vnni_multiply {
 int64_t float32_rounds(int64_t rounds);
 int64_t int8_rounds(int64_t rounds);
 }  // namespace kvant::avx512vnni_multiply
+namespace kvant::amx_multiply {
+int64_t int8_rounds(int64_t rounds);  // float32 is avx512vnni's
+}  // namespace kvant::amx_multiply
 namespace kvant::neon_multiply {
 int64_t float32_rounds(int64_t rounds);
 int64_t int8_rounds(int64_t rounds);

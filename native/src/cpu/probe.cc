@@ -19,6 +19,7 @@ using ReadStreams = uint64_t (*)(const void*, size_t);
 ReadStreams widest_read() {
   switch (present_tiers().front()) {
 #if KVANT_ARCH_X86
+    case Tier::amx:
     case Tier::avx512vnni: return avx512vnni_streams::read_streams;
     case Tier::avxvnni:
     case Tier::avx2: return avx2_streams::read_streams;

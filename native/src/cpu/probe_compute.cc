@@ -17,6 +17,7 @@ using Rounds = int64_t (*)(int64_t);
 Rounds rounds_of(Tier tier, bool int8) {
   switch (tier) {
 #if KVANT_ARCH_X86
+    case Tier::amx: return int8 ? amx_multiply::int8_rounds : avx512vnni_multiply::float32_rounds;
     case Tier::avx512vnni: return int8 ? avx512vnni_multiply::int8_rounds : avx512vnni_multiply::float32_rounds;
     case Tier::avxvnni: return int8 ? avxvnni_multiply::int8_rounds : avx2_multiply::float32_rounds;
     case Tier::avx2: return int8 ? avx2_multiply::int8_rounds : avx2_multiply::float32_rounds;

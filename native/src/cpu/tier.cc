@@ -7,6 +7,10 @@
 
 #if KVANT_ARCH_X86
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 #if KVANT_ARCH_ARM64 && defined(__linux__)
 #include <sys/auxv.h>
@@ -24,6 +28,17 @@ uint64_t saved_state() {
   return (static_cast<uint64_t>(high) << 32) | low;
 }
 
+// Matrix registers are 8 KiB of state that Linux saves for processes that have asked for it, before their first use
+// (Documentation/arch/x86/xstate.rst). Asking twice is allowed.
+bool ask_for_matrix_registers() {
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 // Bit numbers from the Intel SDM, volume 2A, CPUID, and volume 1, chapter 13 (XCR0).
 void add_native_tiers(std::vector<Tier>& tiers) {
   uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
@@ -33,12 +48,17 @@ void add_native_tiers(std::vector<Tier>& tiers) {
   if (!osxsave || !avx || !fma || !f16c) return;
   const uint64_t state = saved_state();
   constexpr uint64_t kYmmState = 0x6, kZmmState = 0xe6;  // XMM|YMM; and opmask|ZMM high|ZMM16-31
+  constexpr uint64_t kTileState = 0x60000;               // TILECFG|TILEDATA
   if ((state & kYmmState) != kYmmState) return;
   if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return;
   if (!bit(ebx, 5)) return;  // AVX2
   const bool avx512 = bit(ebx, 16) && bit(ebx, 17) && bit(ebx, 30) && bit(ebx, 31);  // F, DQ, BW, VL
   const bool vnni = bit(ecx, 11);
-  if (avx512 && vnni && (state & kZmmState) == kZmmState) tiers.push_back(Tier::avx512vnni);
+  if (avx512 && vnni && (state & kZmmState) == kZmmState) {
+    const bool amx = bit(edx, 24) && bit(edx, 25);  // AMX-TILE, AMX-INT8
+    if (amx && (state & kTileState) == kTileState && ask_for_matrix_registers()) tiers.push_back(Tier::amx);
+    tiers.push_back(Tier::avx512vnni);
+  }
   // Leaf 7, subleaf 1: AVX-VNNI, vpdpbusd without AVX-512.
   if (__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && bit(eax, 4)) tiers.push_back(Tier::avxvnni);
   tiers.push_back(Tier::avx2);
@@ -70,6 +90,7 @@ const char* tier_name(Tier tier) {
     case Tier::avx2: return "avx2";
     case Tier::avxvnni: return "avxvnni";
     case Tier::avx512vnni: return "avx512vnni";
+    case Tier::amx: return "amx";
     case Tier::neon: return "neon";
   }
   return "";

@@ -13,7 +13,7 @@ export type BackendPresence =
   | { readonly name: string; readonly create: undefined; readonly reason: string };
 
 // Every tier that some build of the addon has, whatever machine this is.
-const cpuTiers = ["avx512vnni", "avxvnni", "avx2", "neon", "scalar"] as const;
+const cpuTiers = ["amx", "avx512vnni", "avxvnni", "avx2", "neon", "scalar"] as const;
 
 /** Every backend and tier that Kvant knows, each absent one with its reason. */
 export function availableBackends(): readonly BackendPresence[] {

@@ -13,6 +13,10 @@ const LinearKernels& linear_kernels(Tier tier) {
     case Tier::avx2: return kernels_avx2;
     case Tier::avxvnni: return kernels_avxvnni;
     case Tier::avx512vnni: return kernels_avx512vnni;
+    case Tier::amx: {
+      static const LinearKernels kernels = with_amx_products(kernels_avx512vnni);
+      return kernels;
+    }
 #elif KVANT_ARCH_ARM64
     case Tier::neon: return kernels_neon;
 #endif

@@ -4,6 +4,7 @@
 #include "kvant/format.h"
 #include "kvant/tier.h"
 #include "packed_layout.h"
+#include "token_tiles.h"
 
 namespace kvant::linear {
 
@@ -38,6 +39,9 @@ struct LinearKernels {
   // x rounded to bf16 and fp16, nearest even, saturating, as float32. In place is allowed.
   void (*round_bf16)(const float* x, int64_t count, float* out);
   void (*round_fp16)(const float* x, int64_t count, float* out);
+
+  // Tokens of the widest tile of int8 activations.
+  int64_t widest_int8_tile = kTokenTile;
 };
 
 // Throws std::invalid_argument when this build holds no kernels of the tier.
@@ -48,5 +52,7 @@ extern const LinearKernels kernels_avx2;
 extern const LinearKernels kernels_avxvnni;
 extern const LinearKernels kernels_avx512vnni;
 extern const LinearKernels kernels_neon;
+// `others`, but int8 activations of 16 tokens and more by matrix registers.
+LinearKernels with_amx_products(const LinearKernels& others);
 
 }  // namespace kvant::linear

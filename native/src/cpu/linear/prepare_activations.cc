@@ -24,8 +24,9 @@ struct Part {
   const LinearKernels& kernels;
   const float* x;  // first token of the part
   int64_t ldx;
-  int64_t count;  // tokens
-  int64_t width;  // of the tile
+  int64_t count;     // tokens
+  int64_t width;     // of the tile
+  int64_t in_tile;   // tokens of the tile before the part
 
   // Calls chunk(first column of x, columns of x, padded columns, padded column) over every group.
   template <class Body>
@@ -39,7 +40,7 @@ struct Part {
     }
   }
 
-  // out: padded column 0 of the first token.
+  // out: the tile.
   void write_floats(Format activation, float* out) const {
     const auto round = activation == Format::bf16 ? kernels.round_bf16 : kernels.round_fp16;
     for (int64_t group = 0; group < layout.group_count; group++) {
@@ -51,7 +52,7 @@ struct Part {
             round(from, columns, rounded);
             from = rounded;
           }
-          float* to = out + at * width + t;
+          float* to = out + at * width + in_tile + t;
           for (int64_t k = 0; k < columns; k++) to[k * width] = from[k];
           for (int64_t k = columns; k < padded; k++) to[k * width] = 0;
         }
@@ -59,24 +60,39 @@ struct Part {
     }
   }
 
-  // scales: [count]; out: padded column 0 of the first token; sums: group 0 of the first token.
+  // scales: [count]; out: the tile; sums: group 0 of the tile.
   void write_int8(const float* scales, int8_t* out, int32_t* sums) const {
     for (int64_t group = 0; group < layout.group_count; group++) {
-      for (int64_t t = 0; t < count; t++) sums[group * width + t] = 0;
+      int32_t* const group_sums = sums + group * width + in_tile;
+      for (int64_t t = 0; t < count; t++) group_sums[t] = 0;
       each_chunk(group, [&](int64_t column, int64_t columns, int64_t padded, int64_t at) {
         for (int64_t t = 0; t < count; t++) {
           alignas(64) int8_t codes[kChunk];
           std::memset(codes, 0, static_cast<size_t>(padded));
           if (scales[t] > 0) kernels.quantize(x + t * ldx + column, columns, scales[t], max_value(Format::int8), codes);
-          sums[group * width + t] += sum_of(codes, padded);
-          int8_t* to = out + at * width + t * 4;
-          if (width == 1) {
-            std::memcpy(to, codes, static_cast<size_t>(padded));
-          } else {
-            for (int64_t k = 0; k < padded; k += 4) std::memcpy(to + k * width, codes + k, 4);
-          }
+          group_sums[t] += sum_of(codes, padded);
+          if (width == kMatrixTile) place_rows(codes, padded, at, in_tile + t, out);
+          else interleave(codes, padded, out + at * width + (in_tile + t) * 4);
         }
       });
+    }
+  }
+
+  void interleave(const int8_t* codes, int64_t count, int8_t* to) const {
+    if (width == 1) {
+      std::memcpy(to, codes, static_cast<size_t>(count));
+    } else {
+      for (int64_t k = 0; k < count; k += 4) std::memcpy(to + k * width, codes + k, 4);
+    }
+  }
+
+  void place_rows(const int8_t* codes, int64_t count, int64_t at, int64_t token, int8_t* tile) const {
+    for (int64_t k = 0; k < count;) {
+      const int64_t column = at + k, first = column / kMatrixColumns * kMatrixColumns;
+      const int64_t stride = matrix_tile_stride(first, layout.padded_cols);
+      const int64_t run = first + stride - column < count - k ? first + stride - column : count - k;
+      std::memcpy(tile + first * kMatrixTile + token * stride + (column - first), codes + k, static_cast<size_t>(run));
+      k += run;
     }
   }
 };
@@ -100,19 +116,19 @@ void prepare_activations(const PackedLayout& layout, Format activation, float st
   float* scales = reinterpret_cast<float*>(prepared + parts.scales);
   int32_t* sums = reinterpret_cast<int32_t*>(prepared + parts.sums);
   for (int64_t token = begin; token < end;) {
-    const TokenTile tile = tile_of(token, tokens);
+    const TokenTile tile = tile_of(token, tokens, activation == Format::int8 ? kernels.widest_int8_tile : kTokenTile);
     const int64_t in_tile = token - tile.first, tile_end = tile.first + tile.width;
     const int64_t count = (tile_end < end ? tile_end : end) - token;
-    const Part part{layout, kernels, x + token * ldx, ldx, count, tile.width};
+    const Part part{layout, kernels, x + token * ldx, ldx, count, tile.width, in_tile};
     const int64_t values = tile.first * layout.padded_cols;
     if (activation == Format::int8) {
       for (int64_t t = token; t < token + count; t++) {
         scales[t] = static_scale > 0 ? static_scale : kernels.absmax(x + t * ldx, layout.cols) / max_value(Format::int8);
       }
-      part.write_int8(scales + token, reinterpret_cast<int8_t*>(prepared) + values + in_tile * 4,
-                      sums + tile.first * layout.group_count + in_tile);
+      part.write_int8(scales + token, reinterpret_cast<int8_t*>(prepared) + values,
+                      sums + tile.first * layout.group_count);
     } else {
-      part.write_floats(activation, reinterpret_cast<float*>(prepared) + values + in_tile);
+      part.write_floats(activation, reinterpret_cast<float*>(prepared) + values);
     }
     token += count;
   }

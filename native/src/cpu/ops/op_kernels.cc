@@ -5,8 +5,10 @@ namespace kvant {
 const OpKernels& op_kernels(Tier tier) {
   switch (tier) {
 #if KVANT_ARCH_X86
-    case Tier::avxvnni:  // differs in dot products of int8 only
+    // avxvnni and amx differ in products with int8 activations only.
+    case Tier::avxvnni:
     case Tier::avx2: return avx2::op_table;
+    case Tier::amx:
     case Tier::avx512vnni: return avx512vnni::op_table;
 #elif KVANT_ARCH_ARM64
     case Tier::neon: return neon::op_table;

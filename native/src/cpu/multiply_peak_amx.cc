@@ -1,0 +1,43 @@
+#include <immintrin.h>
+
+#include "cpu/multiply_peak.h"
+
+namespace kvant::amx_multiply {
+namespace {
+
+// All eight registers hold 16 rows of 64 bytes.
+struct alignas(64) {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+} const config;
+
+}  // namespace
+
+// Four products of 16 x 16 x 64 pairs, each into a register of its own, to a round; a round of other tiers is a thirtieth of
+// that or less, so these are fewer.
+int64_t int8_rounds(int64_t rounds) {
+  alignas(64) int8_t operand[1024];
+  for (int i = 0; i < 1024; i++) operand[i] = static_cast<int8_t>(i * 37);
+  asm volatile("" ::: "memory");  // GCC's _tile_loadd does not say that it reads memory.
+  _tile_loadconfig(&config);
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  _tile_loadd(4, operand, 64);
+  _tile_loadd(5, operand, 64);
+  _tile_loadd(6, operand, 64);
+  _tile_loadd(7, operand, 64);
+  const int64_t count = rounds / 30;
+  for (int64_t i = 0; i < count; i++) {
+    _tile_dpbssd(0, 4, 6);
+    _tile_dpbssd(1, 4, 7);
+    _tile_dpbssd(2, 5, 6);
+    _tile_dpbssd(3, 5, 7);
+  }
+  _tile_release();
+  return count * 4 * 16 * 16 * 64;
+}
+
+}  // namespace kvant::amx_multiply
