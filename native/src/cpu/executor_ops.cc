@@ -11,6 +11,8 @@ namespace {
 constexpr int64_t kRangeValues = 16384;
 // Products that a range of a linear op makes at least.
 constexpr int64_t kRangeProducts = 65536;
+// Ranges of a linear op per thread that let all threads end together.
+constexpr int64_t kRangesPerThread = 8;
 
 int64_t grain_of(int64_t width, int64_t smallest = kRangeValues) { return std::max<int64_t>(1, smallest / width); }
 
@@ -50,12 +52,14 @@ void Executor::run_op(const LinearOp& op) {
   pool_.parallel_for(count, grain_of(cols), std::ref(prepare));
 
   const float* const bias = optional_vector(op.bias);
+  // Kernels read up to four blocks side by side; ranges are whole fours where that leaves every thread enough of them.
+  const int64_t blocks = matrix.block_count();
+  int64_t step = 4;
+  while (step > 1 && blocks < kRangesPerThread * step * pool_.threads()) step /= 2;
   const auto multiply = [&](int64_t begin, int64_t end, int) {
-    matrix.run(prepared, count, bias, buffer(op.out), rows, begin, end);
+    matrix.run(prepared, count, bias, buffer(op.out), rows, begin * step, std::min(end * step, blocks));
   };
-  // Kernels take blocks in pairs.
-  const int64_t grain = std::max<int64_t>(2, grain_of(kLinearBlock * cols * count, kRangeProducts));
-  pool_.parallel_for(matrix.block_count(), grain, std::ref(multiply));
+  pool_.parallel_for((blocks + step - 1) / step, grain_of(kLinearBlock * cols * count * step, kRangeProducts), std::ref(multiply));
 }
 
 void Executor::run_op(const AddOp& op) {
