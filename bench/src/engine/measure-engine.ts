@@ -11,7 +11,7 @@ import {
   planModel,
 } from "@kvant/engine";
 import { planCost } from "@kvant/kernels";
-import { median } from "../median.ts";
+import { median, percentile } from "../median.ts";
 import { type ComputeKind, computeKinds, probesOf } from "../probes.ts";
 import { decodeStepBytes } from "./live-bytes.ts";
 
@@ -59,6 +59,11 @@ export interface EngineMeasurement {
   /** null without the addon, which holds the probe. */
   readonly probeReadGigabytesPerSecond: number | null;
   readonly percentOfProbe: number | null;
+  /**
+   * Between the plans of two decode steps, where the backend tells: scheduling and whatever else the step thread waits for.
+   * Two steps are in flight, so it is only what the running one does not hide. null where the backend does not tell.
+   */
+  readonly gapMicroseconds: { readonly p50: number; readonly p99: number } | null;
   /** Multiplications and additions of matrix products and attention per second of prefill. */
   readonly prefillTeraOperationsPerSecond: number;
   /** Of the multipliers that the scheme's activations run on. */
@@ -118,10 +123,12 @@ export async function measureEngine(options: MeasureEngineOptions): Promise<Engi
     };
     probe();
     const decodes: number[] = [];
+    const gaps: number[] = [];
     const prefills: number[] = [];
     for (let index = 1; index <= rounds; index++) {
       onProgress(`round ${index} of ${rounds}`);
       const first = await decodeOnce(engine, round, index);
+      gaps.push(...first.gapSeconds);
       decodes.push(first.decodeTokensPerSecond);
       const isSame = prompt === context;
       prefills.push(
@@ -166,6 +173,7 @@ export async function measureEngine(options: MeasureEngineOptions): Promise<Engi
       probeReadGigabytesPerSecond,
       percentOfProbe:
         probeReadGigabytesPerSecond === null ? null : (100 * readGigabytesPerSecond) / probeReadGigabytesPerSecond,
+      gapMicroseconds: gaps.length === 0 ? null : { p50: 1e6 * percentile(gaps, 50), p99: 1e6 * percentile(gaps, 99) },
       prefillTeraOperationsPerSecond,
       probeMatmulTeraOperationsPerSecond,
       prefillPercentOfProbe:
@@ -203,7 +211,14 @@ async function decodeOnce(
   engine: LocalEngine,
   { batch, context, decodeTokens, maxStepTokens }: Round,
   salt: number,
-): Promise<{ decodeTokensPerSecond: number; prefillTokensPerSecond: number }> {
+): Promise<{ decodeTokensPerSecond: number; prefillTokensPerSecond: number; gapSeconds: number[] }> {
+  const gapSeconds: number[] = [];
+  const forget = engine.observe({
+    step(step) {
+      const isTimed = allStartedAt !== 0 && allEndedAt === 0;
+      if (isTimed && step.kind === "decode" && step.gapSeconds !== undefined) gapSeconds.push(step.gapSeconds);
+    },
+  });
   const startedAt = performance.now();
   let firsts = 0;
   let tokens = 0;
@@ -234,11 +249,13 @@ async function decodeOnce(
     }
   }
   await Promise.all(Array.from({ length: batch }, (_, index) => read(index)));
+  forget();
   // Steps in flight for sequences that were left must not run into the next measurement.
   while (engine.stats().pages.used > 0) await nextTurn();
   return {
     decodeTokensPerSecond: (tokensAtEnd - tokensAtStart) / ((allEndedAt - allStartedAt) / 1000),
     prefillTokensPerSecond: (batch * context) / ((allStartedAt - startedAt) / 1000),
+    gapSeconds,
   };
 }
 

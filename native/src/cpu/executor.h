@@ -1,6 +1,8 @@
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -116,6 +118,7 @@ class Executor final : public StepExecutor {
   std::vector<int32_t> logit_tokens_;  // [logit rows] the token of each logit row
   std::vector<LogitUse> sampled_, kept_, scored_;
   std::atomic<int64_t> saturations_{0};
+  std::optional<std::chrono::steady_clock::time_point> ended_;  // the last step
 };
 
 }  // namespace kvant

@@ -12,6 +12,7 @@ namespace kvant {
 
 void Executor::run(const StepInputs& inputs, StepOutputs& outputs) {
   const auto start = std::chrono::steady_clock::now();
+  if (ended_) outputs.gap_seconds = std::chrono::duration<double>(start - *ended_).count();
   apply_updates(inputs);
   check_pages(inputs);
   swap_pages(inputs);
@@ -27,7 +28,8 @@ void Executor::run(const StepInputs& inputs, StepOutputs& outputs) {
   copy_logits(outputs);
   score_tokens(inputs, outputs);
   outputs.saturations = saturations_;
-  outputs.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  ended_ = std::chrono::steady_clock::now();
+  outputs.seconds = std::chrono::duration<double>(*ended_ - start).count();
 }
 
 void Executor::apply_updates(const StepInputs& inputs) {

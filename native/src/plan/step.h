@@ -61,6 +61,7 @@ struct StepOutputs {
   FloatArray logits;                    // [tokens of the rows that want logits, vocab]
   FloatArray scores;                    // [tokens of the rows that want scores]
   double seconds = 0;
+  double gap_seconds = -1;  // since the step before ended; negative: not known
   int64_t saturations = 0;
 };
 

@@ -4,7 +4,7 @@ import { KvManager } from "@kvant/kvcache";
 import type { Tokenizer } from "@kvant/tokenizer";
 import { checkRequest, type ModelBounds } from "./check-request.ts";
 import type { Completion } from "./completion.ts";
-import type { EngineStats, GenerateRequest } from "./engine.ts";
+import type { EngineObserver, EngineStats, GenerateRequest } from "./engine.ts";
 import { Generation, type RequestSink } from "./generation.ts";
 import { type Batch, Scheduler } from "./scheduler.ts";
 import { Sequence } from "./sequence.ts";
@@ -26,7 +26,7 @@ export interface EngineCoreOptions {
   readonly streamInterval?: number;
   /** Checks the page accounting after every step: linear in pages, so for tests. */
   readonly checkInvariant: boolean;
-  readonly onStep?: (step: { readonly kind: Batch["kind"]; readonly seconds: number; readonly tokens: number }) => void;
+  readonly onStep?: EngineObserver["step"];
   /** After the events of one step have been handed to their sinks. */
   readonly onFlush?: () => void;
   /** A step has failed; every running request has been told. */
@@ -185,7 +185,13 @@ export class EngineCore {
     });
     this.#saturations += outputs.saturations;
     if (this.#options.checkInvariant) this.#kv.checkInvariant();
-    this.#options.onStep?.({ kind: batch.kind, seconds: outputs.seconds, tokens: batch.tokenCount });
+    const { seconds, gapSeconds } = outputs;
+    this.#options.onStep?.({
+      kind: batch.kind,
+      seconds,
+      ...(gapSeconds === undefined ? {} : { gapSeconds }),
+      tokens: batch.tokenCount,
+    });
     this.#options.onFlush?.();
   }
 

@@ -186,6 +186,8 @@ export interface EngineObserver {
   step?(step: {
     readonly kind: "prefill" | "decode" | "mixed";
     readonly seconds: number;
+    /** From the end of the step before to the start of this one; only device cpu tells. */
+    readonly gapSeconds?: number;
     readonly tokens: number;
   }): void;
   state?(state: EngineState): void;

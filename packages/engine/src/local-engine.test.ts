@@ -42,6 +42,21 @@ test("random weights serve a longer context than the configuration's, a checkpoi
   });
 });
 
+test("each step but the first tells how long the device waited for it, where the backend measures", async () => {
+  const gaps = async (device: string) => {
+    const made = await engine({ device, model: tinyModelPath });
+    const seen: (number | undefined)[] = [];
+    made.observe({ step: ({ gapSeconds }) => seen.push(gapSeconds) });
+    await generateIds(made, greedyRequest(tokens(5, 1), 4));
+    return seen;
+  };
+  const [first, ...later] = await gaps("cpu");
+  expect(first).toBeUndefined();
+  expect(later.length).toBeGreaterThan(2);
+  for (const gap of later) expect(gap).toBeGreaterThanOrEqual(0);
+  expect(new Set(await gaps("reference"))).toEqual(new Set([undefined]));
+});
+
 describe("a request among others gives the tokens it gives alone", () => {
   const lengths = [3, 17, 40, 33, 64, 5];
 

@@ -117,6 +117,8 @@ export interface StepOutputs {
   readonly scores: Float32Array;
   /** Time the plan took, in seconds. */
   readonly seconds: number;
+  /** From the end of the plan before to the start of this one, in seconds; absent for the first, and on cuda. */
+  readonly gapSeconds?: number;
   /** Values clipped by static KV scales in this step. */
   readonly saturations: number;
 }

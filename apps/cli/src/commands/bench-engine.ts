@@ -89,6 +89,7 @@ function measurementTable(rows: readonly EngineMeasurement[]): string {
     "% of probe",
     "weights held",
     "KV B/token",
+    "gap us p50/p99",
     "peak RSS",
     "load s",
   ];
@@ -106,6 +107,7 @@ function measurementTable(rows: readonly EngineMeasurement[]): string {
     row.percentOfProbe?.toFixed(1) ?? "-",
     megabytes(row.weightBytes),
     row.kvBytesPerToken.toFixed(0),
+    row.gapMicroseconds === null ? "-" : `${row.gapMicroseconds.p50.toFixed(0)}/${row.gapMicroseconds.p99.toFixed(0)}`,
     megabytes(row.peakResidentBytes),
     row.loadSeconds.toFixed(2),
   ]);

@@ -30,6 +30,7 @@ export interface RequestNews {
 export interface StepNews {
   readonly kind: "prefill" | "decode" | "mixed";
   readonly seconds: number;
+  readonly gapSeconds?: number;
   readonly tokens: number;
 }
 

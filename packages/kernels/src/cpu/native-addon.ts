@@ -158,6 +158,7 @@ export interface NativeStepResult {
   readonly logits: Float32Array;
   readonly scores: Float32Array;
   readonly seconds: number;
+  readonly gapSeconds?: number;
   readonly saturations: number;
 }
 
