@@ -28,32 +28,38 @@ KVANT_ALWAYS_INLINE typename Simd::Int load_zeros(const uint8_t* scales, int64_t
   return Simd::widen_bytes(scales + kLinearBlock * sizeof(float) + lane);
 }
 
+// Blocks first, first + stride, ...: read side by side.
+struct Chunk {
+  int64_t first, stride, blocks;
+};
+
 template <class Simd>
 struct Tile {
   static constexpr int kVectorsPerBlock = static_cast<int>(kLinearBlock) / Simd::kLanes;
 
   const PackedLayout& layout;
   const LinearCall& call;
-  int64_t first;         // token
-  int64_t first_vector;  // of kLanes features, counted from feature 0
+  int64_t first;  // token
+  const Chunk& chunk;
+  int64_t first_vector;  // of kLanes features, counted from the chunk's first
 
-  // Codes of vector v; `word` is bytes per feature.
-  const uint8_t* codes(int v, int64_t word) const {
-    const int64_t vector = first_vector + v;
-    return call.weights + vector / kVectorsPerBlock * layout.block_bytes + vector % kVectorsPerBlock * Simd::kLanes * word;
-  }
+  int64_t block(int v) const { return chunk.first + (first_vector + v) / kVectorsPerBlock * chunk.stride; }
 
   // First lane of vector v in its block.
   int64_t lane(int v) const { return (first_vector + v) % kVectorsPerBlock * Simd::kLanes; }
 
+  // Codes of vector v; `word` is bytes per feature.
+  const uint8_t* codes(int v, int64_t word) const {
+    return call.weights + block(v) * layout.block_bytes + lane(v) * word;
+  }
+
   // Scales of the tensor for the block of vector v; e4m3 scales only.
   const uint8_t* tensor_scales(int v) const {
-    const int64_t block = (first_vector + v) / kVectorsPerBlock;
-    return call.weights + (block + 1) * layout.block_bytes - kLinearBlock * sizeof(float);
+    return call.weights + (block(v) + 1) * layout.block_bytes - kLinearBlock * sizeof(float);
   }
 
   void store(int t, int v, typename Simd::Float total, float x_scale) const {
-    const int64_t feature = (first_vector + v) * Simd::kLanes;
+    const int64_t feature = block(v) * kLinearBlock + lane(v);
     float* y = call.y + (first + t) * call.ldy + feature;
     const int64_t count = layout.rows - feature;
     if (count >= Simd::kLanes) {
@@ -82,6 +88,7 @@ KVANT_ALWAYS_INLINE void prefetch_unit(const uint8_t* codes) {
 template <class Simd, Format F, class Weights, Scales S>
 struct FloatProduct {
   using Float = typename Simd::Float;
+  static constexpr int kBits = bits(F);
   static constexpr int64_t kUnitBytes = kColumnUnit * kLinearBlock * bits(F) / 8;
 
   template <int T, int V, int J>
@@ -149,6 +156,7 @@ template <class Simd, Format F, class Codes, Scales S>
 struct Int8Product {
   using Float = typename Simd::Float;
   using Int = typename Simd::Int;
+  static constexpr int kBits = bits(F);
   static constexpr int64_t kUnitBytes = kColumnUnit * kLinearBlock * bits(F) / 8;
 
   template <int T, int V>
@@ -202,12 +210,27 @@ struct Int8Product {
   }
 };
 
-// All vectors of [begin, end) for the tile of T tokens at `first`.
+// All vectors of a chunk for the tile of T tokens at `first`.
 template <class Simd, class Product, int T>
-void sweep(const PackedLayout& layout, const LinearCall& call, int64_t first, int64_t begin, int64_t end) {
+void sweep(const PackedLayout& layout, const LinearCall& call, int64_t first, const Chunk& chunk) {
   constexpr int V = Simd::vectors(T);
-  for (; begin + V <= end; begin += V) Product::template run_tile<T, V>({layout, call, first, begin});
-  for (; begin < end; begin++) Product::template run_tile<T, 1>({layout, call, first, begin});
+  const int64_t end = chunk.blocks * Tile<Simd>::kVectorsPerBlock;
+  int64_t vector = 0;
+  for (; vector + V <= end; vector += V) Product::template run_tile<T, V>({layout, call, first, chunk, vector});
+  for (; vector < end; vector++) Product::template run_tile<T, 1>({layout, call, first, chunk, vector});
+}
+
+template <class Simd, class Product>
+void run_chunk(const PackedLayout& layout, const LinearCall& call, int64_t begin, int64_t end, const Chunk& chunk) {
+  for (int64_t first = begin, width; first < end; first += width) {
+    width = tile_width(first, call.tokens);
+    switch (width) {
+      case 8: sweep<Simd, Product, 8>(layout, call, first, chunk); break;
+      case 4: sweep<Simd, Product, 4>(layout, call, first, chunk); break;
+      case 2: sweep<Simd, Product, 2>(layout, call, first, chunk); break;
+      default: sweep<Simd, Product, 1>(layout, call, first, chunk);
+    }
+  }
 }
 
 // A few blocks stay in the second-level cache while all tokens of a batch pass over them; batches are cut so that their
@@ -217,24 +240,19 @@ constexpr int64_t kBatchBytes = 512 << 10;
 
 template <class Simd, class Product, class Value>
 void run(const PackedLayout& layout, const LinearCall& call) {
-  constexpr int64_t kPerBlock = Tile<Simd>::kVectorsPerBlock;
   const int64_t fitting = kBatchBytes / (layout.padded_cols * static_cast<int64_t>(sizeof(Value))) / kTokenTile * kTokenTile;
   const int64_t batch = fitting > kTokenTile ? fitting : kTokenTile;
-  for (int64_t batch_begin = 0; batch_begin < call.tokens; batch_begin += batch) {
-    const int64_t batch_end = batch_begin + batch < call.tokens ? batch_begin + batch : call.tokens;
-    for (int64_t block = call.block_begin; block < call.block_end; block += kChunkBlocks) {
-      const int64_t last = block + kChunkBlocks < call.block_end ? block + kChunkBlocks : call.block_end;
-      for (int64_t first = batch_begin, width; first < batch_end; first += width) {
-        width = tile_width(first, call.tokens);
-        const int64_t begin = block * kPerBlock, end = last * kPerBlock;
-        switch (width) {
-          case 8: sweep<Simd, Product, 8>(layout, call, first, begin, end); break;
-          case 4: sweep<Simd, Product, 4>(layout, call, first, begin, end); break;
-          case 2: sweep<Simd, Product, 2>(layout, call, first, begin, end); break;
-          default: sweep<Simd, Product, 1>(layout, call, first, begin, end);
-        }
-      }
+  const int64_t chunks = (call.block_end - call.block_begin) / kChunkBlocks;
+  const int64_t rest = call.block_begin + chunks * kChunkBlocks;
+  // Far apart, each block goes on where the one before ended, and memory gives a two-core Xeon 4 % more; from codes of 4 bits,
+  // whose blocks are short, 2 % less.
+  const int64_t stride = Product::kBits >= 8 ? chunks : 1, step = Product::kBits >= 8 ? 1 : kChunkBlocks;
+  for (int64_t begin = 0; begin < call.tokens; begin += batch) {
+    const int64_t end = begin + batch < call.tokens ? begin + batch : call.tokens;
+    for (int64_t i = 0; i < chunks; i++) {
+      run_chunk<Simd, Product>(layout, call, begin, end, {call.block_begin + i * step, stride, kChunkBlocks});
     }
+    if (rest < call.block_end) run_chunk<Simd, Product>(layout, call, begin, end, {rest, 1, call.block_end - rest});
   }
 }
 
