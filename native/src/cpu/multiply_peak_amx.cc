@@ -1,18 +1,9 @@
 #include <immintrin.h>
 
+#include "cpu/amx_tiles.h"
 #include "cpu/multiply_peak.h"
 
 namespace kvant::amx_multiply {
-namespace {
-
-// All eight registers hold 16 rows of 64 bytes.
-struct alignas(64) {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-} const config;
-
-}  // namespace
 
 // Four products of 16 x 16 x 64 pairs, each into a register of its own, to a round; a round of other tiers is a thirtieth of
 // that or less, so these are fewer.
@@ -20,7 +11,7 @@ int64_t int8_rounds(int64_t rounds) {
   alignas(64) int8_t operand[1024];
   for (int i = 0; i < 1024; i++) operand[i] = static_cast<int8_t>(i * 37);
   asm volatile("" ::: "memory");  // GCC's _tile_loadd does not say that it reads memory.
-  _tile_loadconfig(&config);
+  _tile_loadconfig(&kTileConfig);
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);

@@ -15,6 +15,7 @@
 
 #include <cstring>
 
+#include "cpu/amx_tiles.h"
 #include "kernel_table.h"
 #include "token_tiles.h"
 
@@ -254,14 +255,6 @@ struct Product {
     }
   }
 };
-
-// All eight registers hold 16 rows of 64 bytes.
-struct alignas(64) TileConfig {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-constexpr TileConfig kTileConfig;
 
 template <Format F, Scales S>
 void run(const PackedLayout& layout, const LinearCall& call) {
