@@ -146,6 +146,11 @@ struct Int8Codes {
   using Unit = linear::Unit;
   static constexpr int32_t kOffset = 128;
   static Unit unit(const uint8_t* codes) { return {load_line(codes, 0), load_line(codes, 1)}; }
+  // Four columns of a unit.
+  static __m512i dot_line(__m512i sum, const uint8_t* codes, int line, __m512i x) {
+    linear::dot(sum, load_line(codes, line), x);
+    return sum;
+  }
   static __m512i dot(__m512i sum, const Unit& w, __m512i low, __m512i high) { return dot_unit(sum, w, low, high); }
 };
 

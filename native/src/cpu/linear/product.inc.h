@@ -161,6 +161,14 @@ struct Int8Product {
 
   template <int T, int V>
   static KVANT_ALWAYS_INLINE void add_unit(const uint8_t* const (&codes)[V], const int8_t* x, Int (&sum)[T][V]) {
+    if constexpr (T == 1 && requires { &Codes::dot_line; }) {
+      // A line of each stream in turn: memory answers a two-core Xeon 3 % faster than with two lines at a time.
+      for (int line = 0; line < 2; line++) {
+        const Int four = Simd::splat_word(x + line * 4);
+        for (int v = 0; v < V; v++) sum[0][v] = Codes::dot_line(sum[0][v], codes[v], line, four);
+      }
+      return;
+    }
     typename Codes::Unit w[V];
     for (int v = 0; v < V; v++) w[v] = Codes::unit(codes[v]);
     for (int t = 0; t < T; t++) {
