@@ -88,7 +88,7 @@ Napi::Object write_result(Napi::Env env, StepOutputs& outputs) {
   result.Set("logits", move_array(env, outputs.logits));
   result.Set("scores", move_array(env, outputs.scores));
   result.Set("seconds", outputs.seconds);
-  if (outputs.gap_seconds >= 0) result.Set("gapSeconds", outputs.gap_seconds);
+  if (outputs.gap_seconds) result.Set("gapSeconds", *outputs.gap_seconds);
   result.Set("saturations", static_cast<double>(outputs.saturations));
   return result;
 }

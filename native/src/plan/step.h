@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "kvant/sampler.h"
@@ -61,7 +62,7 @@ struct StepOutputs {
   FloatArray logits;                    // [tokens of the rows that want logits, vocab]
   FloatArray scores;                    // [tokens of the rows that want scores]
   double seconds = 0;
-  double gap_seconds = -1;  // since the step before ended; negative: not known
+  std::optional<double> gap_seconds;  // since the step before ended, where that is known
   int64_t saturations = 0;
 };
 

@@ -186,12 +186,7 @@ export class EngineCore {
     this.#saturations += outputs.saturations;
     if (this.#options.checkInvariant) this.#kv.checkInvariant();
     const { seconds, gapSeconds } = outputs;
-    this.#options.onStep?.({
-      kind: batch.kind,
-      seconds,
-      ...(gapSeconds === undefined ? {} : { gapSeconds }),
-      tokens: batch.tokenCount,
-    });
+    this.#options.onStep?.({ kind: batch.kind, seconds, gapSeconds, tokens: batch.tokenCount });
     this.#options.onFlush?.();
   }
 

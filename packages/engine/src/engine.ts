@@ -182,14 +182,17 @@ export interface EngineStats {
 export type EngineState = "starting" | "ready" | "restarting" | "draining" | "closed";
 
 /** Called by the engine as things happen; must not throw and must be quick. */
+/** One step of the engine that has ended. */
+export interface StepNews {
+  readonly kind: "prefill" | "decode" | "mixed";
+  readonly seconds: number;
+  /** From the end of the step before to the start of this one; only device cpu tells. */
+  readonly gapSeconds?: number | undefined;
+  readonly tokens: number;
+}
+
 export interface EngineObserver {
-  step?(step: {
-    readonly kind: "prefill" | "decode" | "mixed";
-    readonly seconds: number;
-    /** From the end of the step before to the start of this one; only device cpu tells. */
-    readonly gapSeconds?: number;
-    readonly tokens: number;
-  }): void;
+  step?(step: StepNews): void;
   state?(state: EngineState): void;
 }
 

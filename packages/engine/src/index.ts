@@ -12,6 +12,7 @@ export type {
   ModelInfo,
   PromptInput,
   RequestTimings,
+  StepNews,
   TensorClassReport,
   TokenLogprob,
   Usage,

@@ -117,8 +117,11 @@ export interface StepOutputs {
   readonly scores: Float32Array;
   /** Time the plan took, in seconds. */
   readonly seconds: number;
-  /** From the end of the plan before to the start of this one, in seconds; absent for the first, and on cuda. */
-  readonly gapSeconds?: number;
+  /**
+   * From the end of the step before to the start of this one, in seconds; undefined for the first and where the backend
+   * does not measure: only cpu does.
+   */
+  readonly gapSeconds?: number | undefined;
   /** Values clipped by static KV scales in this step. */
   readonly saturations: number;
 }

@@ -14,7 +14,7 @@ const LinearKernels& linear_kernels(Tier tier) {
     case Tier::avxvnni: return kernels_avxvnni;
     case Tier::avx512vnni: return kernels_avx512vnni;
     case Tier::amx: {
-      static const LinearKernels kernels = with_amx_products(kernels_avx512vnni);
+      static const LinearKernels kernels = amx_kernels();
       return kernels;
     }
 #elif KVANT_ARCH_ARM64

@@ -52,7 +52,8 @@ extern const LinearKernels kernels_avx2;
 extern const LinearKernels kernels_avxvnni;
 extern const LinearKernels kernels_avx512vnni;
 extern const LinearKernels kernels_neon;
-// `others`, but int8 activations of 16 tokens and more by matrix registers.
-LinearKernels with_amx_products(const LinearKernels& others);
+// kernels_avx512vnni, but int8 activations of 16 tokens and more by matrix registers. No constant like the others: what fills it
+// may only run where the tier is present.
+LinearKernels amx_kernels();
 
 }  // namespace kvant::linear

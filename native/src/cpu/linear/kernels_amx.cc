@@ -7,11 +7,7 @@
 // activations that meet it; unpacking also pads a group with zeros to whole tiles of 64 columns. One instruction multiplies
 // 16 tokens x 64 columns x 16 features, 16,384 pairs, in 16 cycles; a tile of either operand is 1 KiB and 8 cycles of loads.
 // Source: Intel 64 and IA-32 Architectures SDM, volume 1, chapter 18 (AMX); Intel optimization manual, chapter 20.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
+#include "cpu/simd/avx512_intrinsics.h"
 
 #include <cstring>
 
@@ -105,7 +101,7 @@ KVANT_ALWAYS_INLINE void unpack_unit(const uint8_t* codes, int8_t* tile) {
 struct Scratch {
   alignas(64) int8_t weights[kBlocks][kSlabTiles][kTileBytes];
   alignas(64) Sums closed[2 * kBlocks];
-  alignas(64) Sums open[kBatchTiles][kBlocks];  // of a group that goes on in the next slab
+  alignas(64) Sums open[kBatchTiles * kBlocks];  // of a group that goes on in the next slab
   alignas(64) Totals totals[kBatchTiles][kBlocks];
 };
 
@@ -168,17 +164,18 @@ struct Product {
   // Tiles of tokens `tile` and, where Rows is 2, `tile` + 1, times both blocks.
   template <int Rows>
   void multiply(const Slab& slab, const Piece& piece, int tile) {
+    Sums* const open = scratch.open + tile * kBlocks;
     if (piece.opens) {
       _tile_zero(0);
       _tile_zero(1);
       _tile_zero(2);
       _tile_zero(3);
     } else {
-      _tile_loadd(0, scratch.open[tile][0], 64);
-      _tile_loadd(1, scratch.open[tile][1], 64);
+      _tile_loadd(0, open[0], 64);
+      _tile_loadd(1, open[1], 64);
       if constexpr (Rows == 2) {
-        _tile_loadd(2, scratch.open[tile + 1][0], 64);
-        _tile_loadd(3, scratch.open[tile + 1][1], 64);
+        _tile_loadd(2, open[2], 64);
+        _tile_loadd(3, open[3], 64);
       }
     }
     if (is_last(piece)) {
@@ -198,7 +195,7 @@ struct Product {
         _tile_dpbssd(3, 5, 7);
       }
     }
-    Sums* const to = piece.closes ? scratch.closed : scratch.open[tile];
+    Sums* const to = piece.closes ? scratch.closed : open;
     _tile_stored(0, to[0], 64);
     _tile_stored(1, to[1], 64);
     if constexpr (Rows == 2) {
@@ -290,8 +287,8 @@ void run(const PackedLayout& layout, const LinearCall& call) {
 
 }  // namespace
 
-LinearKernels with_amx_products(const LinearKernels& others) {
-  LinearKernels kernels = others;
+LinearKernels amx_kernels() {
+  LinearKernels kernels = kernels_avx512vnni;
   const auto set = [&](Scales scales, Format format, RunLinear run) {
     kernels.products[static_cast<int>(scales)].int8_activations[static_cast<int>(format)] = run;
   };

@@ -1,11 +1,6 @@
 // AVX-512 F, BW, VL, DQ and VNNI: a block of 16 features is one register. Int8 activations go through vpdpbusd, which
 // multiplies four unsigned by four signed bytes and adds them to an int32 without saturation.
-// GCC 12 and 13 take the "undefined" operands inside the AVX-512 intrinsics for uninitialized variables (GCC bug 105593).
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
+#include "cpu/simd/avx512_intrinsics.h"
 
 #include <utility>
 

@@ -1,8 +1,8 @@
 import { KvantError } from "@kvant/core";
-import type { GenerateEvent } from "../engine.ts";
+import type { GenerateEvent, StepNews } from "../engine.ts";
 import type { RequestSink } from "../generation.ts";
 import { createEngine, type LocalEngine } from "../local-engine.ts";
-import { type FromEngine, type RequestNews, type StepNews, serializeError, type ToEngine } from "./protocol.ts";
+import { type FromEngine, type RequestNews, serializeError, type ToEngine } from "./protocol.ts";
 import { TokenColumns } from "./token-news.ts";
 
 // The engine process: one engine, driven over the IPC channel of its parent. It ends with the channel.

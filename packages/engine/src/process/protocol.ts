@@ -6,6 +6,7 @@ import type {
   ModelInfo,
   PromptInput,
   SerializedError,
+  StepNews,
 } from "../engine.ts";
 import type { EngineOptions, LoadProgress } from "../engine-options.ts";
 import type { TokenNews } from "./token-news.ts";
@@ -25,13 +26,6 @@ export interface RequestNews {
   readonly events: GenerateEvent[];
   /** `end` after its last event; an error ends it too. */
   outcome: "running" | "end" | SerializedError;
-}
-
-export interface StepNews {
-  readonly kind: "prefill" | "decode" | "mixed";
-  readonly seconds: number;
-  readonly gapSeconds?: number;
-  readonly tokens: number;
 }
 
 /** From the engine process. One `news` message per step carries the tokens of all requests. */

@@ -16,7 +16,7 @@ export function stepOutputs(result: NativeStepResult): StepOutputs {
     logits: result.logits,
     scores: result.scores,
     seconds: result.seconds,
-    ...(result.gapSeconds === undefined ? {} : { gapSeconds: result.gapSeconds }),
+    gapSeconds: result.gapSeconds,
     saturations: result.saturations,
   };
 }
