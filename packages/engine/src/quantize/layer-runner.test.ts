@@ -19,7 +19,7 @@ test("layers run one by one make the hidden states of the whole model", async ()
   const runner = new LayerRunner({ config, checkpoint });
   const states = [runner.embed(tokenIds), runner.embed(tokenIds.subarray(0, 9))];
   for (let layer = 0; layer < runner.layerCount; layer++) {
-    await runner.forwardLayer(layer, layerTensors(runner, layer), states, []);
+    await runner.forwardLayer(layer, layerTensors(runner, layer), states, { taps: [], states: "replace" });
   }
 
   const whole = await openForwardPass({ model: tinyModelPath, weights: "fp32", kvFormat: "fp32" });
@@ -57,7 +57,11 @@ test("taps hand out what the linear layers read and what is stored", async () =>
     },
   }));
   let values: Float32Array | undefined;
-  await runner.forwardLayer(0, tensors, [states], [...taps, { name: valuesTap, read: (v) => (values = v.slice()) }]);
+  await runner.forwardLayer(0, tensors, [states], {
+    taps: [...taps, { name: valuesTap, read: (v) => (values = v.slice()) }],
+    states: "keep",
+  });
+  expect(states).toEqual(before);
   expect([...widths.values()]).toEqual(runner.parts(0).map(({ width }) => width));
 
   const norm = tensors.get("model.layers.0.input_layernorm.weight")!;
@@ -79,6 +83,6 @@ test("an id beyond the vocabulary and a missing tensor are named", async () => {
   expect(() => runner.embed(Int32Array.of(4096))).toThrow("token id 4096 is not within 0 .. 4095");
   const tensors = new Map(layerTensors(runner, 1));
   tensors.delete("model.layers.1.mlp.up_proj.weight");
-  const run = runner.forwardLayer(1, tensors, [runner.embed(tokenIds)], []);
+  const run = runner.forwardLayer(1, tensors, [runner.embed(tokenIds)], { taps: [], states: "keep" });
   await expect(run).rejects.toThrow('layer 1 lacks tensor "model.layers.1.mlp.up_proj.weight"');
 });

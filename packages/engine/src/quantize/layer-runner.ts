@@ -2,7 +2,14 @@ import type { Checkpoint, ModelConfig } from "@kvant/checkpoint";
 import { KvantError } from "@kvant/core";
 import { type Backend, createBackend, type Executable, greedy, rowWants } from "@kvant/kernels";
 import { buildLayerPlan, kTap, type LayerPlan, resolveScheme, vTap } from "@kvant/models";
-import { keysTap, type LayerTap, type LayerTensors, type QuantizeRuntime, valuesTap } from "@kvant/quantizers";
+import {
+  type ForwardLayerOptions,
+  keysTap,
+  type LayerTap,
+  type LayerTensors,
+  type QuantizeRuntime,
+  valuesTap,
+} from "@kvant/quantizers";
 import { layerParts } from "./layer-parts.ts";
 
 const pageTokens = 16;
@@ -75,8 +82,7 @@ export class LayerRunner implements QuantizeRuntime {
     layer: number,
     tensors: LayerTensors,
     states: readonly Float32Array[],
-    taps: readonly LayerTap[],
-    onSequence: (done: number) => void = () => undefined,
+    { taps, states: fate, onSequence }: ForwardLayerOptions,
   ): Promise<void> {
     const { hiddenSize } = this;
     const longest = states.reduce((most, each) => Math.max(most, each.length / hiddenSize), 0);
@@ -95,12 +101,12 @@ export class LayerRunner implements QuantizeRuntime {
         });
       }
       const buffers = tapBuffers(recorded, layer, taps);
-      for (const [index, sequence] of states.entries()) {
+      for (const sequence of states) {
         const tokens = sequence.length / hiddenSize;
         await runSequence(executable, recorded, sequence, tokens);
         for (const [tap, { read }] of taps.entries()) read(executable.readBuffer(buffers[tap]!, tokens), tokens);
-        sequence.set(executable.readBuffer(recorded.output, tokens));
-        onSequence(index + 1);
+        if (fate === "replace") sequence.set(executable.readBuffer(recorded.output, tokens));
+        onSequence?.();
       }
     } finally {
       await executable.close();

@@ -26,6 +26,14 @@ export interface LayerTap {
   readonly read: (activations: Float32Array, tokens: number) => void;
 }
 
+export interface ForwardLayerOptions {
+  readonly taps: readonly LayerTap[];
+  /** `replace`: the layer's output takes the place of its input. `keep`: only the taps are of interest. */
+  readonly states: "replace" | "keep";
+  /** After each sequence. */
+  readonly onSequence?: (() => void) | undefined;
+}
+
 /**
  * What quantizing a model needs of whoever can run one; `@kvant/engine` has it over plans and backends. Everything else here
  * works on matrices alone.
@@ -45,15 +53,14 @@ export interface QuantizeRuntime {
   /** Rows of the embedding table, `[tokens, hiddenSize]`. */
   embed(tokenIds: Int32Array): Float32Array;
   /**
-   * Runs one decoder layer with these tensors over sequences of hidden states `[tokens, hiddenSize]`, each from position 0,
-   * and puts its output in their place. Holds one layer's weights at a time.
+   * Runs one decoder layer with these tensors over sequences of hidden states `[tokens, hiddenSize]`, each from position 0.
+   * Holds one layer's weights at a time.
    */
   forwardLayer(
     layer: number,
     tensors: LayerTensors,
     states: readonly Float32Array[],
-    taps: readonly LayerTap[],
-    onSequence?: (done: number) => void,
+    options: ForwardLayerOptions,
   ): Promise<void>;
 }
 

@@ -147,3 +147,27 @@ describe("e4m3 activations", () => {
     expect(native.weights[0]).toMatchObject({ format: "e4m3", groupSize: -1, activation: "e4m3", activationScale });
   });
 });
+
+describe("weights that native backends do not quantize from floats", () => {
+  function lower(format: string) {
+    const builder = new PlanBuilder({ name: "test", vocabSize: 4, contextLength: 16 });
+    const weight = builder.weight({
+      ...{ name: "model.w", class: "linear", rows: 4, cols: 8 },
+      ...{ format: parseWeightFormat(format), activation: { format: "bf16" } },
+    });
+    builder.output(builder.linear("out", builder.input("x", 8), weight));
+    return () => lowerPlan(builder.build(), { ...options, pageCounts: [] });
+  }
+
+  test.each(["int3-g32", "int2-channel-affine"])("%s is refused: it is loaded from codes", (format) => {
+    const message = `linear "model.w": ${format} weights are loaded from their codes`;
+    expect(lower(format)).toThrow(
+      expect.objectContaining({ code: "OP_UNSUPPORTED", message: expect.stringContaining(message) }),
+    );
+  });
+
+  test.each(["mxfp8", "e4m3-t128x128", "int8-t128x128"])("%s has no kernel", (format) => {
+    const message = `linear "model.w": the cpu backend has no kernel for ${format} weights with bf16 activations`;
+    expect(lower(format)).toThrow(expect.objectContaining({ code: "OP_UNSUPPORTED", message }));
+  });
+});

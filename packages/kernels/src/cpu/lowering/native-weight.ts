@@ -19,6 +19,8 @@ export function nativeWeight(weight: PlanWeight, backend: NativeBackend): Native
     return { kind, rows, cols, format: format.format, ...plain };
   }
   if (activation.format === "e4m3" && backend === "cpu") throw unsupported(weight, activation, backend);
+  if (format.format === "e4m3" && format.scaleFormat === "e8m0") throw unsupported(weight, activation, backend); // MXFP8
+  if (format.format === "int3" || format.format === "int2") throw onlyFromCodes(weight, format.format);
   return {
     kind: "matrix",
     rows,
@@ -56,6 +58,8 @@ function groupSize(weight: PlanWeight, activation: ActivationScheme, backend: Na
       return -1;
     case "group":
       return granularity.size;
+    case "tile":
+      throw unsupported(weight, activation, backend);
     default:
       return granularity satisfies never;
   }
@@ -65,5 +69,13 @@ function unsupported(weight: PlanWeight, { format }: ActivationScheme, backend: 
   return new KvantError(
     "OP_UNSUPPORTED",
     `linear "${weight.name}": the ${backend} backend has no kernel for ${weightFormatName(weight.format)} weights with ${format} activations`,
+  );
+}
+
+function onlyFromCodes(weight: PlanWeight, format: "int3" | "int2"): KvantError {
+  return new KvantError(
+    "OP_UNSUPPORTED",
+    `linear "${weight.name}": ${weightFormatName(weight.format)} weights are loaded from their codes, as a quantized ` +
+      `checkpoint holds them; native backends do not quantize floats to ${format}`,
   );
 }
