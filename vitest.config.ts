@@ -14,7 +14,13 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["{packages,apps}/*/src/**/*.test.ts", "bench/src/**/*.test.ts"],
-          exclude: [...exclude, "**/*.conformance.test.ts", "**/*.server.test.ts", "**/*.gpu.test.ts"],
+          exclude: [
+            ...exclude,
+            "**/*.conformance.test.ts",
+            "**/*.server.test.ts",
+            "**/*.browser.test.ts",
+            "**/*.gpu.test.ts",
+          ],
           // No test is about time; a busy machine may still need a while.
           testTimeout: 60_000,
         },
@@ -26,6 +32,17 @@ export default defineConfig({
       {
         ...shared,
         test: { name: "server", include: ["**/*.server.test.ts"], exclude, testTimeout: 120_000, hookTimeout: 120_000 },
+      },
+      // Pages in a headless Chromium, where there is one.
+      {
+        ...shared,
+        test: {
+          name: "browser",
+          include: ["**/*.browser.test.ts"],
+          exclude,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
       },
       // The repository as a whole: its architecture, its documents, and every package from its tarball. Needs a build.
       {

@@ -10,6 +10,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   "@kvant/proto": [],
   "@kvant/tiny-model": [],
   "@kvant/native": [],
+  "@kvant/report": ["core"],
   "@kvant/formats": ["core"],
   "@kvant/tokenizer": ["core"],
   "@kvant/checkpoint": ["core", "formats"],
@@ -19,12 +20,13 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   "@kvant/models": ["core", "formats", "checkpoint", "kernels"],
   "@kvant/engine": ["core", "formats", "tokenizer", "checkpoint", "quantizers", "kernels", "kvcache", "models"],
   "@kvant/server": ["core", "engine", "proto"],
-  "@kvant/bench": ["core", "formats", "checkpoint", "quantizers", "kernels", "kvcache", "models", "engine"],
+  "@kvant/bench": ["core", "report", "formats", "checkpoint", "quantizers", "kernels", "kvcache", "models", "engine"],
   kvant: [
     ...[
       "core",
       "proto",
       "tiny-model",
+      "report",
       "formats",
       "tokenizer",
       "checkpoint",

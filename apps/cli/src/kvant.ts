@@ -87,23 +87,70 @@ program
   .action(async (flags) => (await import("./commands/doctor.ts")).doctor(flags));
 
 addModelFlags(
-  program.command("eval [model]").description("perplexity and bits per byte of texts, per weight and KV format"),
+  program
+    .command("eval [models...]")
+    .description("what models and number formats lose on a text, and with --speed what they cost"),
 )
-  .requiredOption("--text <file>", "a UTF-8 text; repeatable, texts are joined", collect)
+  .option("--text <file>", "a UTF-8 text; repeatable, texts are joined", collect)
+  .option("--generate <tokens>", "in place of a text, so many tokens that the reference model writes", positiveInteger)
+  .option("--seed <seed>", "of the generated text", nonNegativeInteger, 1)
+  .option(
+    "--reference [model]",
+    "compare with a model folder, the first model in a weight format, or the first candidate: first; " +
+      "alone: with the first model as it is stored",
+  )
+  .option("--speed", "also memory, tokens per second and first-token latency, each candidate in a process of its own")
   .option("--chunk-tokens <count>", "tokens per step; results do not depend on it", positiveInteger)
-  .option("--no-kl", "skip the KL divergence from a BF16 KV cache, which runs the model twice")
+  .option("--no-kl", "without a reference: skip the KL divergence from a BF16 KV cache, which runs the model twice")
   .option("--json", "print one JSON object per row")
   .addHelpText(
     "after",
-    "\n--weights and --kv-format take comma-separated lists; --kv-format all names every KV format.",
+    "\n--weights, --activations and --kv-format take comma-separated lists; --kv-format all names every KV format." +
+      "\nPut models before --reference: what follows that flag is its value.",
   )
-  .action(async (model, flags) => (await import("./commands/eval.ts")).evaluateModel(model, flags));
+  .action(async (models, flags) => (await import("./commands/eval.ts")).evaluateModels(models, flags));
+program
+  .command("eval-cost <engine>", { hidden: true })
+  .action(async (engine) => (await import("./commands/eval-cost.ts")).costProcess(engine));
 
 addModelFlags(program.command("logits <model>").description("logits of token sequences, as safetensors"))
   .requiredOption("--input <file>", "safetensors with input_ids int32 [B, T]")
   .requiredOption("--output <file>", "safetensors to write: logits float32 [B, T, vocabulary]")
   .option("--json", "print one JSON object")
   .action(async (model, flags) => (await import("./commands/logits.ts")).logits(model, flags));
+
+program
+  .command("quantize [model]")
+  .description("a float checkpoint into a quantized one that Kvant, vLLM and transformers read")
+  .requiredOption("--out <folder>", "folder to write; must not exist")
+  .option("--scheme <scheme>", "int8, int4, int3, int2, e4m3, fp4, mxfp4, nvfp4, w8a8-int8 or w8a8-e4m3")
+  .option(
+    "--method <method>",
+    "absmax, percentile, mse, entropy, gptq, awq, smoothquant; awq+gptq joins a fold and a rounding",
+  )
+  .option("--granularity <granularity>", "where scales lie: tensor, channel or group:N")
+  .option("--affine", "zero points beside the scales")
+  .option("--activations <when>", "scales of w8a8 activations: dynamic (default) or static")
+  .option("--kv <format>", "static KV scales for e4m3 or int8 pages")
+  .option("--kv-granularity <granularity>", "head or tensor", "head")
+  .option("--observer <name>", "static scales by min-max (default), moving-average, percentile or mse")
+  .option(
+    "--ignore <pattern>",
+    "modules that stay as they are; repeatable; * for any characters, re: for a regular expression",
+    collect,
+  )
+  .option("--damping <fraction>", "gptq: of the Hessian's mean diagonal; default 0.01", decimal)
+  .option("--act-order", "gptq: columns with large inputs first")
+  .option("--recipe <file>", "YAML or JSON: a scheme and method per layer pattern")
+  .option("--calibration <file>", "text, or .jsonl with a field text or prompt; repeatable", collect)
+  .option("--samples <count>", "calibration sequences", positiveInteger, 128)
+  .option("--sample-tokens <count>", "tokens of each", positiveInteger, 512)
+  .option("--seed <seed>", "which parts of the texts are drawn", nonNegativeInteger, 0)
+  .option("--device <device>", "cpu, cuda or cuda:N: where layers run")
+  .addOption(new Option("--backend <backend>", "run on the plain TypeScript reference").choices(["reference"]))
+  .option("--threads <count>", "compute threads of device cpu; default: the machine's cores", positiveInteger)
+  .option("--json", "print one JSON object")
+  .action(async (model, flags) => (await import("./commands/quantize.ts")).quantize(model, flags));
 
 const bench = program.command("bench").description("measure");
 addModelFlags(

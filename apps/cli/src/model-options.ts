@@ -1,3 +1,6 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { readModelConfig } from "@kvant/checkpoint";
 import type { EngineOptions } from "@kvant/engine";
 import { tinyModelName, tinyModelPath } from "@kvant/tiny-model";
 import { type Command, InvalidArgumentError, Option } from "commander";
@@ -168,5 +171,17 @@ function pick<K extends string, V>(key: K, value: V | undefined): { readonly [ke
   return value === undefined ? {} : ({ [key]: value } as { [key in K]: V });
 }
 
-/** `serve` and `generate` quantize unless told otherwise; other commands take the stored format. */
-export const servingDefaults = { weights: "int8-channel", kvFormat: "int8" } as const;
+/**
+ * `serve` and `generate` quantize unless told otherwise; other commands take the stored format. A checkpoint that is quantized
+ * itself is served as it is, its KV cache in the format that it brings scales for.
+ */
+export function servingDefaults(
+  model: string | undefined,
+  { load }: Pick<ModelFlags, "load">,
+): Pick<ModelFlags, "weights" | "kvFormat"> {
+  const folder = resolveModel(model).model;
+  const isFolder = load !== "dummy" && existsSync(join(folder, "config.json"));
+  const quantization = isFolder ? readModelConfig(folder).quantization : undefined;
+  if (quantization === undefined) return { weights: "int8-channel", kvFormat: "int8" };
+  return { kvFormat: quantization.kv?.format ?? "int8" };
+}

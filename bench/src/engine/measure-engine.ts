@@ -11,7 +11,8 @@ import {
   planModel,
 } from "@kvant/engine";
 import { planCost } from "@kvant/kernels";
-import { median, percentile } from "../median.ts";
+import { median } from "../median.ts";
+import { percentiles } from "../percentiles.ts";
 import { type ComputeKind, computeKinds, probesOf } from "../probes.ts";
 import { decodeStepBytes } from "./live-bytes.ts";
 
@@ -173,7 +174,7 @@ export async function measureEngine(options: MeasureEngineOptions): Promise<Engi
       probeReadGigabytesPerSecond,
       percentOfProbe:
         probeReadGigabytesPerSecond === null ? null : (100 * readGigabytesPerSecond) / probeReadGigabytesPerSecond,
-      gapMicroseconds: gaps.length === 0 ? null : { p50: 1e6 * percentile(gaps, 50), p99: 1e6 * percentile(gaps, 99) },
+      gapMicroseconds: gapMicroseconds(gaps),
       prefillTeraOperationsPerSecond,
       probeMatmulTeraOperationsPerSecond,
       prefillPercentOfProbe:
@@ -189,6 +190,12 @@ export async function measureEngine(options: MeasureEngineOptions): Promise<Engi
   } finally {
     await engine.close();
   }
+}
+
+function gapMicroseconds(seconds: readonly number[]): EngineMeasurement["gapMicroseconds"] {
+  if (seconds.length === 0) return null;
+  const [p50, p99] = percentiles(seconds, [50, 99]);
+  return { p50: 1e6 * p50!, p99: 1e6 * p99! };
 }
 
 interface Round {
@@ -260,7 +267,7 @@ async function decodeOnce(
 }
 
 /** Ids that differ from sequence to sequence and stay clear of the special ids at the start of most vocabularies. */
-function promptIds(vocabSize: number, count: number, salt: number): number[] {
+export function promptIds(vocabSize: number, count: number, salt: number): number[] {
   const low = Math.min(16, vocabSize - 1);
   return Array.from({ length: count }, (_, i) => low + ((((i + 1) * 7919 + salt * 104_729) >>> 0) % (vocabSize - low)));
 }

@@ -1,3 +1,6 @@
+/** Longest window; comparable between models of any longer context. */
+export const maxWindowTokens = 1024;
+
 /** A stretch of text that is evaluated at once. */
 export interface Window {
   /** Token ids with the beginning of sequence first, where the model has one. */

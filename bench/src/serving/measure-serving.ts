@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { setMaxListeners } from "node:events";
 import { KvantError } from "@kvant/core";
+import { percentiles } from "../percentiles.ts";
 import {
   childProcesses,
   type ProcessUsage,
@@ -137,8 +138,8 @@ export async function measureServing(options: MeasureServingOptions): Promise<Se
       outputTokens,
       seconds,
       outputTokensPerSecond: tokenCount / seconds,
-      firstTokenSeconds: percentiles(results.flatMap(({ firstToken }) => firstToken ?? [])),
-      interTokenSeconds: percentiles(allGaps(results)),
+      firstTokenSeconds: secondsPercentiles(results.flatMap(({ firstToken }) => firstToken ?? [])),
+      interTokenSeconds: secondsPercentiles(allGaps(results)),
       steps,
       meanStepSeconds: stepSeconds / steps,
       busyPercent: (100 * stepSeconds) / seconds,
@@ -259,8 +260,8 @@ function allGaps(results: readonly StreamResult[]): Float64Array {
 }
 
 /** Of milliseconds, in seconds; 0 where nothing was measured. */
-function percentiles(milliseconds: ArrayLike<number>): Percentiles {
-  const sorted = Float64Array.from(milliseconds).sort();
-  const at = (share: number) => (sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0) / 1000;
-  return { p50: at(0.5), p99: at(0.99) };
+function secondsPercentiles(milliseconds: ArrayLike<number>): Percentiles {
+  if (milliseconds.length === 0) return { p50: 0, p99: 0 };
+  const [p50, p99] = percentiles(milliseconds, [50, 99]);
+  return { p50: p50! / 1000, p99: p99! / 1000 };
 }

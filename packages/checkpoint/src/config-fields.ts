@@ -12,8 +12,14 @@ export interface ConfigFields {
   string(name: string): string | undefined;
   /** The fields of a nested object, or `undefined` if the field is absent or null. */
   nested(name: string): ConfigFields | undefined;
+  /** A list of strings, empty if the field is absent or null. */
+  strings(name: string): readonly string[];
   /** Throws CONFIG_INVALID: `<file>: <field> is <value>, not <expected>`. */
   fail(name: string, expected: string): never;
+  /** Throws QUANTIZATION_UNSUPPORTED: `<file>: <field> is <value>, which is not read; <what is>`. */
+  unsupported(name: string, read: string): never;
+  /** @throws KvantError QUANTIZATION_UNSUPPORTED if a field that is not null has none of these names: it may change what others mean */
+  only(names: readonly string[]): void;
 }
 
 /** Inclusive bounds. `absent` is the value of a field that is absent or null; without it the field is required. */
@@ -26,11 +32,18 @@ export interface Range {
 /** Fields of a record; `source` is the file they came from, `prefix` the path of a nested object in it. */
 export function configFields(source: string, record: Readonly<Record<string, unknown>>, prefix = ""): ConfigFields {
   const has = (name: string) => record[name] !== undefined && record[name] !== null;
+  const found = (name: string) => {
+    const value = JSON.stringify(record[name]);
+    return value === undefined ? "missing" : value.length > 80 ? `${value.slice(0, 80)}...` : value;
+  };
   const fail = (name: string, expected: string): never => {
     const field = prefix + name;
-    const value = JSON.stringify(record[name]);
-    const found = value === undefined ? "missing" : value.length > 80 ? `${value.slice(0, 80)}...` : value;
-    throw new KvantError("CONFIG_INVALID", `${source}: ${field} is ${found}, not ${expected}`, { field });
+    throw new KvantError("CONFIG_INVALID", `${source}: ${field} is ${found(name)}, not ${expected}`, { field });
+  };
+  const unsupported = (name: string, read: string): never => {
+    const field = prefix + name;
+    const sentence = `${source}: ${field} is ${found(name)}, which is not read; ${read}`;
+    throw new KvantError("QUANTIZATION_UNSUPPORTED", sentence, { field });
   };
   const bounded = (name: string, { min, max, absent }: Range, kind: string, fits: (value: unknown) => boolean) => {
     if (!has(name) && absent !== undefined) return absent;
@@ -44,6 +57,17 @@ export function configFields(source: string, record: Readonly<Record<string, unk
     record,
     has,
     fail,
+    unsupported,
+    only(names) {
+      const unknown = Object.keys(record).find((name) => has(name) && !names.includes(name));
+      if (unknown !== undefined) unsupported(unknown, `known here are ${names.join(", ")}`);
+    },
+    strings(name) {
+      if (!has(name)) return [];
+      const value = record[name];
+      const areStrings = Array.isArray(value) && value.every((each) => typeof each === "string");
+      return areStrings ? value : fail(name, "a list of strings");
+    },
     integer: (name, range) => bounded(name, range, "an integer", Number.isSafeInteger),
     number: (name, range) => bounded(name, range, "a number", Number.isFinite),
     boolean(name, absent) {

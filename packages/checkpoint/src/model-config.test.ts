@@ -1,6 +1,7 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { sharedData, sharedDataAbsent } from "../test/shared-data.ts";
 import { temporaryFolder } from "../test/temporary-folder.ts";
 import { namedShape, parseModelConfig, readModelConfig, shapeNames } from "./index.ts";
 
@@ -171,10 +172,44 @@ test.each([
   expect(() => parse({ [field]: value })).toThrow(expect.objectContaining({ code: "CONFIG_INVALID", field }));
 });
 
-test("a quantized checkpoint is refused by its method", () => {
-  expect(() => parse({ quantization_config: { quant_method: "gptq", bits: 4 } })).toThrow(
-    expect.objectContaining({ code: "CHECKPOINT_INVALID", message: expect.stringContaining("quantized with gptq") }),
-  );
+test.each(["gptq", "awq", "fp8", "bitsandbytes"])(
+  "a checkpoint quantized in the dialect %s is refused by name",
+  (method) => {
+    expect(() => parse({ quantization_config: { quant_method: method, bits: 4 } })).toThrow(
+      expect.objectContaining({
+        code: "QUANTIZATION_UNSUPPORTED",
+        field: "quantization_config.quant_method",
+        message: `config.json: the checkpoint is quantized in the dialect ${method}, which is not in this release; compressed-tensors is, and so are unquantized checkpoints`,
+      }),
+    );
+  },
+);
+
+test.each(["quantization_config", "compression_config"])("%s of compressed-tensors is read", (name) => {
+  const weights = { num_bits: 4, type: "int", strategy: "group", group_size: 128 };
+  const group = { targets: ["Linear"], weights };
+  const { quantization } = parse({
+    [name]: {
+      quant_method: "compressed-tensors",
+      format: "pack-quantized",
+      config_groups: { group },
+      ignore: ["lm_head"],
+    },
+  });
+  expect(quantization?.schemeOf("model.layers.0.mlp.up_proj")).toEqual({
+    weightFormat: { format: "int4", granularity: { kind: "group", size: 128 }, affine: false },
+    activations: undefined,
+    compression: "pack-quantized",
+  });
+  expect(quantization?.schemeOf("lm_head")).toBeUndefined();
+  expect(parse().quantization).toBeUndefined();
+});
+
+test("the scheme of a public checkpoint in another dialect is refused by its method", (context) => {
+  const folder = join(sharedData, "quant-configs", "qwen-vl-chat-int4-gptq");
+  if (!existsSync(folder)) return context.skip(sharedDataAbsent ?? `SKIPPED: no ${folder}`);
+  const { quantization_config: record } = JSON.parse(readFileSync(join(folder, "config.json"), "utf8"));
+  expect(() => parse({ quantization_config: record })).toThrow("is quantized in the dialect gptq");
 });
 
 test("a folder's end-of-sequence ids come from both files", () => {

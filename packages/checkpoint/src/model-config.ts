@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { KvantError, limit } from "@kvant/core";
+import { limit } from "@kvant/core";
+import { parseQuantizationConfig, type QuantizationConfig } from "./compressed-tensors/parse-quantization-config.ts";
 import { type ConfigFields, configFields } from "./config-fields.ts";
 import { readJsonObject } from "./json-file.ts";
 import { type LayerType, type RopeConfig, readRope } from "./rope-config.ts";
@@ -42,14 +43,16 @@ export interface ModelConfig {
   readonly activation: string;
   /** Format of the stored weights as the file names it, such as `bfloat16`. */
   readonly dtype: string | undefined;
+  /** How the checkpoint's weights are quantized; `undefined` if they are not. */
+  readonly quantization: QuantizationConfig | undefined;
   /** The whole of config.json, for what only one architecture knows. */
   readonly raw: Readonly<Record<string, unknown>>;
 }
 
 /**
  * Reads `config.json` of a model folder, and the end-of-sequence ids of `generation_config.json` where there is one.
- * @throws KvantError CHECKPOINT_NOT_FOUND, CONFIG_INVALID; CHECKPOINT_INVALID for quantized checkpoints, whose dialects
- * are not read
+ * @throws KvantError CHECKPOINT_NOT_FOUND, CONFIG_INVALID; QUANTIZATION_UNSUPPORTED for quantized checkpoints of other dialects
+ * than compressed-tensors
  */
 export function readModelConfig(folder: string): ModelConfig {
   const path = join(folder, "config.json");
@@ -63,11 +66,10 @@ export function readModelConfig(folder: string): ModelConfig {
 
 /**
  * Checks and normalises the content of a config.json; `source` names it in errors.
- * @throws KvantError CONFIG_INVALID, CHECKPOINT_INVALID
+ * @throws KvantError CONFIG_INVALID, QUANTIZATION_UNSUPPORTED
  */
 export function parseModelConfig(source: string, raw: Readonly<Record<string, unknown>>): ModelConfig {
   const fields = configFields(source, raw);
-  refuseQuantized(source, fields);
   const dimension = { min: 1, max: limit("modelDimension") };
   const hiddenSize = fields.integer("hidden_size", dimension);
   const headCount = fields.integer("num_attention_heads", dimension);
@@ -105,20 +107,16 @@ export function parseModelConfig(source: string, raw: Readonly<Record<string, un
     eosTokenIds: tokenIds(fields, "eos_token_id", vocabSize),
     activation: fields.string("hidden_act") ?? fields.string("hidden_activation") ?? "silu",
     dtype: (fields.string("dtype") ?? fields.string("torch_dtype"))?.replace(/^torch\./, ""),
+    quantization: readQuantization(source, fields),
     raw,
   };
 }
 
-function refuseQuantized(source: string, fields: ConfigFields): void {
+function readQuantization(source: string, fields: ConfigFields): QuantizationConfig | undefined {
+  // Early files of compressed-tensors call it by its second name.
   const name = fields.has("quantization_config") ? "quantization_config" : "compression_config";
   const quantization = fields.nested(name);
-  if (quantization === undefined) return;
-  const method = quantization.string("quant_method") ?? "an unnamed method";
-  throw new KvantError(
-    "CHECKPOINT_INVALID",
-    `${source}: the checkpoint is quantized with ${method}, a dialect that is not read yet; use the unquantized checkpoint`,
-    { field: `${name}.quant_method` },
-  );
+  return quantization && parseQuantizationConfig(source, quantization.record, `${name}.`);
 }
 
 const architectureOf = new Map([

@@ -69,6 +69,17 @@ export class SafetensorsFile {
     return { dtype, shape: [count, ...shape.slice(1)], data };
   }
 
+  /**
+   * The data of one tensor in pieces of at most `pieceBytes`, for copying what should not lie in memory whole.
+   * @throws KvantError TENSOR_MISSING, CHECKPOINT_TRUNCATED
+   */
+  *pieces(name: string, pieceBytes: number): Generator<Uint8Array> {
+    const { offset, bytes } = this.#entry(name);
+    for (let start = 0; start < bytes; start += pieceBytes) {
+      yield this.#readData(offset + start, Math.min(pieceBytes, bytes - start));
+    }
+  }
+
   /** Closes the file. Reading afterwards throws; closing twice does nothing. */
   close(): void {
     if (this.#descriptor === undefined) return;

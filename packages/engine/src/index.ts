@@ -34,3 +34,4 @@ export { type ForwardPassModel, type OpenForwardPass, openForwardPass } from "./
 export { groupPageBytes, type PageBudget, pageBudget } from "./page-budget.ts";
 export { type EngineProcessHooks, RemoteEngine, startEngineProcess } from "./process/remote-engine.ts";
 export { LayerRunner, type LayerRunnerOptions } from "./quantize/layer-runner.ts";
+export { openQuantizeSource, type QuantizeSource } from "./quantize/quantize-source.ts";

@@ -5,11 +5,12 @@ import {
   type ModelConfig,
   namedShape,
   openCheckpoint,
+  type QuantizedWeights,
+  quantizedWeights,
   readModelConfig,
   shapeNames,
 } from "@kvant/checkpoint";
 import { KvantError, limit } from "@kvant/core";
-import { weightFormatName } from "@kvant/formats";
 import { type Backend, createBackend, type Executable, type Plan } from "@kvant/kernels";
 import {
   buildPlan,
@@ -17,9 +18,11 @@ import {
   loadModel,
   loadRandomWeights,
   resolveScheme,
+  resolveStoredScheme,
   type Scheme,
   storedDtype,
   type LoadProgress as WeightProgress,
+  weightsName,
 } from "@kvant/models";
 import { byteTokenizer, loadTokenizer, type Tokenizer } from "@kvant/tokenizer";
 import type { ModelBounds } from "./check-request.ts";
@@ -61,6 +64,8 @@ export interface ModelSource {
   readonly name: string;
   /** undefined: random weights. */
   readonly checkpoint: Checkpoint | undefined;
+  /** The checkpoint's own quantized weights, where it has some. */
+  readonly quantized: QuantizedWeights | undefined;
   readonly tokenizer: Tokenizer | undefined;
 }
 
@@ -72,7 +77,8 @@ export function openModel({ model, load = "checkpoint" }: Pick<EngineOptions, "m
   if (load === "dummy") {
     const isFolder = existsSync(join(model, "config.json"));
     const config = isFolder ? readModelConfig(model) : namedShape(model);
-    return { config, name: basename(model), checkpoint: undefined, tokenizer: byteTokenizer(config.vocabSize) };
+    const tokenizer = byteTokenizer(config.vocabSize);
+    return { config, name: basename(model), checkpoint: undefined, quantized: undefined, tokenizer };
   }
   if (!existsSync(model)) {
     throw new KvantError("CHECKPOINT_NOT_FOUND", `${model}: no such folder${absenceHint(model)}`, { field: "model" });
@@ -83,7 +89,14 @@ export function openModel({ model, load = "checkpoint" }: Pick<EngineOptions, "m
   }
   const config = readModelConfig(model);
   const tokenizer = loadTokenizer(model);
-  return { config, name: basename(resolve(model)), checkpoint: openCheckpoint(model), tokenizer };
+  const checkpoint = openCheckpoint(model);
+  try {
+    const quantized = config.quantization && quantizedWeights(checkpoint, config.quantization);
+    return { config, name: basename(resolve(model)), checkpoint, quantized, tokenizer };
+  } catch (error) {
+    checkpoint.close();
+    throw error;
+  }
 }
 
 const ggufHint = "; this release reads safetensors, not GGUF";
@@ -119,7 +132,7 @@ export function planModel(options: EngineOptions): PlannedModel {
   try {
     const { config, checkpoint } = source;
     const { contextLength } = options;
-    const scheme = resolveScheme(options, checkpoint === undefined ? "bf16" : storedDtype(checkpoint));
+    const scheme = schemeOf(options, source);
     // Random weights were made for no context in particular.
     const longest =
       checkpoint === undefined ? Math.max(config.contextLength, contextLength ?? 0) : config.contextLength;
@@ -129,6 +142,12 @@ export function planModel(options: EngineOptions): PlannedModel {
     source.checkpoint?.close();
     throw error;
   }
+}
+
+function schemeOf(options: EngineOptions, { config, checkpoint, quantized }: ModelSource): Scheme {
+  const stored = checkpoint === undefined ? "bf16" : storedDtype(checkpoint, quantized?.tensorNames);
+  if (quantized === undefined) return resolveScheme(options, stored);
+  return resolveStoredScheme(options, stored, { modules: quantized.modules, kv: config.quantization?.kv });
 }
 
 /** Opens, plans, compiles and loads. Frees what it has taken when a later part fails. */
@@ -176,7 +195,7 @@ async function makeReady(
     const report = ({ tensorName, loadedBytes, totalBytes }: WeightProgress) =>
       onProgress({ tensor: tensorName, loadedBytes, totalBytes });
     if (checkpoint === undefined) loadRandomWeights(plan, executable, 1, report);
-    else loadModel(checkpoint, plan, executable, report);
+    else loadModel(checkpoint, plan, executable, { quantized: source.quantized, onProgress: report });
   } catch (error) {
     await executable.close();
     throw error;
@@ -232,7 +251,7 @@ function describe(
     architecture: config.architecture,
     contextLength: plan.contextLength,
     vocabSize: plan.vocabSize,
-    weights: weightFormatName(scheme.weights),
+    weights: weightsName(scheme),
     activations: scheme.activations,
     kvFormat: scheme.kv,
     device: info.name === "cuda" ? "cuda" : "cpu",

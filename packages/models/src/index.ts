@@ -4,9 +4,19 @@ export { type BuildPlanOptions, buildPlan, type ModelPlan } from "./build-plan.t
 export { describeScheme, type SchemeRow, schemeLines } from "./describe-scheme.ts";
 export { groupLayers, type KvLayer, type LayerGroup } from "./kv-groups.ts";
 export { buildLayerPlan, type LayerPlan } from "./layer-plan.ts";
-export { type LoadProgress, loadModel, storedDtype } from "./load-model.ts";
+export { type LoadModelOptions, type LoadProgress, loadModel, storedDtype } from "./load-model.ts";
 export { loadRandomWeights } from "./random-weights.ts";
 export { kTap, vTap } from "./record-decoder.ts";
 export { ropeTable } from "./rope-table.ts";
-export { activationsOf, resolveScheme, type Scheme, type SchemeRequest, type StoredDtype } from "./scheme.ts";
+export {
+  activationsOf,
+  type LinearScheme,
+  resolveScheme,
+  resolveStoredScheme,
+  type Scheme,
+  type SchemeRequest,
+  type StoredDtype,
+  type StoredQuantization,
+  weightsName,
+} from "./scheme.ts";
 export type { ScaleSource } from "./static-scales.ts";

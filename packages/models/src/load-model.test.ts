@@ -30,7 +30,7 @@ test("every weight of the plan is loaded, and a tied tensor is read once", () =>
   const counting = { ...checkpoint, read };
   const executable = recorder();
   const progress: LoadProgress[] = [];
-  loadModel(counting, plan, executable, (each) => progress.push(each));
+  loadModel(counting, plan, executable, { onProgress: (each) => progress.push(each) });
   expect(executable.loaded.size).toBe(plan.weights.length);
   expect(new Set(reads).size).toBe(reads.length);
   expect(reads.filter((name) => name === "model.embed_tokens.weight")).toHaveLength(1);

@@ -1,5 +1,6 @@
-import type { Checkpoint, Dtype, TensorInfo } from "@kvant/checkpoint";
+import type { Checkpoint, Dtype, QuantizedWeights, TensorInfo } from "@kvant/checkpoint";
 import { KvantError } from "@kvant/core";
+import { type QuantizedTensor, weightBytes } from "@kvant/formats";
 import type { Executable, Plan, PlanWeight } from "@kvant/kernels";
 import { rowChunks } from "./row-chunks.ts";
 import type { StoredDtype } from "./scheme.ts";
@@ -16,29 +17,47 @@ export interface LoadProgress {
   readonly totalBytes: number;
 }
 
-/** The format that most bytes of the checkpoint's float tensors have; what `resolveScheme` calls stored. */
-export function storedDtype(checkpoint: Pick<Checkpoint, "tensors">): StoredDtype {
+/**
+ * The format that most bytes of the checkpoint's float tensors have; what `resolveScheme` calls stored. `quantizedNames` are
+ * tensors of quantized weights, whose scales do not count.
+ */
+export function storedDtype(
+  checkpoint: Pick<Checkpoint, "tensors">,
+  quantizedNames: ReadonlySet<string> = new Set(),
+): StoredDtype {
   const bytes = { fp32: 0, bf16: 0, fp16: 0 };
   for (const tensor of checkpoint.tensors.values()) {
     const dtype = floatDtypes[tensor.dtype];
-    if (dtype !== undefined) bytes[dtype] += tensor.bytes;
+    if (dtype !== undefined && !quantizedNames.has(tensor.name)) bytes[dtype] += tensor.bytes;
   }
   return (["bf16", "fp16", "fp32"] as const).reduce((most, each) => (bytes[each] > bytes[most] ? each : most));
 }
 
+export interface LoadModelOptions {
+  /** The checkpoint's quantized weights, whose codes are loaded as they are; absent: all weights are floats. */
+  readonly quantized?: Pick<QuantizedWeights, "modules" | "readQuantized"> | undefined;
+  readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+}
+
 /**
  * Streams every tensor that the plan names from the checkpoint into the executable, one at a time and large ones in chunks of
- * rows; a tensor that several weights share (tied embeddings) is read once. All names, shapes and dtypes are checked before the first is read.
+ * rows; a tensor that several weights share (tied embeddings) is read once. All names, shapes and dtypes of float tensors are
+ * checked before the first is read.
  * @throws KvantError TENSOR_MISSING naming every missing tensor, TENSOR_SHAPE, CHECKPOINT_TRUNCATED
  */
 export function loadModel(
   checkpoint: Pick<Checkpoint, "tensors" | "read" | "readRows">,
   plan: Plan,
-  executable: Pick<Executable, "loadWeight" | "loadWeightRows">,
-  onProgress: (progress: LoadProgress) => void = () => undefined,
+  executable: Pick<Executable, "loadWeight" | "loadWeightRows" | "loadQuantized">,
+  { quantized, onProgress = () => undefined }: LoadModelOptions = {},
 ): void {
   const weightsOf = new Map<string, PlanWeight[]>();
-  for (const weight of plan.weights) weightsOf.set(weight.name, [...(weightsOf.get(weight.name) ?? []), weight]);
+  const codes: { readonly weight: PlanWeight; readonly module: string }[] = [];
+  for (const weight of plan.weights) {
+    const module = weight.name.replace(/\.weight$/, "");
+    if (quantized?.modules.has(module)) codes.push({ weight, module });
+    else weightsOf.set(weight.name, [...(weightsOf.get(weight.name) ?? []), weight]);
+  }
   const missing = [...weightsOf.keys()].filter((name) => !checkpoint.tensors.has(name));
   if (missing.length > 0) {
     const shown = missing.slice(0, 8).map((name) => `"${name}"`);
@@ -52,9 +71,24 @@ export function loadModel(
   const infos = [...weightsOf].map(([name, weights]) => ({ weights, info: checkpoint.tensors.get(name)! }));
   for (const { weights, info } of infos) for (const weight of weights) checkTensor(info, weight);
 
-  const totalBytes = infos.reduce((sum, { info }) => sum + info.bytes, 0);
-  let loadedBytes = 0;
-  infos.forEach(({ weights, info }, index) => {
+  const codeBytes = codes.map(({ weight: { format, rows, cols } }) => {
+    const { codes, scales } = weightBytes(format, rows, cols);
+    return codes + scales;
+  });
+  const totalBytes =
+    infos.reduce((sum, { info }) => sum + info.bytes, 0) + codeBytes.reduce((sum, bytes) => sum + bytes, 0);
+  const totalTensors = infos.length + codes.length;
+  let [loadedBytes, loadedTensors] = [0, 0];
+  const advance = (tensorName: string, bytes: number) => {
+    loadedBytes += bytes;
+    loadedTensors++;
+    onProgress({ tensorName, loadedTensors, totalTensors, loadedBytes, totalBytes });
+  };
+  codes.forEach(({ weight, module }, index) => {
+    executable.loadQuantized(weight.id, 0, checkedTensor(quantized!.readQuantized(module), module, weight));
+    advance(module, codeBytes[index]!);
+  });
+  for (const { weights, info } of infos) {
     const dtype = floatDtypes[info.dtype]!;
     const chunks = rowChunks(weights, info.bytes / (weights[0]!.rows * weights[0]!.cols), executable);
     for (const { firstRow, rows } of chunks) {
@@ -65,15 +99,17 @@ export function loadModel(
         else executable.loadWeightRows?.(id, firstRow, { dtype, data });
       }
     }
-    loadedBytes += info.bytes;
-    onProgress({
-      tensorName: info.name,
-      loadedTensors: index + 1,
-      totalTensors: infos.length,
-      loadedBytes,
-      totalBytes,
-    });
-  });
+    advance(info.name, info.bytes);
+  }
+}
+
+function checkedTensor(tensor: QuantizedTensor, module: string, { rows, cols }: PlanWeight): QuantizedTensor {
+  if (tensor.rows === rows && tensor.cols === cols) return tensor;
+  throw new KvantError(
+    "TENSOR_SHAPE",
+    `the quantized weight of "${module}" has shape [${tensor.rows}, ${tensor.cols}]; the configuration implies [${rows}, ${cols}]`,
+    { field: `${module}.weight` },
+  );
 }
 
 function checkTensor(info: TensorInfo, { rows, cols, class: kind }: PlanWeight): void {

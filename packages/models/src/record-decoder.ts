@@ -1,5 +1,5 @@
 import type { ModelConfig } from "@kvant/checkpoint";
-import { parseWeightFormat, type WeightFormat } from "@kvant/formats";
+import { parseWeightFormat } from "@kvant/formats";
 import type { BufferId, PlanBuilder, WeightClass, WeightId } from "@kvant/kernels";
 import type { DecoderTraits } from "./architectures/architecture.ts";
 import type { KvLayer } from "./kv-groups.ts";
@@ -137,14 +137,15 @@ function linear(
 ): BufferId {
   const weightName = `${module}.weight`;
   if (tap(weightName)) builder.tap(weightName, x);
-  const format: WeightFormat = shape.class === "head" ? scheme.head : scheme.weights;
+  const stored = scheme.modules?.get(module);
+  const format = stored?.weights ?? (shape.class === "head" ? scheme.head : scheme.weights);
   const weight = builder.weight({
     name: weightName,
     class: shape.class ?? "linear",
     rows: shape.rows,
     cols: shape.cols,
     format,
-    activation: activationScheme(module, format, scheme, scales),
+    activation: activationScheme(module, format, stored ?? scheme, scales),
   });
   const bias = shape.bias === true ? vector(builder, `${module}.bias`, "bias", shape.rows) : undefined;
   return builder.linear(name, x, weight, bias);

@@ -13,10 +13,27 @@ import {
 /** The float formats that checkpoints store weights in. */
 export type StoredDtype = "fp32" | "bf16" | "fp16";
 
+/** How one linear layer of a quantized checkpoint is held and what enters it. */
+export interface LinearScheme {
+  readonly weights: WeightFormat;
+  readonly activations: ActivationFormatName;
+}
+
+/** What a quantized checkpoint says of itself; `QuantizationConfig` of @kvant/checkpoint over the modules that it holds. */
+export interface StoredQuantization {
+  readonly modules: ReadonlyMap<
+    string,
+    { readonly weightFormat: WeightFormat; readonly activations: { readonly format: "int8" | "e4m3" } | undefined }
+  >;
+  readonly kv: { readonly format: KvFormatName; readonly granularity: "head" | "tensor" } | undefined;
+}
+
 /** How a model is held and computed: weights x activations x KV. */
 export interface Scheme {
   /** The linear layers of the decoder. */
   readonly weights: WeightFormat;
+  /** Linear layers whose codes the checkpoint holds, by module; they stand above `weights`, `head` and `activations`. */
+  readonly modules?: ReadonlyMap<string, LinearScheme> | undefined;
   /** The output head. */
   readonly head: WeightFormat;
   /** The embedding table; rows of it are looked up, never multiplied. */
@@ -102,8 +119,62 @@ export function resolveScheme(request: SchemeRequest, stored: StoredDtype): Sche
   };
 }
 
+/**
+ * The scheme of a checkpoint whose weights are quantized: those stay as they are, activations are quantized where the
+ * checkpoint says so, and elsewhere as the request says or in the stored float format. Static KV scales are used where the
+ * request names the KV format that they are for.
+ * @throws KvantError INVALID_ARGUMENT for a request that would quantize again, FORMAT_UNKNOWN
+ */
+export function resolveStoredScheme(
+  request: SchemeRequest,
+  stored: StoredDtype,
+  { modules, kv }: StoredQuantization,
+): Scheme {
+  const names = [...new Set([...modules.values()].map(({ weightFormat }) => weightFormatName(weightFormat)))];
+  if (request.weights !== undefined) {
+    const sentence = `the checkpoint's weights are quantized already (${names.join(", ")}), so they cannot become ${request.weights}`;
+    throw new KvantError("INVALID_ARGUMENT", sentence, { field: "weights" });
+  }
+  const usesStoredKv = request.kvScales === undefined && kv !== undefined && request.kvFormat === kv.format;
+  const { activations: asked, ...rest } = request;
+  const base = resolveScheme({ ...rest, ...(usesStoredKv ? { kvScales: kv.granularity } : {}) }, stored);
+  const linears = new Map<string, LinearScheme>();
+  for (const [module, { weightFormat, activations }] of modules) {
+    linears.set(module, {
+      weights: weightFormat,
+      activations: moduleActivations(module, weightFormat, activations?.format),
+    });
+  }
+  const quantized = new Set([...linears.values()].map(({ activations }) => activations));
+  const [only] = quantized;
+  return { ...base, modules: linears, activations: quantized.size === 1 ? only! : base.activations };
+
+  function moduleActivations(
+    module: string,
+    weights: WeightFormat,
+    fixed: "int8" | "e4m3" | undefined,
+  ): ActivationFormatName {
+    const named = asked === undefined ? undefined : parseActivationFormat(asked);
+    if (fixed !== undefined && named !== undefined && named !== fixed) {
+      const sentence = `the checkpoint quantizes the activations of "${module}" to ${fixed}, so they cannot be ${named}`;
+      throw new KvantError("INVALID_ARGUMENT", sentence, { field: "activations" });
+    }
+    const activations = fixed ?? named ?? stored;
+    const { allowed } = rules[weights.format];
+    if (allowed.includes(activations)) return activations;
+    const sentence = `${weightFormatName(weights)} weights take ${allowed.join(", ")} activations, not ${activations}`;
+    throw new KvantError("INVALID_ARGUMENT", sentence, { field: "activations" });
+  }
+}
+
+/** The weight formats of the linear layers: one name, or those of a mixed checkpoint joined by +. */
+export function weightsName({ weights, modules }: Pick<Scheme, "weights" | "modules">): string {
+  if (modules === undefined || modules.size === 0) return weightFormatName(weights);
+  return [...new Set([...modules.values()].map((each) => weightFormatName(each.weights)))].join("+");
+}
+
 /** The activation format of one matrix: the scheme's where the format takes it, else the format's own. */
-export function activationsOf(format: WeightFormat, scheme: Scheme): ActivationFormatName {
+export function activationsOf(format: WeightFormat, scheme: Pick<Scheme, "activations">): ActivationFormatName {
   const { allowed, activations } = rules[format.format];
   return allowed.includes(scheme.activations) ? scheme.activations : activations;
 }

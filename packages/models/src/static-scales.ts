@@ -15,7 +15,7 @@ export type ScaleSource = Pick<Checkpoint, "tensors" | "readFloat32">;
 export function activationScheme(
   module: string,
   format: WeightFormat,
-  scheme: Scheme,
+  scheme: Pick<Scheme, "activations">,
   source: ScaleSource | undefined,
 ): ActivationScheme {
   const activations = activationsOf(format, scheme);

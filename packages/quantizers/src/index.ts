@@ -12,6 +12,10 @@ export { type InverseFactor, inverseCholeskyUpper } from "./linear-algebra/inver
 export { roundingErrors } from "./linear-algebra/output-error.ts";
 export type { QuantizeMethod, QuantizeOptions } from "./method.ts";
 export { quantizeMethod, quantizeMethods, quantizeWeight } from "./methods.ts";
+export { type CalibrationOptions, calibrationSamples } from "./model/calibration-text.ts";
+export type { FloatFormat } from "./model/fold-part.ts";
+export { type LinearRecipe, type LinearRecipeNames, parseLinearRecipe } from "./model/linear-recipe.ts";
+export { type FinishedLayer, type QuantizeModelOptions, quantizeModel } from "./model/quantize-model.ts";
 export {
   type ForwardLayerOptions,
   keysTap,
@@ -21,6 +25,20 @@ export {
   type QuantizeRuntime,
   valuesTap,
 } from "./model/quantize-runtime.ts";
+export {
+  type CheckpointReport,
+  type QuantizeCheckpointOptions,
+  quantizeCheckpoint,
+} from "./model/quantized-checkpoint.ts";
+export { type KvRecipe, parseRecipe, type Recipe, uniformRecipe } from "./model/recipe.ts";
+export {
+  type ModuleSensitivity,
+  type RecipeData,
+  type SensitivityOption,
+  type SensitivityScan,
+  type SensitivityScanOptions,
+  sensitivityScan,
+} from "./model/sensitivity-scan.ts";
 export type { ActivationObserver, StaticScaleFormat } from "./observers/activation-observer.ts";
 export { Log2Histogram } from "./observers/log2-histogram.ts";
 export {

@@ -54,7 +54,7 @@ function request(flags: GenerateFlags): GenerateRequest {
 export async function generate(model: string | undefined, flags: GenerateFlags): Promise<void> {
   const wanted = request(flags);
   const bar = flags.quiet ? undefined : loadingBar();
-  const options = { maxSequences: 1, ...engineOptions(model, { ...servingDefaults, ...flags }) };
+  const options = { maxSequences: 1, ...engineOptions(model, { ...servingDefaults(model, flags), ...flags }) };
   const hooks = bar === undefined ? {} : { onProgress: bar.onProgress };
   const engine = await createEngine(options, hooks).finally(bar?.stop);
   try {

@@ -31,7 +31,7 @@ export async function serve(model: string | undefined, flags: ServeFlags): Promi
   const adminKeys = flags.adminKeyFile === undefined ? undefined : readKeyFile(flags.adminKeyFile);
   const { servedModelName, streamInterval } = flags;
   const options = {
-    ...engineOptions(model, { ...servingDefaults, ...flags }),
+    ...engineOptions(model, { ...servingDefaults(model, flags), ...flags }),
     ...(servedModelName === undefined ? {} : { servedModelName }),
     ...(streamInterval === undefined ? {} : { streamInterval }),
   };

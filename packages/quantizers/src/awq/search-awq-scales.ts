@@ -9,6 +9,8 @@ import { shareChannels } from "./shared-channels.ts";
 export interface LinearWeight {
   readonly values: Float32Array; // [rows, cols]
   readonly rows: number;
+  /** Default: that of the request. */
+  readonly weightFormat?: WeightFormat;
 }
 
 export interface AwqScalesRequest {
@@ -100,13 +102,13 @@ function awqScales(magnitude: Float32Array, ratio: number): Float32Array {
 }
 
 function scaledLoss(
-  { values, rows }: LinearWeight,
+  { values, rows, weightFormat }: LinearWeight,
   cols: number,
   scales: Float32Array,
   gram: Float64Array,
-  { weightFormat, quantize = quantizeAbsMax }: AwqScalesRequest,
+  { quantize = quantizeAbsMax, ...request }: AwqScalesRequest,
 ): number {
-  const tensor = quantize(scaleColumns(values, rows, cols, scales), rows, cols, weightFormat);
+  const tensor = quantize(scaleColumns(values, rows, cols, scales), rows, cols, weightFormat ?? request.weightFormat);
   const restored = divideColumns(dequantize(tensor), rows, cols, scales);
   return total(roundingErrors(values, restored, rows, cols, gram));
 }

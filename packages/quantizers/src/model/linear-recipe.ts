@@ -78,6 +78,19 @@ export function parseLinearRecipe(names: LinearRecipeNames): LinearRecipe {
   };
 }
 
+/** The words that `parseLinearRecipe` reads a recipe from. */
+export function linearRecipeNames(recipe: LinearRecipe): LinearRecipeNames {
+  const { scheme, weightFormat, activations } = recipe;
+  const granularity = weightFormat.scaleFormat === undefined ? granularityName(weightFormat.granularity) : undefined;
+  return {
+    scheme,
+    ...(granularity === undefined ? {} : { granularity }),
+    method: methodName(recipe),
+    ...(weightFormat.affine ? { affine: true } : {}),
+    ...(activations === undefined ? {} : { activations: activations.scale }),
+  };
+}
+
 /** Whether a recipe looks at activations, and so needs calibration text. */
 export function needsCalibration({ fold, rounding, activations }: LinearRecipe): boolean {
   return fold !== undefined || rounding === "gptq" || activations?.scale === "static";
@@ -131,7 +144,7 @@ function weightFormatOf({ granularity, affine = false }: LinearRecipeNames, sche
   const isInteger = format.startsWith("int");
   if (affine && !isInteger) throw invalid("affine", `zero points are for integer schemes, not ${scheme}`);
   const weightFormat: WeightFormat = { format, granularity: parseGranularity(granularity), affine };
-  if (scheme.startsWith("w8a8") && weightFormat.granularity?.kind === "group" && scheme === "w8a8-e4m3") {
+  if (scheme === "w8a8-e4m3" && weightFormat.granularity?.kind === "group") {
     throw invalid(
       "granularity",
       `${weightFormatName(weightFormat)} has no kernel with e4m3 activations: take channel or tensor`,
@@ -146,6 +159,10 @@ function parseGranularity(name: string): Granularity {
   const size = /^group:([1-9]\d{0,5})$/.exec(name)?.[1];
   if (size !== undefined) return { kind: "group", size: Number(size) };
   throw invalid("granularity", `a granularity is tensor, channel or group:N, not "${name}"`);
+}
+
+function granularityName(granularity: Granularity | undefined): string | undefined {
+  return granularity?.kind === "group" ? `group:${granularity.size}` : granularity?.kind;
 }
 
 function isOneOf<T extends string>(words: readonly T[], word: string): word is T {

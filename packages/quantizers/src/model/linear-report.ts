@@ -1,6 +1,6 @@
-import { dequantize, formats, type QuantizedTensor, weightBytes, weightFormatName } from "@kvant/formats";
+import { dequantize, formats, quantizeAbsMax, weightBytes, weightFormatName } from "@kvant/formats";
 import { rowMajor } from "../linear-algebra/matrix-view.ts";
-import { outputErrors, total } from "../linear-algebra/output-error.ts";
+import { outputErrors, roundingErrors, total } from "../linear-algebra/output-error.ts";
 import { quantizationError } from "../quantization-error.ts";
 import { magnitudeHistogram } from "../report/magnitude-counts.ts";
 import type { LinearReport } from "../report/quantization-report.ts";
@@ -8,23 +8,25 @@ import { valueHistograms } from "../report/value-histogram.ts";
 import type { PartLinear } from "./fold-part.ts";
 import { type LinearRecipe, methodName } from "./linear-recipe.ts";
 import type { PartStatistics } from "./part-statistics.ts";
+import { type RoundedLinear, roundsToNearest } from "./round-linear.ts";
 
-export interface LinearOutcome {
+export interface LinearOutcome extends RoundedLinear {
   readonly linear: PartLinear;
-  /** `[rows, cols]` what was quantized, after folding. */
-  readonly values: Float32Array;
-  readonly tensor: QuantizedTensor;
-  /** The layer before folding, and round to nearest of it under the same format; undefined without calibration. */
-  readonly before:
-    | { readonly statistics: PartStatistics; readonly original: Float32Array; readonly nearest: QuantizedTensor }
-    | undefined;
-  /** Activations after folding. */
-  readonly after: PartStatistics | undefined;
-  readonly notes: readonly string[];
+  readonly values: Float32Array; // [rows, cols], what was quantized, after folding
+  readonly calibration: LinearCalibration | undefined;
 }
 
-/** What quantization has done to one linear layer, measured. */
-export function linearReport({ linear, values, tensor, before, after, notes }: LinearOutcome): LinearReport {
+/** What calibration knows of a linear layer and what it reads. */
+export interface LinearCalibration {
+  /** Activations before and after folding; the same where nothing was folded. */
+  readonly before: PartStatistics;
+  readonly after: PartStatistics;
+  readonly original: Float32Array; // [rows, cols], before folding; the same array as what was quantized if no fold met it
+}
+
+/** What quantization has done to one linear layer, measured. What the method has measured is not measured again. */
+export function linearReport(outcome: LinearOutcome): LinearReport {
+  const { linear, values, tensor, calibration, notes } = outcome;
   const { rows, cols, weightFormat, scales } = tensor;
   const restored = dequantize(tensor);
   const bytes = weightBytes(weightFormat, rows, cols);
@@ -40,34 +42,46 @@ export function linearReport({ linear, values, tensor, before, after, notes }: L
     bitsPerWeight: (8 * (bytes.codes + bytes.scales)) / (rows * cols),
     ...(bits < 4 ? { codeBits: bits } : {}),
     weight: quantizationError(values, tensor),
-    outputRelativeError: after === undefined ? null : relativeOutputError(values, restored, rows, cols, after),
-    roundToNearestOutputError:
-      before === undefined
-        ? null
-        : relativeOutputError(before.original, dequantize(before.nearest), rows, cols, before.statistics),
+    ...outputFigures(outcome, restored),
     weightsBefore,
     weightsAfter,
     scales: magnitudeHistogram(scales),
-    activationsBefore: before === undefined ? null : before.statistics.magnitudes.histogram(),
+    activationsBefore: calibration === undefined ? null : calibration.before.magnitudes.histogram(),
     activationsAfter: null,
     activationScale: null,
     notes,
   };
 }
 
-/** `||X (W - Q)^T|| / ||X W^T||` through the Gram matrix of X; 0 where nothing was lost. */
-function relativeOutputError(
-  values: Float32Array,
+/**
+ * `||X E^T|| / ||X W^T||` through the Gram matrix of X: of the tensor with what was folded, and of round to nearest with the
+ * original. A fold of the layer's own input leaves `X W^T` as it is, that of the next layer's divides its rows.
+ */
+function outputFigures(
+  { linear, values, tensor, calibration, outputErrors: measured }: LinearOutcome,
   restored: Float32Array,
-  rows: number,
-  cols: number,
-  { gram }: PartStatistics,
-): number {
-  const error = new Float64Array(values.length);
-  for (let i = 0; i < error.length; i++) error[i] = values[i]! - restored[i]!;
-  const noise = total(outputErrors(error, rows, cols, rowMajor(gram, cols)));
-  if (noise === 0) return 0;
-  return Math.sqrt(noise / total(outputErrors(Float64Array.from(values), rows, cols, rowMajor(gram, cols))));
+): Pick<LinearReport, "outputRelativeError" | "roundToNearestOutputError"> {
+  if (calibration === undefined) return { outputRelativeError: null, roundToNearestOutputError: null };
+  const { rows, cols, weightFormat } = tensor;
+  const { before, after, original } = calibration;
+  const errorOf = (weights: Float32Array, rounded: Float32Array, { gram }: PartStatistics) =>
+    total(roundingErrors(weights, rounded, rows, cols, gram));
+  const energyOf = (weights: Float32Array, { gram }: PartStatistics) =>
+    total(outputErrors(new Float64Array(weights), rows, cols, rowMajor(gram, cols)));
+  const relative = (error: number, energy: number) => (error === 0 ? 0 : Math.sqrt(error / energy));
+
+  const own = measured?.own ?? errorOf(values, restored, after);
+  const energy = energyOf(values, after);
+  const outputRelativeError = relative(own, energy);
+  if (values === original) {
+    const measuredNearest = measured?.nearest ?? (roundsToNearest(linear.recipe) ? own : undefined);
+    if (measuredNearest !== undefined) {
+      return { outputRelativeError, roundToNearestOutputError: relative(measuredNearest, energy) };
+    }
+  }
+  const nearest = errorOf(original, dequantize(quantizeAbsMax(original, rows, cols, weightFormat)), before);
+  const originalEnergy = values === original ? energy : energyOf(original, before);
+  return { outputRelativeError, roundToNearestOutputError: relative(nearest, originalEnergy) };
 }
 
 function activationsName({ activations }: LinearRecipe): string {

@@ -1,5 +1,6 @@
 import { addGram } from "../linear-algebra/gram.ts";
 import { MagnitudeCounts } from "../report/magnitude-counts.ts";
+import type { ForwardLayerOptions, LayerTap, LayerTensors, QuantizeRuntime } from "./quantize-runtime.ts";
 
 /** Activation rows that a search over whole tokens looks at. */
 const sampleRows = 256;
@@ -74,9 +75,27 @@ export class PartCollector {
   }
 }
 
-/** The statistics of the same activations with each channel divided by its scale. */
+/** Runs a decoder layer and gathers the statistics of each of its parts, in their order. */
+export async function collectStatistics(
+  runtime: QuantizeRuntime,
+  layer: number,
+  tensors: LayerTensors,
+  states: readonly Float32Array[], // [sequences][tokens, hiddenSize]
+  options: Omit<ForwardLayerOptions, "taps">,
+): Promise<readonly PartStatistics[]> {
+  const tokenCount = states.reduce((sum, each) => sum + each.length / runtime.hiddenSize, 0);
+  const watched = runtime.parts(layer).map(({ modules, width }) => {
+    const collector = new PartCollector(width, tokenCount);
+    const tap: LayerTap = { name: modules[0]!, read: (activations, tokens) => collector.add(activations, tokens) };
+    return { collector, tap };
+  });
+  await runtime.forwardLayer(layer, tensors, states, { ...options, taps: watched.map(({ tap }) => tap) });
+  return watched.map(({ collector }) => collector.statistics());
+}
+
+/** The statistics of the same activations with each channel divided by its scale, but for the histogram, which stays. */
 export function dividedStatistics(statistics: PartStatistics, scales: Float32Array): PartStatistics {
-  const { width, gram, sampleCount, sample, meanMagnitude, maxMagnitude } = statistics;
+  const { width, gram, sample, meanMagnitude, maxMagnitude } = statistics;
   const divided = new Float64Array(gram.length);
   for (let row = 0; row < width; row++) {
     for (let col = 0; col < width; col++) {
@@ -88,6 +107,6 @@ export function dividedStatistics(statistics: PartStatistics, scales: Float32Arr
     gram: divided,
     meanMagnitude: meanMagnitude.map((value, channel) => value / scales[channel]!),
     maxMagnitude: maxMagnitude.map((value, channel) => value / scales[channel]!),
-    sample: sampleCount === 0 ? sample : sample.map((value, i) => value / scales[i % width]!),
+    sample: sample.map((value, i) => value / scales[i % width]!),
   };
 }

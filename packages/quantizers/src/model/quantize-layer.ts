@@ -1,15 +1,13 @@
-import { dequantize, type QuantizedTensor, quantizeAbsMax, weightFormatName } from "@kvant/formats";
-import { searchAwqClip } from "../awq/search-awq-clip.ts";
+import { dequantize, type QuantizedTensor, roundTo } from "@kvant/formats";
 import { type GptqFactor, gptqFactor } from "../gptq/gptq-factor.ts";
-import { quantizeGptq } from "../gptq/quantize-gptq.ts";
-import { quantizeWeight } from "../methods.ts";
 import type { LinearReport } from "../report/quantization-report.ts";
 import { requireFinite } from "../require-finite.ts";
-import { foldPart, type PartLinear } from "./fold-part.ts";
+import { type FloatFormat, foldPart, type PartFold, type PartLinear } from "./fold-part.ts";
 import { linearReport } from "./linear-report.ts";
 import { dividedStatistics, type PartStatistics } from "./part-statistics.ts";
 import type { LayerPart, LayerTensors } from "./quantize-runtime.ts";
 import { type Recipe, recipeFor } from "./recipe.ts";
+import { type RoundedLinear, roundLinear } from "./round-linear.ts";
 
 /** One decoder layer after quantization. */
 export interface QuantizedLayer {
@@ -18,60 +16,54 @@ export interface QuantizedLayer {
   /** Every other tensor of the layer by name; folding may have changed it. */
   readonly floats: ReadonlyMap<string, Float32Array>;
   readonly reports: readonly LinearReport[];
-  readonly kept: readonly { readonly module: string; readonly reason: string }[];
+  readonly kept: readonly KeptModule[];
+}
+
+/** A linear layer that the recipe does not quantize. */
+export interface KeptModule {
+  readonly module: string;
+  readonly reason: string;
+}
+
+export interface QuantizeLayerOptions {
+  readonly parts: readonly LayerPart[];
+  readonly tensors: LayerTensors;
+  readonly recipe: Recipe;
+  /** Of each part in order; undefined where the recipe needs no calibration. */
+  readonly statistics: readonly PartStatistics[] | undefined;
+  /** How a tensor is written that stays in float; default bf16 for all. */
+  readonly floatFormat?: ((name: string) => FloatFormat) | undefined;
 }
 
 /**
  * Quantizes the linear layers of one decoder layer under a recipe: folds first, since a fold moves weights of the layer
- * before, then scales and codes of each matrix.
- * @param statistics of each part in order; undefined where the recipe needs no calibration
- * @throws KvantError WEIGHT_NOT_FINITE naming the tensor, INVALID_ARGUMENT for layouts that do not go with a method
+ * before, then scales and codes of each matrix. Float tensors that a fold has changed are rounded as they are written, so that
+ * what runs here is what is read back; others stay to the bit.
+ * @throws KvantError WEIGHT_NOT_FINITE naming the tensor, INVALID_ARGUMENT for layouts that do not go with a method, for two
+ * kinds of fold in one part, and for a method that needs statistics where there are none
  */
-export function quantizeLayer(
-  parts: readonly LayerPart[],
-  original: LayerTensors,
-  recipe: Recipe,
-  statistics: readonly PartStatistics[] | undefined,
-): QuantizedLayer {
-  const tensors = new Map(original);
-  for (const [name, values] of tensors) requireFinite(values, name);
-  const kept: { module: string; reason: string }[] = [];
-  const jobs = parts.map((part, index) => {
-    const linears = partLinears(part, tensors, recipe, kept);
-    const seen = statistics?.[index];
-    const fold = seen === undefined ? undefined : foldPart(part, linears, seen, tensors);
-    return { part, linears, seen, fold };
-  });
-
+export function quantizeLayer(options: QuantizeLayerOptions): QuantizedLayer {
+  const { tensors: original, recipe, floatFormat = () => "bf16" } = options;
+  const { tensors, parts, kept } = foldLayer(options);
   const quantized = new Map<string, QuantizedTensor>();
   const reports: LinearReport[] = [];
-  for (const { part, linears, seen, fold } of jobs) {
-    const after = seen === undefined || fold === undefined ? seen : dividedStatistics(seen, fold.scales);
-    let factor: GptqFactor | undefined;
-    for (const linear of linears) {
-      const values = tensors.get(`${linear.module}.weight`)!;
-      if (linear.recipe.rounding === "gptq") factor ??= gptqFactor(after!.gram, part.width, recipe);
-      const { tensor, notes } = quantizeLinear(linear, part.width, values, after, factor, recipe);
-      quantized.set(linear.module, tensor);
-      const nearest = quantizeAbsMax(
-        original.get(`${linear.module}.weight`)!,
-        linear.rows,
-        part.width,
-        tensor.weightFormat,
-      );
-      reports.push(
-        linearReport({
-          linear,
-          values,
-          tensor,
-          before: seen && { statistics: seen, original: original.get(`${linear.module}.weight`)!, nearest },
-          after,
-          notes: fold === undefined ? notes : [fold.note, ...notes],
-        }),
-      );
+  for (const part of parts) {
+    const { statistics: before, fold } = part;
+    const { after, linears } = roundPart(part, tensors, recipe);
+    for (const { linear, rounded } of linears) {
+      quantized.set(linear.module, rounded.tensor);
+      const weightName = `${linear.module}.weight`;
+      const calibration = before && after && { before, after, original: original.get(weightName)! };
+      const notes = fold === undefined ? rounded.notes : [fold.note, ...rounded.notes];
+      reports.push(linearReport({ ...rounded, linear, values: tensors.get(weightName)!, calibration, notes }));
     }
   }
-  const floats = new Map([...tensors].filter(([name]) => !quantized.has(name.replace(/\.weight$/, ""))));
+  const floats = new Map<string, Float32Array>();
+  for (const [name, values] of tensors) {
+    if (quantized.has(name.replace(/\.weight$/, ""))) continue;
+    const isChanged = values !== original.get(name);
+    floats.set(name, isChanged ? roundedFloats(name, values, floatFormat(name)) : values);
+  }
   return { quantized, floats, reports, kept };
 }
 
@@ -82,49 +74,81 @@ export function dequantizedTensors({ quantized, floats }: Pick<QuantizedLayer, "
   return tensors;
 }
 
-function partLinears(
-  part: LayerPart,
-  tensors: LayerTensors,
-  recipe: Recipe,
-  kept: { module: string; reason: string }[],
-): readonly PartLinear[] {
-  return part.modules.flatMap((module) => {
-    const answer = recipeFor(recipe, module);
-    if (answer.kind === "keep") {
-      kept.push({ module, reason: answer.reason });
-      return [];
+/** A part of a layer whose factors have moved. */
+export interface FoldedPart {
+  readonly part: LayerPart;
+  /** Those that are to be quantized. */
+  readonly linears: readonly PartLinear[];
+  /** Of the activations before folding. */
+  readonly statistics: PartStatistics | undefined;
+  readonly fold: PartFold | undefined;
+}
+
+/** A decoder layer between folding and rounding: it computes what it did. */
+export interface FoldedLayer {
+  readonly tensors: LayerTensors;
+  readonly parts: readonly FoldedPart[];
+  readonly kept: readonly KeptModule[];
+}
+
+/**
+ * Moves factors between the weights of a layer as its recipe wants them.
+ * @throws KvantError WEIGHT_NOT_FINITE naming the tensor, INVALID_ARGUMENT for two kinds of fold in one part
+ */
+export function foldLayer({
+  parts,
+  tensors: original,
+  recipe,
+  statistics,
+  floatFormat = () => "bf16",
+}: QuantizeLayerOptions): FoldedLayer {
+  const tensors = new Map(original);
+  for (const [name, values] of tensors) requireFinite(values, name);
+  const kept: KeptModule[] = [];
+  const folded = parts.map((part, index): FoldedPart => {
+    const linears: PartLinear[] = [];
+    for (const module of part.modules) {
+      const answer = recipeFor(recipe, module);
+      if (answer.kind === "keep") {
+        kept.push({ module, reason: answer.reason });
+      } else {
+        const rows = tensors.get(`${module}.weight`)!.length / part.width;
+        linears.push({ module, rows, recipe: answer.linear });
+      }
     }
-    const rows = tensors.get(`${module}.weight`)!.length / part.width;
-    return [{ module, rows, recipe: answer.linear }];
+    const seen = statistics?.[index];
+    const normFormat = floatFormat(`${part.madeBy.module}.weight`);
+    const fold = seen === undefined ? undefined : foldPart(part, linears, seen, tensors, normFormat);
+    return { part, linears, statistics: seen, fold };
   });
+  return { tensors, parts: folded, kept };
 }
 
-function quantizeLinear(
-  { module, rows, recipe: linear }: PartLinear,
-  cols: number,
-  values: Float32Array,
-  statistics: PartStatistics | undefined,
-  factor: GptqFactor | undefined,
-  { actOrder }: Recipe,
-): { readonly tensor: QuantizedTensor; readonly notes: readonly string[] } {
-  const { weightFormat, rounding, fold } = linear;
-  if (rounding === "gptq") {
-    const result = quantizeGptq(values, rows, cols, statistics!.gram, weightFormat, { actOrder, factor: factor! });
-    const notes = [`gptq damping ${result.damping}`];
-    if (result.deadColumnCount > 0) notes.push(`${result.deadColumnCount} inputs were never active`);
-    if (result.keptRoundToNearestRows > 0) notes.push(`${result.keptRoundToNearestRows} rows kept round to nearest`);
-    return { tensor: result.tensor, notes };
-  }
-  if (fold === "awq" && rounding === "absmax") {
-    const result = searchAwqClip({ values, rows, cols, gram: statistics!.gram, weightFormat });
-    const ratio = result.lossBefore === 0 ? 1 : result.lossAfter / result.lossBefore;
-    return { tensor: result.tensor, notes: [`awq clipping: output error x ${ratio.toFixed(3)}`] };
-  }
-  const tensor = quantizeWeight(rounding, values, rows, cols, weightFormat, { name: `${module}.weight` });
-  return { tensor, notes: [] };
+/** The linear layers of a folded part with their codes, and the statistics of what they read now. */
+export function roundPart(
+  { part, linears, statistics, fold }: FoldedPart,
+  tensors: LayerTensors,
+  recipe: Pick<Recipe, "damping" | "actOrder">,
+) {
+  const cols = part.width;
+  const after =
+    statistics === undefined || fold === undefined ? statistics : dividedStatistics(statistics, fold.scales);
+  let shared: GptqFactor | undefined;
+  const factor = (gram: Float64Array) => {
+    shared ??= gptqFactor(gram, cols, recipe);
+    return shared;
+  };
+  const rounded = linears.map((linear): { readonly linear: PartLinear; readonly rounded: RoundedLinear } => {
+    const values = tensors.get(`${linear.module}.weight`)!;
+    const { actOrder } = recipe;
+    return { linear, rounded: roundLinear({ linear, values, cols, statistics: after, factor, actOrder }) };
+  });
+  return { after, linears: rounded };
 }
 
-/** Such as `int4-g128`. */
-export function tensorFormat({ weightFormat }: QuantizedTensor): string {
-  return weightFormatName(weightFormat);
+function roundedFloats(name: string, values: Float32Array, format: FloatFormat): Float32Array {
+  if (format === "fp32") return values;
+  const rounded = values.map((value) => roundTo(format, value));
+  requireFinite(rounded, name);
+  return rounded;
 }

@@ -1,20 +1,13 @@
-import { KvantError } from "@kvant/core";
 import { kvCalibration } from "../kv-calibration.ts";
 import type { ActivationObserver } from "../observers/activation-observer.ts";
 import { activationObservers } from "../observers/observers.ts";
 import { MagnitudeCounts } from "../report/magnitude-counts.ts";
 import type { LinearReport } from "../report/quantization-report.ts";
-import { needsCalibration } from "./linear-recipe.ts";
-import { PartCollector, type PartStatistics } from "./part-statistics.ts";
+import { checkRecipe } from "./check-recipe.ts";
+import type { FloatFormat } from "./fold-part.ts";
+import { collectStatistics } from "./part-statistics.ts";
 import { dequantizedTensors, type QuantizedLayer, quantizeLayer } from "./quantize-layer.ts";
-import {
-  keysTap,
-  type LayerPart,
-  type LayerTap,
-  type LayerTensors,
-  type QuantizeRuntime,
-  valuesTap,
-} from "./quantize-runtime.ts";
+import { keysTap, type LayerPart, type LayerTap, type QuantizeRuntime, valuesTap } from "./quantize-runtime.ts";
 import { type Recipe, recipeFor } from "./recipe.ts";
 
 /** A decoder layer as it is written: weights, and the static scales that calibration has found. */
@@ -30,8 +23,10 @@ export interface QuantizeModelOptions {
   /** A float tensor of the checkpoint. */
   readonly readTensor: (name: string) => Float32Array;
   readonly recipe: Recipe;
-  /** Calibration sequences of token ids; undefined: none, which some recipes refuse. */
+  /** Calibration sequences of token ids; undefined or empty: none, which some recipes refuse. */
   readonly samples: readonly Int32Array[] | undefined;
+  /** How a tensor is written that stays in float: what a fold has changed is rounded to it. Default bf16 for all. */
+  readonly floatFormat?: (name: string) => FloatFormat;
   /** A layer that an earlier run has finished under the same recipe and samples. */
   readonly finishedLayer?: (layer: number) => FinishedLayer | undefined;
   /** Called with each layer in order as soon as it is done; nothing of it is kept. */
@@ -43,47 +38,58 @@ export interface QuantizeModelOptions {
 /**
  * Quantizes a model layer by layer. With calibration, a layer first sees its activations as the quantized layers before it
  * make them (as GPTQ's authors do), is quantized, and then computes the next layer's with its quantized weights; that second
- * pass also finds static scales. Memory: one layer's tensors, and the hidden states of all samples.
- * @throws KvantError INVALID_ARGUMENT for a recipe that needs calibration where there is none, WEIGHT_NOT_FINITE, and what the
- * runtime throws
+ * pass also finds static scales. Memory: one layer's tensors, and the hidden states of all samples. A run that takes layers up
+ * from an earlier one ends with the same bytes.
+ * @throws KvantError INVALID_ARGUMENT for a recipe that needs calibration where there is none or wants two folds in one place,
+ * WEIGHT_NOT_FINITE, and what the runtime throws
  */
 export async function quantizeModel(options: QuantizeModelOptions): Promise<void> {
-  const { runtime, recipe, samples, finishedLayer = () => undefined, onLayer, onProgress = () => undefined } = options;
-  if (samples === undefined) refuseUncalibrated(runtime, recipe);
-  const states = samples?.map((tokenIds) => runtime.embed(tokenIds)) ?? [];
-  const total = 2 * runtime.layerCount * Math.max(1, states.length);
-  let done = 0;
-  const onSequence = () => onProgress(++done, total);
+  const {
+    runtime,
+    recipe,
+    samples = [],
+    finishedLayer = () => undefined,
+    onLayer,
+    onProgress = () => undefined,
+  } = options;
+  checkRecipe(runtime, recipe, samples.length > 0);
+  const states = samples.map((tokenIds) => runtime.embed(tokenIds));
+  const layerTotal = 2 * Math.max(1, states.length); // a layer is run twice
+  const total = layerTotal * runtime.layerCount;
   for (let layer = 0; layer < runtime.layerCount; layer++) {
+    let done = layer * layerTotal;
+    const end = done + layerTotal;
+    const onSequence = () => {
+      if (done + 1 < end) onProgress(++done, total);
+    };
     const earlier = finishedLayer(layer);
+    const finished = earlier ?? (await finishLayer(options, layer, states, onSequence));
     if (earlier !== undefined) {
       await runtime.forwardLayer(layer, dequantizedTensors(earlier), states, {
         taps: [],
         states: "replace",
         onSequence,
       });
-      onLayer(layer, earlier);
-    } else {
-      onLayer(layer, await finishLayer(options, layer, states, onSequence));
     }
-    done = 2 * (layer + 1) * Math.max(1, states.length);
-    onProgress(done, total);
+    onLayer(layer, finished);
+    onProgress(end, total);
   }
 }
 
 async function finishLayer(
-  { runtime, readTensor, recipe }: QuantizeModelOptions,
+  { runtime, readTensor, recipe, floatFormat }: QuantizeModelOptions,
   layer: number,
   states: readonly Float32Array[],
   onSequence: () => void,
 ): Promise<FinishedLayer> {
   const parts = runtime.parts(layer);
-  const tensors: LayerTensors = new Map(runtime.tensorNames(layer).map((name) => [name, readTensor(name)]));
+  const tensors = new Map(runtime.tensorNames(layer).map((name) => [name, readTensor(name)] as const));
   if (states.length === 0) {
-    return { ...quantizeLayer(parts, tensors, recipe, undefined), inputScales: new Map(), kv: undefined };
+    const quantized = quantizeLayer({ parts, tensors, recipe, statistics: undefined, floatFormat });
+    return { ...quantized, inputScales: new Map(), kv: undefined };
   }
-  const statistics = await collect(runtime, layer, tensors, states, onSequence);
-  const quantized = quantizeLayer(parts, tensors, recipe, statistics);
+  const statistics = await collectStatistics(runtime, layer, tensors, states, { states: "keep", onSequence });
+  const quantized = quantizeLayer({ parts, tensors, recipe, statistics, floatFormat });
 
   const inputs = parts.map((part) => inputWatch(part, recipe));
   const kv = kvWatch(runtime, recipe);
@@ -104,26 +110,6 @@ async function finishLayer(
     }),
   );
   return { ...quantized, reports, inputScales, kv: kv.scales() };
-}
-
-async function collect(
-  runtime: QuantizeRuntime,
-  layer: number,
-  tensors: LayerTensors,
-  states: readonly Float32Array[],
-  onSequence: () => void,
-): Promise<readonly PartStatistics[]> {
-  const tokenCount = states.reduce((sum, each) => sum + each.length / runtime.hiddenSize, 0);
-  const parts = runtime.parts(layer);
-  const collectors = parts.map(({ width }) => new PartCollector(width, tokenCount));
-  const taps = parts.map(
-    ({ modules }, index): LayerTap => ({
-      name: modules[0]!,
-      read: (activations, tokens) => collectors[index]!.add(activations, tokens),
-    }),
-  );
-  await runtime.forwardLayer(layer, tensors, states, { taps, states: "keep", onSequence });
-  return collectors.map((collector) => collector.statistics());
 }
 
 /** Watches what a part reads: its magnitudes for the report, and for static scales an observer per module. */
@@ -165,19 +151,4 @@ function kvWatch({ kvHeadCount, headDim }: QuantizeRuntime, recipe: Recipe) {
 
 function observerOf({ observer }: Recipe): ActivationObserver {
   return activationObservers[observer]();
-}
-
-function refuseUncalibrated(runtime: QuantizeRuntime, recipe: Recipe): void {
-  const wanting = Array.from({ length: runtime.layerCount }, (_, layer) => runtime.parts(layer))
-    .flat()
-    .flatMap(({ modules }) => modules)
-    .find((module) => {
-      const answer = recipeFor(recipe, module);
-      return answer.kind === "quantize" && needsCalibration(answer.linear);
-    });
-  if (wanting === undefined && recipe.kv === undefined) return;
-  const what = wanting === undefined ? "static KV scales need" : `the recipe for "${wanting}" needs`;
-  throw new KvantError("INVALID_ARGUMENT", `${what} calibration text; name files with --calibration`, {
-    field: "calibration",
-  });
 }

@@ -1,6 +1,6 @@
 import { weightFormatName } from "@kvant/formats";
 import { expect, test } from "vitest";
-import { methodName, needsCalibration, parseLinearRecipe } from "./linear-recipe.ts";
+import { linearRecipeNames, methodName, needsCalibration, parseLinearRecipe } from "./linear-recipe.ts";
 import { parseRecipe, recipeFor, uniformRecipe } from "./recipe.ts";
 
 const int4 = { scheme: "int4", granularity: "group:128", method: "gptq" };
@@ -43,6 +43,16 @@ test("methods are a fold, a rounding, or one of each", () => {
   const parsed = names.map((method) => parseLinearRecipe({ ...int4, method }));
   expect(parsed.map(methodName)).toEqual(["absmax", "mse", "gptq", "awq", "awq+gptq", "awq+gptq"]);
   expect(parsed.map(needsCalibration)).toEqual([false, false, true, true, true, true]);
+});
+
+test.each([
+  { ...int4, affine: true },
+  { scheme: "int8", granularity: "tensor", method: "awq+gptq" },
+  { scheme: "w8a8-int8", granularity: "channel", method: "smoothquant", activations: "static" },
+  { scheme: "nvfp4", method: "gptq" },
+  { scheme: "fp4", granularity: "group:32", method: "mse" },
+])("%o is named as it was read", (names) => {
+  expect(linearRecipeNames(parseLinearRecipe(names))).toEqual(names);
 });
 
 test("static activations need calibration, dynamic ones do not", () => {

@@ -5,7 +5,7 @@ import { type LinearRecipe, type LinearRecipeNames, parseLinearRecipe } from "./
 
 /** Static scales for the KV cache, from calibration. */
 export interface KvRecipe {
-  readonly format: Extract<KvFormatName, "e4m3" | "e5m2" | "int8">;
+  readonly format: Extract<KvFormatName, "e4m3" | "int8">;
   readonly granularity: "head" | "tensor";
 }
 
@@ -114,8 +114,8 @@ function parseKv(data: unknown): KvRecipe | undefined {
   if (data === undefined) return undefined;
   const kv = record(data, "kv", ["format", "granularity"]);
   const [format, granularity] = [kv.format, kv.granularity];
-  if (format !== "e4m3" && format !== "e5m2" && format !== "int8") {
-    throw invalid("kv.format", `static KV scales are for e4m3, e5m2 and int8, not ${JSON.stringify(format)}`);
+  if (format !== "e4m3" && format !== "int8") {
+    throw invalid("kv.format", `static KV scales are for e4m3 and int8, not ${JSON.stringify(format)}`);
   }
   if (granularity !== "head" && granularity !== "tensor") {
     throw invalid("kv.granularity", `static KV scales are per head or per tensor, not ${JSON.stringify(granularity)}`);

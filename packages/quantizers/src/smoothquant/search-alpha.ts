@@ -79,12 +79,12 @@ export function searchAlpha(request: AlphaRequest): SmoothingChoice {
 
 function smoothedLoss(request: AlphaRequest, scales: Float32Array, exact: readonly Float64Array[]): number {
   const { linears, cols, activations, samples, activationFormat = "int8" } = request;
-  const weightFormat = request.weightFormat ?? parseWeightFormat("int8-channel");
+  const defaultFormat = request.weightFormat ?? parseWeightFormat("int8-channel");
   const perToken = { format: activationFormat, granularity: { kind: "channel", axis: 0 }, affine: false } as const;
   const smoothed = divideColumns(activations, samples, cols, scales);
   const x = dequantize(quantizeAbsMax(smoothed, samples, cols, perToken));
   let loss = 0;
-  linears.forEach(({ values, rows }, index) => {
+  linears.forEach(({ values, rows, weightFormat = defaultFormat }, index) => {
     const w = dequantize(quantizeAbsMax(scaleColumns(values, rows, cols, scales), rows, cols, weightFormat));
     const quantized = outputs(x, w, samples, rows, cols);
     for (let i = 0; i < quantized.length; i++) loss += (quantized[i]! - exact[index]![i]!) ** 2;
