@@ -52,7 +52,7 @@ extern const LinearKernels kernels_avx2;
 extern const LinearKernels kernels_avxvnni;
 extern const LinearKernels kernels_avx512vnni;
 extern const LinearKernels kernels_neon;
-// kernels_avx512vnni, but int8 activations of 16 tokens and more by matrix registers. No constant like the others: what fills it
+// kernels_avx512vnni, but int8 activations of 16 tokens and more by tile registers. No constant like the others: what fills it
 // may only run where the tier is present.
 LinearKernels amx_kernels();
 

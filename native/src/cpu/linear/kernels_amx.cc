@@ -1,4 +1,4 @@
-// AMX: int8 products of 16 tokens or more by matrix registers of 16 rows of 64 bytes; everything else is the AVX-512 VNNI
+// AMX: int8 products of 16 tokens or more by tile registers of 16 rows of 64 bytes; everything else is the AVX-512 VNNI
 // tier's, tokens left over included. Sums over a group are exact int32 and groups are added in the same order, so both give the
 // same bits.
 //
@@ -18,8 +18,8 @@
 namespace kvant::linear {
 namespace {
 
-constexpr int64_t kTokens = kMatrixTile;
-constexpr int64_t kColumns = kMatrixColumns;
+constexpr int64_t kTokens = kTileRegisterRows;
+constexpr int64_t kColumns = kTileRegisterColumns;
 constexpr int64_t kTileBytes = kTokens * kColumns;
 constexpr int64_t kFeatures = kLinearBlock;
 constexpr int kBlocks = 2;  // of features at a time
@@ -69,7 +69,7 @@ class Slabs {
       for (int i = 0; i < taken; i++) {
         const int64_t column = (begin / kColumns + i) * kColumns;
         slab.x_offset[tiles + i] = column * kTokens;
-        slab.x_stride[tiles + i] = matrix_tile_stride(column, layout_.padded_cols);
+        slab.x_stride[tiles + i] = tile_register_stride(column, layout_.padded_cols);
       }
       tiles += taken;
       done_ = end == last ? 0 : end - first;
@@ -296,7 +296,7 @@ LinearKernels amx_kernels() {
   set(Scales::fp32, Format::int4, run<Format::int4, Scales::fp32>);
   set(Scales::affine, Format::int8, run<Format::int8, Scales::affine>);
   set(Scales::affine, Format::int4, run<Format::int4, Scales::affine>);
-  kernels.widest_int8_tile = kMatrixTile;
+  kernels.widest_int8_tile = kTileRegisterRows;
   return kernels;
 }
 
