@@ -40,8 +40,9 @@ struct LinearKernels {
   void (*round_bf16)(const float* x, int64_t count, float* out);
   void (*round_fp16)(const float* x, int64_t count, float* out);
 
-  // Tokens of the widest tile of int8 activations.
+  // Tokens of the widest tile of int8 activations, and blocks that meet it together; it takes as long for fewer.
   int64_t widest_int8_tile = kTokenTile;
+  int64_t widest_int8_blocks = 1;
 };
 
 // Throws std::invalid_argument when this build holds no kernels of the tier.

@@ -296,7 +296,8 @@ LinearKernels amx_kernels() {
   set(Scales::fp32, Format::int4, run<Format::int4, Scales::fp32>);
   set(Scales::affine, Format::int8, run<Format::int8, Scales::affine>);
   set(Scales::affine, Format::int4, run<Format::int4, Scales::affine>);
-  kernels.widest_int8_tile = kTileRegisterRows;
+  kernels.widest_int8_tile = kTokens;
+  kernels.widest_int8_blocks = kBlocks;
   return kernels;
 }
 
