@@ -101,9 +101,16 @@ KVANT_ALWAYS_INLINE void unpack_unit(const uint8_t* codes, int8_t* tile) {
 struct Scratch {
   alignas(64) int8_t weights[kBlocks][kSlabTiles][kTileBytes];
   alignas(64) Sums closed[2 * kBlocks];
-  alignas(64) Sums open[kBatchTiles * kBlocks];  // of a group that goes on in the next slab
-  alignas(64) Totals totals[kBatchTiles][kBlocks];
+  // Of the tokens of a batch: sums of a group that goes on in the next slab, or totals over groups, or both.
+  alignas(64) uint8_t kept[kBatchTiles * kBlocks][kTileBytes];
 };
+// It lies on the stack of a thread, which with musl has 128 KiB.
+static_assert(sizeof(Scratch) <= 96 * 1024 && sizeof(Sums) == kTileBytes && sizeof(Totals) == kTileBytes);
+
+// Whether both are kept, for half as many tokens then. A group that begins within a tile reaches into one more.
+bool keeps_both(const PackedLayout& layout) {
+  return layout.group_count > 1 && layout.group_stride > (kSlabTiles - 1) * kColumns;
+}
 
 // A batch of whole tiles of tokens times two blocks of features.
 template <Format F, Scales S>
@@ -117,6 +124,8 @@ struct Product {
   int64_t first_block;
   int blocks;
   Scratch& scratch;
+  Sums* const open = reinterpret_cast<Sums*>(scratch.kept);
+  Totals* const totals = reinterpret_cast<Totals*>(scratch.kept + (keeps_both(layout) ? kBatchTiles / 2 * kBlocks : 0));
 
   void run() {
     Slab slab;
@@ -164,18 +173,18 @@ struct Product {
   // Tiles of tokens `tile` and, where Rows is 2, `tile` + 1, times both blocks.
   template <int Rows>
   void multiply(const Slab& slab, const Piece& piece, int tile) {
-    Sums* const open = scratch.open + tile * kBlocks;
+    Sums* const begun = open + tile * kBlocks;
     if (piece.opens) {
       _tile_zero(0);
       _tile_zero(1);
       _tile_zero(2);
       _tile_zero(3);
     } else {
-      _tile_loadd(0, open[0], 64);
-      _tile_loadd(1, open[1], 64);
+      _tile_loadd(0, begun[0], 64);
+      _tile_loadd(1, begun[1], 64);
       if constexpr (Rows == 2) {
-        _tile_loadd(2, open[2], 64);
-        _tile_loadd(3, open[3], 64);
+        _tile_loadd(2, begun[2], 64);
+        _tile_loadd(3, begun[3], 64);
       }
     }
     if (is_last(piece)) {
@@ -195,7 +204,7 @@ struct Product {
         _tile_dpbssd(3, 5, 7);
       }
     }
-    Sums* const to = piece.closes ? scratch.closed : open;
+    Sums* const to = piece.closes ? scratch.closed : begun;
     _tile_stored(0, to[0], 64);
     _tile_stored(1, to[1], 64);
     if constexpr (Rows == 2) {
@@ -221,17 +230,16 @@ struct Product {
     }
     const int64_t first = first_token + tile * kTokens;
     const int32_t* const x_sums = call.x_sums + first * layout.group_count + piece.group * kTokens;
-    Totals& totals = scratch.totals[tile][block];
+    Totals& kept = totals[tile * kBlocks + block];
     const auto total = [&](int64_t t) {
       __m512i sum = _mm512_load_si512(sums[t]);
       if constexpr (S == Scales::affine) {
         sum = _mm512_sub_epi32(sum, _mm512_mullo_epi32(zeros, _mm512_set1_epi32(x_sums[t])));
       }
-      const __m512 before = piece.group == 0 ? _mm512_setzero_ps() : _mm512_load_ps(totals[t]);
-      return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, before);
+      return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, piece.group == 0 ? _mm512_setzero_ps() : _mm512_load_ps(kept[t]));
     };
     if (!is_last(piece)) {
-      for (int64_t t = 0; t < kTokens; t++) _mm512_store_ps(totals[t], total(t));
+      for (int64_t t = 0; t < kTokens; t++) _mm512_store_ps(kept[t], total(t));
       return;
     }
     const int64_t feature = (first_block + block) * kFeatures, count = layout.rows - feature, stride = call.ldy;
@@ -265,7 +273,8 @@ void run(const PackedLayout& layout, const LinearCall& call) {
   rest.x_sums += whole * kTokens * layout.group_count;
   rest.y += whole * kTokens * call.ldy;
   const int64_t fitting = kBatchBytes / (layout.padded_cols * kTokens) / 2 * 2;
-  const int64_t batch = fitting > kBatchTiles ? kBatchTiles : fitting > 2 ? fitting : 2;
+  const int64_t most = keeps_both(layout) ? kBatchTiles / 2 : kBatchTiles;
+  const int64_t batch = fitting > most ? most : fitting > 2 ? fitting : 2;
   Scratch scratch;
   for (int64_t tile = 0; tile < whole; tile += batch) {
     const int tiles = static_cast<int>(whole - tile < batch ? whole - tile : batch);
