@@ -252,11 +252,12 @@ struct Product {
     }
   }
 
-  // Rows of y lie far apart and are written a line or two each.
-  void prefetch_y(int tile) const {
+  // Rows of y lie far apart and are written a line or two each. Inlined by force: GCC takes a function that only prefetches for
+  // one without effect and drops calls to it.
+  KVANT_ALWAYS_INLINE void prefetch_y(int tile) const {
     const float* const y = call.y + (first_token + tile * kTokens) * call.ldy + first_block * kFeatures;
     for (int64_t t = 0; t < kTokens; t++) {
-      for (int block = 0; block < blocks; block++) __builtin_prefetch(y + t * call.ldy + block * kFeatures, 1);
+      for (int block = 0; block < blocks; block++) __builtin_prefetch(y + t * call.ldy + block * kFeatures);
     }
   }
 };
