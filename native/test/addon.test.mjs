@@ -25,6 +25,12 @@ test("the addon tells its tier, and its CUDA device or why there is none", () =>
   const info = addon.info();
   assert.ok(info.tiers.includes(info.tier));
   assert.equal(info.tiers.at(-1), "scalar");
+  for (const [tier, reason] of Object.entries(info.refusedTiers)) {
+    assert.ok(!info.tiers.includes(tier));
+    assert.throws(() => addon.createExecutable(plan, { ...options, tier }), {
+      message: new RegExp(`"${tier}".*: ${reason}`),
+    });
+  }
   if (info.cudaAbsent === undefined) assert.match(addon.cudaDevice("cuda"), /sm_\d+$/);
   else {
     assert.match(info.cudaAbsent, /CUDA|NVIDIA/);
@@ -40,6 +46,14 @@ test("the addon tells its tier, and its CUDA device or why there is none", () =>
       assert.throws(call, { code: "BACKEND_UNAVAILABLE" });
     }
   }
+});
+
+test("a process whose tier KVANT_CPU_TIER names leaves those that have to be asked for", () => {
+  const { stdout } = run(`process.env.KVANT_CPU_TIER = "scalar";
+    const { tier, tiers, refusedTiers } = addon.info();
+    console.log(JSON.stringify({ tier, hasAmx: tiers.includes("amx"), reasons: Object.values(refusedTiers) }));`);
+  const reasons = addon.info().tiers.includes("amx") ? ["KVANT_CPU_TIER names scalar"] : [];
+  assert.deepEqual(JSON.parse(stdout), { tier: "scalar", hasAmx: false, reasons });
 });
 
 test("cuBLASLt is there, or a sentence says why not", () => {

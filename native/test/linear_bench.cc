@@ -113,14 +113,8 @@ void measure(const Scheme& scheme, kvant::Tier tier, const std::vector<int64_t>&
       times.push_back(seconds([&] {
         for (size_t i = 0; i < used; i++) {
           const kvant::Matrix& matrix = *matrices[i];
-          preparing += seconds([&] {
-            pool.parallel_for(tokens, 1, [&](int64_t begin, int64_t end, int) {
-              matrix.prepare(x.data(), matrix.spec().cols, tokens, begin, end, prepared.get());
-            });
-          });
-          pool.parallel_for(matrix.block_count(), 4, [&](int64_t begin, int64_t end, int) {
-            matrix.run(prepared.get(), tokens, nullptr, y.data(), matrix.spec().rows, begin, end);
-          });
+          preparing += seconds([&] { matrix.prepare_all(x.data(), tokens, prepared.get(), pool); });
+          matrix.run_all(prepared.get(), tokens, nullptr, y.data(), pool);
         }
       }));
       pool.end_step();

@@ -50,7 +50,7 @@ std::string name_of(const kvant::Matrix& matrix, int64_t tokens) {
 
 // Returns y of the largest batch.
 std::vector<float> check_matrix(const MatrixSpec& spec, Tier tier, kvant::ThreadPool& pool, Random random,
-                                int64_t tokens = 23) {
+                                int64_t tokens) {
   const int64_t rows = spec.rows, cols = spec.cols;
   std::vector<float> w(static_cast<size_t>(rows * cols)), x(static_cast<size_t>(tokens * cols)), bias(rows);
   for (float& value : w) value = random.uniform() * (random.next() % 64 == 0 ? 20.0f : 1.0f) * 0.05f;
@@ -143,6 +143,25 @@ std::vector<Scheme> schemes() {
   return all;
 }
 
+MatrixSpec spec_of(int64_t rows, int64_t cols, const Scheme& scheme) {
+  return {rows, cols, scheme.format, scheme.group_size, scheme.activation, scheme.activation_scale, scheme.scales};
+}
+
+// Int8 activations must give the same bits on every tier.
+void check_tiers(const MatrixSpec& spec, const std::vector<Tier>& tiers, kvant::ThreadPool& pool, Random random,
+                 int64_t tokens = 23) {
+  std::vector<float> best;
+  for (Tier tier : tiers) {
+    const std::vector<float> y = check_matrix(spec, tier, pool, random, tokens);
+    if (spec.activation != Format::int8) continue;
+    if (best.empty()) best = y;
+    check(y == best, [&] {
+      return std::string("int8 activations: tier ") + kvant::tier_name(tier) + " differs from " +
+             kvant::tier_name(tiers.front());
+    });
+  }
+}
+
 void test_products(const std::vector<Tier>& tiers, kvant::ThreadPool& pool) {
   const int64_t shapes[][2] = {{1, 1}, {17, 8}, {172, 33}, {17, 172}, {1, 33}, {64, 256}, {100, 384}, {130, 64}};
   uint32_t seed = 20240607;
@@ -150,37 +169,57 @@ void test_products(const std::vector<Tier>& tiers, kvant::ThreadPool& pool) {
   for (const Scheme& scheme : schemes()) {
     for (const auto& shape : shapes) {
       seed = seed * 1664525u + 1013904223u;
-      MatrixSpec spec{shape[0], shape[1], scheme.format, scheme.group_size, scheme.activation, scheme.activation_scale,
-                      scheme.scales};
-      std::vector<float> best;
-      for (Tier tier : tiers) {
-        const std::vector<float> y = check_matrix(spec, tier, pool, Random{seed | 1});
-        if (spec.activation == Format::int8) {
-          if (best.empty()) best = y;
-          check(y == best, [&] {
-            return std::string("int8 activations: tier ") + kvant::tier_name(tier) + " differs from " +
-                   kvant::tier_name(tiers.front());
-          });
-        }
-      }
+      check_tiers(spec_of(shape[0], shape[1], scheme), tiers, pool, Random{seed | 1});
     }
   }
   // Rows so long that a batch is cut into parts.
   for (const Scheme& scheme : {Scheme{Format::fp32, 0, Format::fp32, 0}, Scheme{Format::e4m3, 128, Format::bf16, 0},
                                Scheme{Format::int4, 32, Format::int8, 0}}) {
-    for (Tier tier : tiers) {
-      check_matrix({20, 8200, scheme.format, scheme.group_size, scheme.activation, 0}, tier, pool, Random{seed});
-    }
+    check_tiers(spec_of(20, 8200, scheme), tiers, pool, Random{seed});
   }
-  // Tokens for pairs of matrix tiles, for an odd one and for what is left, over groups that begin within a tile, take several
-  // or are cut; and tokens for more than one batch.
+  // Tokens for pairs of tile registers, for an odd one and for what is left, over groups that begin within a tile, take several
+  // or are cut.
   for (const Scheme& scheme : schemes()) {
     if (scheme.activation != Format::int8 || scheme.activation_scale > 0) continue;
-    const MatrixSpec spec{20, scheme.group_size < 0 ? 700 : 300, scheme.format, scheme.group_size, scheme.activation, 0, scheme.scales};
-    for (Tier tier : tiers) check_matrix(spec, tier, pool, Random{seed}, 59);
+    check_tiers(spec_of(20, scheme.group_size < 0 ? 700 : 300, scheme), tiers, pool, Random{seed}, 59);
   }
-  for (Tier tier : tiers) check_matrix({20, 72, Format::int8, -1, Format::int8, 0}, tier, pool, Random{seed}, 581);
+  // Tokens left over that meet more blocks than one chunk holds, tokens for more than one batch, and that with sums and totals
+  // to keep, because a group that is cut is followed by another.
+  check_tiers(spec_of(300, 72, {Format::int4, 32, Format::int8, 0}), tiers, pool, Random{seed}, 37);
+  check_tiers(spec_of(20, 72, {Format::int8, -1, Format::int8, 0}), tiers, pool, Random{seed}, 581);
+  check_tiers(spec_of(20, 1100, {Format::int8, 520, Format::int8, 0}), tiers, pool, Random{seed}, 283);
   report("every scheme, shape and tier is within its bound and batch-invariant");
+}
+
+// A pool's ranges are whole blocks, of which the last range may have fewer.
+void test_pools(const std::vector<Tier>& tiers, kvant::ThreadPool& pool) {
+  constexpr int64_t kRows = 300, kCols = 72;
+  Random random{91};
+  std::vector<float> w(kRows * kCols), x(37 * kCols), bias(kRows);
+  for (std::vector<float>* values : {&w, &x, &bias}) {
+    for (float& value : *values) value = random.uniform();
+  }
+  for (Tier tier : tiers) {
+    const auto matrix = kvant::make_matrix(spec_of(kRows, kCols, {Format::int4, 32, Format::int8, 0}), tier);
+    matrix->load_rows(0, kRows, Format::fp32, w.data(), pool);
+    for (int64_t tokens : {1, 15, 16, 37}) {
+      const std::vector<float> whole = run(*matrix, x, tokens, bias.data(), 0);
+      const size_t bytes = matrix->prepared_bytes(tokens);
+      uint8_t* prepared = static_cast<uint8_t*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64));
+      for (int threads : {1, 2, 7}) {
+        kvant::ThreadPool threaded(threads);
+        std::vector<float> y(static_cast<size_t>(tokens * kRows), -77.0f);
+        matrix->prepare_all(x.data(), tokens, prepared, threaded);
+        matrix->run_all(prepared, tokens, bias.data(), y.data(), threaded);
+        for (int64_t t = 0; t < tokens; t++) {
+          check(std::memcmp(&y[t * kRows], &whole[t * (kRows + 3)], kRows * sizeof(float)) == 0,
+                [&] { return name_of(*matrix, tokens) + " differs on " + std::to_string(threads) + " threads"; });
+        }
+      }
+      std::free(prepared);
+    }
+  }
+  report("the ranges of a pool of any size cover a product");
 }
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -369,6 +408,7 @@ int main() {
   test_not_finite(tiers, pool);
   test_refusals(pool);
   test_products(tiers, pool);
+  test_pools(tiers, pool);
   if (failures > 0) std::printf("%d checks failed\n", failures);
   return failures == 0 ? 0 : 1;
 }

@@ -52,10 +52,17 @@ class Matrix {
   virtual void run(const void* prepared, int64_t tokens, const float* bias, float* y, int64_t ldy, int64_t block_begin,
                    int64_t block_end) const = 0;
 
+  // Both over everything, in ranges for the threads of a pool: x [tokens, K] and y [tokens, N].
+  void prepare_all(const float* x, int64_t tokens, void* prepared, ThreadPool& pool) const;
+  void run_all(const void* prepared, int64_t tokens, const float* bias, float* y, ThreadPool& pool) const;
+
   const MatrixSpec& spec() const { return spec_; }
 
  protected:
   explicit Matrix(const MatrixSpec& spec) : spec_(spec) {}
+  // Blocks that the kernel multiplies together: a range of fewer takes as long.
+  virtual int64_t blocks_together(int64_t tokens) const = 0;
+
   MatrixSpec spec_;
 };
 

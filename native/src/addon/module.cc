@@ -18,7 +18,7 @@ namespace kvant {
 namespace {
 
 // Counts the changes of the surface in packages/kernels/src/cpu/native-addon.ts.
-constexpr int kAbi = 5;
+constexpr int kAbi = 6;
 
 std::string compiler_name() {
 #if defined(__clang__)
@@ -31,11 +31,14 @@ std::string compiler_name() {
 Napi::Value info(const Napi::CallbackInfo& call) {
   const Napi::Env env = call.Env();
   Napi::Object result = Napi::Object::New(env);
-  const auto tiers = present_tiers();
-  Napi::Array names = Napi::Array::New(env, tiers.size());
-  for (uint32_t i = 0; i < tiers.size(); i++) names.Set(i, tier_name(tiers[i]));
+  const Tiers tiers = find_tiers();
+  Napi::Array names = Napi::Array::New(env, tiers.present.size());
+  for (uint32_t i = 0; i < tiers.present.size(); i++) names.Set(i, tier_name(tiers.present[i]));
+  Napi::Object refused = Napi::Object::New(env);
+  for (const auto& [tier, reason] : tiers.refused) refused.Set(tier_name(tier), reason);
   result.Set("tier", tier_name(with_js_errors(env, [] { return choose_tier(""); })));
   result.Set("tiers", names);
+  result.Set("refusedTiers", refused);
   result.Set("cores", std::thread::hardware_concurrency());
   result.Set("compiler", compiler_name());
   const char* absent = cuda_absent();

@@ -9,12 +9,8 @@ namespace {
 
 // Values that an elementwise range handles at least: below it, calling another thread costs more than the work.
 constexpr int64_t kRangeValues = 16384;
-// Products that a range of a linear op makes at least.
-constexpr int64_t kRangeProducts = 65536;
-// Ranges of a linear op per thread that let all threads end together.
-constexpr int64_t kRangesPerThread = 8;
 
-int64_t grain_of(int64_t width, int64_t smallest = kRangeValues) { return std::max<int64_t>(1, smallest / width); }
+int64_t grain_of(int64_t width) { return std::max<int64_t>(1, kRangeValues / width); }
 
 }  // namespace
 
@@ -43,23 +39,10 @@ void Executor::run_op(const RmsNormOp& op) {
 
 void Executor::run_op(const LinearOp& op) {
   const Matrix& matrix = weights_[static_cast<size_t>(op.weight)].matrix();
-  const int64_t count = row_count(op.x), cols = matrix.spec().cols, rows = matrix.spec().rows;
+  const int64_t count = row_count(op.x);
   if (count == 0) return;
-  void* const prepared = prepared_.data();
-  const auto prepare = [&](int64_t begin, int64_t end, int) {
-    matrix.prepare(buffer(op.x), cols, count, begin, end, prepared);
-  };
-  pool_.parallel_for(count, grain_of(cols), std::ref(prepare));
-
-  const float* const bias = optional_vector(op.bias);
-  // Kernels read up to four blocks side by side; ranges are whole fours where that leaves every thread enough of them.
-  const int64_t blocks = matrix.block_count();
-  int64_t step = 4;
-  while (step > 1 && blocks < kRangesPerThread * step * pool_.threads()) step /= 2;
-  const auto multiply = [&](int64_t begin, int64_t end, int) {
-    matrix.run(prepared, count, bias, buffer(op.out), rows, begin * step, std::min(end * step, blocks));
-  };
-  pool_.parallel_for((blocks + step - 1) / step, grain_of(kLinearBlock * cols * count * step, kRangeProducts), std::ref(multiply));
+  matrix.prepare_all(buffer(op.x), count, prepared_.data(), pool_);
+  matrix.run_all(prepared_.data(), count, optional_vector(op.bias), buffer(op.out), pool_);
 }
 
 void Executor::run_op(const AddOp& op) {

@@ -1,8 +1,10 @@
 #include "kvant/tier.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <stdexcept>
 
 #if KVANT_ARCH_X86
@@ -19,6 +21,12 @@
 namespace kvant {
 namespace {
 
+// What KVANT_CPU_TIER names; empty where it names none.
+std::string forced_tier() {
+  const char* const forced = std::getenv("KVANT_CPU_TIER");
+  return forced == nullptr ? "" : forced;
+}
+
 #if KVANT_ARCH_X86
 
 // The part of the register state that the operating system saves and restores on a context switch.
@@ -28,19 +36,25 @@ uint64_t saved_state() {
   return (static_cast<uint64_t>(high) << 32) | low;
 }
 
-// Matrix registers are 8 KiB of state that Linux saves for processes that have asked for it, before their first use
-// (Documentation/arch/x86/xstate.rst). Asking twice is allowed.
-bool ask_for_matrix_registers() {
+// Tile registers are 8 KiB of state that Linux saves for processes that have asked for it, before their first use
+// (Documentation/arch/x86/xstate.rst). Asking twice is allowed; it cannot be taken back, so a process whose tier is another
+// does not ask. Returns why there are none; empty where they were granted.
+std::string ask_for_tile_registers() {
+  const std::string forced = forced_tier();
+  if (!forced.empty() && forced != tier_name(Tier::amx)) return "KVANT_CPU_TIER names " + forced;
 #if defined(__linux__)
   constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  if (syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0) return "";
+  const std::string refused = "Linux refused the tile registers: ";
+  // A signal saves them on the stack that its handler runs on.
+  return refused + (errno == ENOSPC ? "the signal stack of a thread is too small for them" : std::strerror(errno));
 #else
-  return false;
+  return "this build asks for the tile registers on Linux alone";
 #endif
 }
 
 // Bit numbers from the Intel SDM, volume 2A, CPUID, and volume 1, chapter 13 (XCR0).
-void add_native_tiers(std::vector<Tier>& tiers) {
+void add_native_tiers(Tiers& tiers) {
   uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
   if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return;
   const auto bit = [](uint32_t word, int index) { return ((word >> index) & 1u) != 0; };
@@ -56,29 +70,33 @@ void add_native_tiers(std::vector<Tier>& tiers) {
   const bool vnni = bit(ecx, 11);
   if (avx512 && vnni && (state & kZmmState) == kZmmState) {
     const bool amx = bit(edx, 24) && bit(edx, 25);  // AMX-TILE, AMX-INT8
-    if (amx && (state & kTileState) == kTileState && ask_for_matrix_registers()) tiers.push_back(Tier::amx);
-    tiers.push_back(Tier::avx512vnni);
+    if (amx && (state & kTileState) == kTileState) {
+      const std::string reason = ask_for_tile_registers();
+      if (reason.empty()) tiers.present.push_back(Tier::amx);
+      else tiers.refused.push_back({Tier::amx, reason});
+    }
+    tiers.present.push_back(Tier::avx512vnni);
   }
   // Leaf 7, subleaf 1: AVX-VNNI, vpdpbusd without AVX-512.
-  if (__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && bit(eax, 4)) tiers.push_back(Tier::avxvnni);
-  tiers.push_back(Tier::avx2);
+  if (__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && bit(eax, 4)) tiers.present.push_back(Tier::avxvnni);
+  tiers.present.push_back(Tier::avx2);
 }
 
 #elif KVANT_ARCH_ARM64
 
-void add_native_tiers(std::vector<Tier>& tiers) {
+void add_native_tiers(Tiers& tiers) {
 #if defined(__linux__)
   constexpr unsigned long kHalfPrecision = 1ul << 10, kDotProduct = 1ul << 20;  // HWCAP_ASIMDHP, HWCAP_ASIMDDP
   const unsigned long have = getauxval(AT_HWCAP);
   if ((have & kHalfPrecision) == 0 || (have & kDotProduct) == 0) return;
 #endif
   // Every Apple core with macOS on it has both.
-  tiers.push_back(Tier::neon);
+  tiers.present.push_back(Tier::neon);
 }
 
 #else
 
-void add_native_tiers(std::vector<Tier>&) {}
+void add_native_tiers(Tiers&) {}
 
 #endif
 
@@ -96,28 +114,37 @@ const char* tier_name(Tier tier) {
   return "";
 }
 
-std::vector<Tier> present_tiers() {
-  std::vector<Tier> tiers;
+Tiers find_tiers() {
+  Tiers tiers;
   add_native_tiers(tiers);
-  tiers.push_back(Tier::scalar);
+  tiers.present.push_back(Tier::scalar);
   return tiers;
 }
 
+std::vector<Tier> present_tiers() { return find_tiers().present; }
+
 Tier choose_tier(const std::string& name) {
-  const std::vector<Tier> tiers = present_tiers();
+  const Tiers tiers = find_tiers();
   std::string wanted = name;
   const char* origin = "tier";
   if (wanted.empty()) {
-    const char* forced = std::getenv("KVANT_CPU_TIER");
-    if (forced == nullptr || *forced == '\0') return tiers.front();
-    wanted = forced;
+    wanted = forced_tier();
+    if (wanted.empty()) return tiers.present.front();
     origin = "KVANT_CPU_TIER";
   }
-  const auto found = std::find_if(tiers.begin(), tiers.end(), [&](Tier tier) { return wanted == tier_name(tier); });
-  if (found != tiers.end()) return *found;
-  std::string present;
-  for (Tier tier : tiers) present += std::string(present.empty() ? "" : ", ") + tier_name(tier);
-  throw std::runtime_error(std::string(origin) + " \"" + wanted + "\" is not present here; present: " + present);
+  const auto is_wanted = [&](Tier tier) { return wanted == tier_name(tier); };
+  const auto found = std::find_if(tiers.present.begin(), tiers.present.end(), is_wanted);
+  if (found != tiers.present.end()) return *found;
+  std::string message = std::string(origin) + " \"" + wanted + "\" is not present here";
+  for (const auto& [tier, reason] : tiers.refused) {
+    if (is_wanted(tier)) message += ": " + reason;
+  }
+  const char* separator = "; present: ";
+  for (Tier tier : tiers.present) {
+    message += std::string(separator) + tier_name(tier);
+    separator = ", ";
+  }
+  throw std::runtime_error(message);
 }
 
 }  // namespace kvant

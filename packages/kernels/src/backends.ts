@@ -1,6 +1,6 @@
 import { KvantError } from "@kvant/core";
 import type { Backend } from "./backend.ts";
-import { type CpuBackendOptions, createCpuBackend, nativeInfo } from "./cpu/cpu-backend.ts";
+import { type CpuBackendOptions, createCpuBackend, nativeInfo, tierAbsence } from "./cpu/cpu-backend.ts";
 import { type CudaBackendOptions, createCudaBackend, cudaAbsence } from "./cuda/cuda-backend.ts";
 import { createReferenceBackend } from "./reference/reference-backend.ts";
 
@@ -43,15 +43,14 @@ export function createBackend(device: string, options: BackendOptions = {}): Bac
 
 function tierPresence(tier: string): BackendPresence {
   const name = `cpu ${tier}`;
-  const reason = tierAbsence(tier);
+  const reason = tierReason(tier);
   if (reason !== undefined) return { name, create: undefined, reason: `${name} is absent: ${reason}` };
   return { name, create: (options = {}) => createCpuBackend({ ...options, tier }), reason: undefined };
 }
 
-function tierAbsence(tier: string): string | undefined {
+function tierReason(tier: string): string | undefined {
   try {
-    const { tiers } = nativeInfo();
-    return tiers.includes(tier) ? undefined : `this machine and build have ${tiers.join(", ")}`;
+    return tierAbsence(nativeInfo(), tier);
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }

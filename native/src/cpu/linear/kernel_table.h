@@ -40,8 +40,9 @@ struct LinearKernels {
   void (*round_bf16)(const float* x, int64_t count, float* out);
   void (*round_fp16)(const float* x, int64_t count, float* out);
 
-  // Tokens of the widest tile of int8 activations.
+  // Tokens of the widest tile of int8 activations, and blocks that meet it together; it takes as long for fewer.
   int64_t widest_int8_tile = kTokenTile;
+  int64_t widest_int8_blocks = 1;
 };
 
 // Throws std::invalid_argument when this build holds no kernels of the tier.
@@ -52,7 +53,7 @@ extern const LinearKernels kernels_avx2;
 extern const LinearKernels kernels_avxvnni;
 extern const LinearKernels kernels_avx512vnni;
 extern const LinearKernels kernels_neon;
-// kernels_avx512vnni, but int8 activations of 16 tokens and more by matrix registers. No constant like the others: what fills it
+// kernels_avx512vnni, but int8 activations of 16 tokens and more by tile registers. No constant like the others: what fills it
 // may only run where the tier is present.
 LinearKernels amx_kernels();
 

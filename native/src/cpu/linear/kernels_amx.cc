@@ -1,4 +1,4 @@
-// AMX: int8 products of 16 tokens or more by matrix registers of 16 rows of 64 bytes; everything else is the AVX-512 VNNI
+// AMX: int8 products of 16 tokens or more by tile registers of 16 rows of 64 bytes; everything else is the AVX-512 VNNI
 // tier's, tokens left over included. Sums over a group are exact int32 and groups are added in the same order, so both give the
 // same bits.
 //
@@ -18,8 +18,8 @@
 namespace kvant::linear {
 namespace {
 
-constexpr int64_t kTokens = kMatrixTile;
-constexpr int64_t kColumns = kMatrixColumns;
+constexpr int64_t kTokens = kTileRegisterRows;
+constexpr int64_t kColumns = kTileRegisterColumns;
 constexpr int64_t kTileBytes = kTokens * kColumns;
 constexpr int64_t kFeatures = kLinearBlock;
 constexpr int kBlocks = 2;  // of features at a time
@@ -32,6 +32,9 @@ constexpr int kBatchTiles = 32;
 constexpr int64_t kBatchBytes = 1 << 20;
 // How far ahead of their use codes are asked for: few tokens leave the memory waiting while a slab is multiplied.
 constexpr int64_t kPrefetchBytes = 4096;
+// A y of more does not stay in a second-level cache. Asking for its lines makes 256 tokens and more up to a quarter faster;
+// for a smaller y it costs 3 %.
+constexpr int64_t kCachedBytes = 2 << 20;
 
 using Sums = int32_t[kTokens][kFeatures];
 using Totals = float[kTokens][kFeatures];
@@ -69,7 +72,7 @@ class Slabs {
       for (int i = 0; i < taken; i++) {
         const int64_t column = (begin / kColumns + i) * kColumns;
         slab.x_offset[tiles + i] = column * kTokens;
-        slab.x_stride[tiles + i] = matrix_tile_stride(column, layout_.padded_cols);
+        slab.x_stride[tiles + i] = tile_register_stride(column, layout_.padded_cols);
       }
       tiles += taken;
       done_ = end == last ? 0 : end - first;
@@ -101,9 +104,16 @@ KVANT_ALWAYS_INLINE void unpack_unit(const uint8_t* codes, int8_t* tile) {
 struct Scratch {
   alignas(64) int8_t weights[kBlocks][kSlabTiles][kTileBytes];
   alignas(64) Sums closed[2 * kBlocks];
-  alignas(64) Sums open[kBatchTiles * kBlocks];  // of a group that goes on in the next slab
-  alignas(64) Totals totals[kBatchTiles][kBlocks];
+  // Of the tokens of a batch: sums of a group that goes on in the next slab, or totals over groups, or both.
+  alignas(64) uint8_t kept[kBatchTiles * kBlocks][kTileBytes];
 };
+// It lies on the stack of a thread, which with musl has 128 KiB.
+static_assert(sizeof(Scratch) <= 96 * 1024 && sizeof(Sums) == kTileBytes && sizeof(Totals) == kTileBytes);
+
+// Whether both are kept, for half as many tokens then. A group that begins within a tile reaches into one more.
+bool keeps_both(const PackedLayout& layout) {
+  return layout.group_count > 1 && layout.group_stride > (kSlabTiles - 1) * kColumns;
+}
 
 // A batch of whole tiles of tokens times two blocks of features.
 template <Format F, Scales S>
@@ -117,6 +127,8 @@ struct Product {
   int64_t first_block;
   int blocks;
   Scratch& scratch;
+  Sums* const open = reinterpret_cast<Sums*>(scratch.kept);
+  Totals* const totals = reinterpret_cast<Totals*>(scratch.kept + (keeps_both(layout) ? kBatchTiles / 2 * kBlocks : 0));
 
   void run() {
     Slab slab;
@@ -125,11 +137,14 @@ struct Product {
         for (int i = 0; i < slab.count; i++) unpack(slab.pieces[i], block);
       }
       asm volatile("" ::: "memory");  // GCC's _tile_loadd does not say that it reads memory
+      const bool asks_for_y = is_last(slab.pieces[slab.count - 1]) && is_y_far();
       int tile = 0;
       for (; tile + 2 <= tiles; tile += 2) {
+        for (int row = 0; asks_for_y && row < 2; row++) prefetch_y(tile + row);
         for (int i = 0; i < slab.count; i++) multiply<2>(slab, slab.pieces[i], tile);
       }
       if (tile < tiles) {
+        if (asks_for_y) prefetch_y(tile);
         for (int i = 0; i < slab.count; i++) multiply<1>(slab, slab.pieces[i], tile);
       }
     }
@@ -164,22 +179,19 @@ struct Product {
   // Tiles of tokens `tile` and, where Rows is 2, `tile` + 1, times both blocks.
   template <int Rows>
   void multiply(const Slab& slab, const Piece& piece, int tile) {
-    Sums* const open = scratch.open + tile * kBlocks;
+    Sums* const begun = open + tile * kBlocks;
     if (piece.opens) {
       _tile_zero(0);
       _tile_zero(1);
       _tile_zero(2);
       _tile_zero(3);
     } else {
-      _tile_loadd(0, open[0], 64);
-      _tile_loadd(1, open[1], 64);
+      _tile_loadd(0, begun[0], 64);
+      _tile_loadd(1, begun[1], 64);
       if constexpr (Rows == 2) {
-        _tile_loadd(2, open[2], 64);
-        _tile_loadd(3, open[3], 64);
+        _tile_loadd(2, begun[2], 64);
+        _tile_loadd(3, begun[3], 64);
       }
-    }
-    if (is_last(piece)) {
-      for (int row = 0; row < Rows; row++) prefetch_y(tile + row);
     }
     const int8_t* const x = tile_of_x(tile);
     for (int i = piece.first; i < piece.first + piece.tiles; i++) {
@@ -195,7 +207,7 @@ struct Product {
         _tile_dpbssd(3, 5, 7);
       }
     }
-    Sums* const to = piece.closes ? scratch.closed : open;
+    Sums* const to = piece.closes ? scratch.closed : begun;
     _tile_stored(0, to[0], 64);
     _tile_stored(1, to[1], 64);
     if constexpr (Rows == 2) {
@@ -221,17 +233,16 @@ struct Product {
     }
     const int64_t first = first_token + tile * kTokens;
     const int32_t* const x_sums = call.x_sums + first * layout.group_count + piece.group * kTokens;
-    Totals& totals = scratch.totals[tile][block];
+    Totals& kept = totals[tile * kBlocks + block];
     const auto total = [&](int64_t t) {
       __m512i sum = _mm512_load_si512(sums[t]);
       if constexpr (S == Scales::affine) {
         sum = _mm512_sub_epi32(sum, _mm512_mullo_epi32(zeros, _mm512_set1_epi32(x_sums[t])));
       }
-      const __m512 before = piece.group == 0 ? _mm512_setzero_ps() : _mm512_load_ps(totals[t]);
-      return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, before);
+      return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, piece.group == 0 ? _mm512_setzero_ps() : _mm512_load_ps(kept[t]));
     };
     if (!is_last(piece)) {
-      for (int64_t t = 0; t < kTokens; t++) _mm512_store_ps(totals[t], total(t));
+      for (int64_t t = 0; t < kTokens; t++) _mm512_store_ps(kept[t], total(t));
       return;
     }
     const int64_t feature = (first_block + block) * kFeatures, count = layout.rows - feature, stride = call.ldy;
@@ -244,11 +255,14 @@ struct Product {
     }
   }
 
-  // Rows of y lie far apart and are written a line or two each.
-  void prefetch_y(int tile) const {
+  bool is_y_far() const { return call.tokens * call.ldy * static_cast<int64_t>(sizeof(float)) > kCachedBytes; }
+
+  // Rows of y lie far apart and are written a line or two each. Inlined by force: GCC takes a function that only prefetches for
+  // one without effect and drops calls to it.
+  KVANT_ALWAYS_INLINE void prefetch_y(int tile) const {
     const float* const y = call.y + (first_token + tile * kTokens) * call.ldy + first_block * kFeatures;
     for (int64_t t = 0; t < kTokens; t++) {
-      for (int block = 0; block < blocks; block++) __builtin_prefetch(y + t * call.ldy + block * kFeatures, 1);
+      for (int block = 0; block < blocks; block++) __builtin_prefetch(y + t * call.ldy + block * kFeatures);
     }
   }
 };
@@ -265,7 +279,8 @@ void run(const PackedLayout& layout, const LinearCall& call) {
   rest.x_sums += whole * kTokens * layout.group_count;
   rest.y += whole * kTokens * call.ldy;
   const int64_t fitting = kBatchBytes / (layout.padded_cols * kTokens) / 2 * 2;
-  const int64_t batch = fitting > kBatchTiles ? kBatchTiles : fitting > 2 ? fitting : 2;
+  const int64_t most = keeps_both(layout) ? kBatchTiles / 2 : kBatchTiles;
+  const int64_t batch = fitting > most ? most : fitting > 2 ? fitting : 2;
   Scratch scratch;
   for (int64_t tile = 0; tile < whole; tile += batch) {
     const int tiles = static_cast<int>(whole - tile < batch ? whole - tile : batch);
@@ -296,7 +311,8 @@ LinearKernels amx_kernels() {
   set(Scales::fp32, Format::int4, run<Format::int4, Scales::fp32>);
   set(Scales::affine, Format::int8, run<Format::int8, Scales::affine>);
   set(Scales::affine, Format::int4, run<Format::int4, Scales::affine>);
-  kernels.widest_int8_tile = kMatrixTile;
+  kernels.widest_int8_tile = kTokens;
+  kernels.widest_int8_blocks = kBlocks;
   return kernels;
 }
 

@@ -123,6 +123,11 @@ class PackedMatrix final : public Matrix {
                    .block_end = block_end});
   }
 
+ protected:
+  int64_t blocks_together(int64_t tokens) const override {
+    return spec_.activation == Format::int8 && tokens >= kernels_.widest_int8_tile ? kernels_.widest_int8_blocks : 1;
+  }
+
  private:
   float tensor_absmax(int64_t rows, Format dtype, const uint8_t* from, size_t row_bytes, std::vector<float>& widened,
                       ThreadPool& pool) const {

@@ -71,7 +71,7 @@ struct Part {
           std::memset(codes, 0, static_cast<size_t>(padded));
           if (scales[t] > 0) kernels.quantize(x + t * ldx + column, columns, scales[t], max_value(Format::int8), codes);
           group_sums[t] += sum_of(codes, padded);
-          if (width == kMatrixTile) place_rows(codes, padded, at, in_tile + t, out);
+          if (width == kTileRegisterRows) place_rows(codes, padded, at, in_tile + t, out);
           else interleave(codes, padded, out + at * width + (in_tile + t) * 4);
         }
       });
@@ -88,10 +88,10 @@ struct Part {
 
   void place_rows(const int8_t* codes, int64_t count, int64_t at, int64_t token, int8_t* tile) const {
     for (int64_t k = 0; k < count;) {
-      const int64_t column = at + k, first = column / kMatrixColumns * kMatrixColumns;
-      const int64_t stride = matrix_tile_stride(first, layout.padded_cols);
+      const int64_t column = at + k, first = column / kTileRegisterColumns * kTileRegisterColumns;
+      const int64_t stride = tile_register_stride(first, layout.padded_cols);
       const int64_t run = first + stride - column < count - k ? first + stride - column : count - k;
-      std::memcpy(tile + first * kMatrixTile + token * stride + (column - first), codes + k, static_cast<size_t>(run));
+      std::memcpy(tile + first * kTileRegisterRows + token * stride + (column - first), codes + k, static_cast<size_t>(run));
       k += run;
     }
   }

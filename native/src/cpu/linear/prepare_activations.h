@@ -6,6 +6,10 @@
 namespace kvant::linear {
 
 // Where the parts of prepared activations lie, in bytes; every part is 64-byte aligned.
+//
+// A tile register that takes the last columns of the last tile of 16 tokens (token_tiles.h) reads up to 56 bytes past the
+// values: scales follow them, at least 64 bytes.
+static_assert(kTileRegisterRows * sizeof(float) >= kTileRegisterColumns - kColumnUnit);
 struct PreparedLayout {
   PreparedLayout(const PackedLayout& layout, Format activation, int64_t tokens);
   size_t scales = 0;  // [tokens], int8 only; values come first

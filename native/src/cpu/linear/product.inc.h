@@ -11,7 +11,8 @@
 // The tier defines
 //   struct Simd     Float, Int, kLanes, vectors(T) = V, and the operations used below
 //   Weights         static column<J>(codes) -> Float: column J of a unit of 8, first of its lanes at `codes`; kFactor
-//   Codes           static unit(codes) -> Unit: 8 columns; dot(sum, Unit, x of columns 0..3, of 4..7); kOffset of the codes
+//   Codes           static unit(codes) -> Unit: 8 columns; dot(sum, Unit, x of columns 0..3, of 4..7); kOffset of the codes;
+//                   optionally, where a unit is two lines, dot_line(sum, codes, line, x of its columns): one of them, for T = 1
 //   Decoders        names the Weights and Codes of each format; product_table makes the tier's products of them
 
 // The scales of a group for one vector of features; `at` is where the group's scales begin, `tensor` those of its block.
@@ -254,11 +255,11 @@ void run(const PackedLayout& layout, const LinearCall& call) {
   const int64_t rest = call.block_begin + chunks * kChunkBlocks;
   // Far apart, each block goes on where the one before ended, and memory gives a two-core Xeon 4 % more; from codes of 4 bits,
   // whose blocks are short, 2 % less.
-  const int64_t stride = Product::kBits >= 8 ? chunks : 1, step = Product::kBits >= 8 ? 1 : kChunkBlocks;
+  const int64_t stride = Product::kBits >= 8 ? chunks : 1, chunk_stride = Product::kBits >= 8 ? 1 : kChunkBlocks;
   for (int64_t begin = 0; begin < call.tokens; begin += batch) {
     const int64_t end = begin + batch < call.tokens ? begin + batch : call.tokens;
     for (int64_t i = 0; i < chunks; i++) {
-      run_chunk<Simd, Product>(layout, call, begin, end, {call.block_begin + i * step, stride, kChunkBlocks});
+      run_chunk<Simd, Product>(layout, call, begin, end, {call.block_begin + i * chunk_stride, stride, kChunkBlocks});
     }
     if (rest < call.block_end) run_chunk<Simd, Product>(layout, call, begin, end, {rest, 1, call.block_end - rest});
   }

@@ -14,19 +14,19 @@ namespace kvant::linear {
 // The tile that starts at token t begins at t * padded_cols values.
 constexpr int64_t kTokenTile = 8;
 
-// Kernels with matrix registers take int8 activations in tiles of 16 before those of 8:
+// Kernels with tile registers take int8 activations in tiles of 16 before those of 8:
 //
 //   int8:   [tile][padded column / 64][16 tokens][64 columns]  int8
 //
-// with as many columns as are left in the last 64. Those few leave a matrix register that is loaded with rows of 64 holding
-// bytes of the next rows, or of what lies behind the activations; they meet weights of zero.
-constexpr int64_t kMatrixTile = 16;
-constexpr int64_t kMatrixColumns = 64;
+// with as many columns as are left in the last 64. Those few leave a tile register that is loaded with rows of 64 holding
+// bytes of the next rows, or of what lies behind the activations (PreparedLayout); they meet weights of zero.
+constexpr int64_t kTileRegisterRows = 16;
+constexpr int64_t kTileRegisterColumns = 64;
 
-// Bytes from one token to the next in the columns of a matrix tile that begin at `column`, a multiple of 64.
-KVANT_ALWAYS_INLINE int64_t matrix_tile_stride(int64_t column, int64_t padded_cols) {
+// Bytes from one token to the next in the columns of such a tile that begin at `column`, a multiple of 64.
+KVANT_ALWAYS_INLINE int64_t tile_register_stride(int64_t column, int64_t padded_cols) {
   const int64_t left = padded_cols - column;
-  return left < kMatrixColumns ? left : kMatrixColumns;
+  return left < kTileRegisterColumns ? left : kTileRegisterColumns;
 }
 
 struct TokenTile {

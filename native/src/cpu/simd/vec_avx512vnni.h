@@ -1,15 +1,6 @@
 #pragma once
 // Sixteen float lanes in one 512-bit register. See vec_scalar.h for what the names mean.
-// GCC 12's AVX-512 header reads deliberately undefined registers and warns about itself wherever it is inlined.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#endif
-#include <immintrin.h>
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
+#include "cpu/simd/avx512_intrinsics.h"
 
 #include <cstdint>
 #include <cstring>

@@ -27,14 +27,21 @@ export function nativeInfo(): NativeInfo {
   return callNative(() => addon.info());
 }
 
+/** Why a tier is absent; undefined where it is present. */
+export function tierAbsence(
+  { tiers, refusedTiers }: Pick<NativeInfo, "tiers" | "refusedTiers">,
+  tier: string,
+): string | undefined {
+  if (tiers.includes(tier)) return undefined;
+  return refusedTiers[tier] ?? `this machine and build have ${tiers.join(", ")}`;
+}
+
 function cpuBackend(addon: NativeAddon, options: CpuBackendOptions): Backend {
   const info = callNative(() => addon.info());
   const tier = options.tier ?? info.tier;
-  if (!info.tiers.includes(tier)) {
-    throw new KvantError(
-      "BACKEND_UNAVAILABLE",
-      `there is no CPU tier "${tier}" here; there are ${info.tiers.join(", ")}`,
-    );
+  const absence = tierAbsence(info, tier);
+  if (absence !== undefined) {
+    throw new KvantError("BACKEND_UNAVAILABLE", `there is no CPU tier "${tier}" here: ${absence}`);
   }
   const threads = options.threads ?? info.cores;
   if (!Number.isInteger(threads) || threads < 1) {

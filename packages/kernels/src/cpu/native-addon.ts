@@ -2,7 +2,7 @@
  * The whole surface of the native addon. Plain data crosses it: numbers, strings, typed arrays. `native/src/addon` is the
  * other side; the two change together and `abi` counts the changes.
  */
-export const NATIVE_ABI = 5;
+export const NATIVE_ABI = 6;
 
 export type NativeDtype = "fp32" | "bf16" | "fp16";
 
@@ -182,6 +182,8 @@ export interface NativeInfo {
   readonly tier: string;
   /** Tiers that this build has and this machine can run, best first. */
   readonly tiers: string[];
+  /** Tiers that this build has and the processor carries but this process may not use, each with the reason. */
+  readonly refusedTiers: Readonly<Record<string, string>>;
   readonly cores: number;
   readonly compiler: string;
   /** Why CUDA is absent; undefined when present. */
