@@ -18,7 +18,7 @@ namespace kvant {
 namespace {
 
 // Counts the changes of the surface in packages/kernels/src/cpu/native-addon.ts.
-constexpr int kAbi = 5;
+constexpr int kAbi = 6;
 
 std::string compiler_name() {
 #if defined(__clang__)

@@ -31,5 +31,13 @@ export function quantizeBlocks(
     else if (tensorScale > 0) scales[index] = e4m3.decode(nvfp4Scale(values, start, end, tensorScale)) * tensorScale;
   });
   const codes = encodeRows(values, rows, cols, scaled, scales);
-  return { weightFormat, rows, cols, codes, scales, zeroPoints: undefined };
+  return {
+    weightFormat,
+    rows,
+    cols,
+    codes,
+    scales,
+    zeroPoints: undefined,
+    tensorScale: scaleFormat === "e4m3" ? tensorScale : undefined,
+  };
 }

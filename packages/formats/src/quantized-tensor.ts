@@ -16,6 +16,11 @@ export interface QuantizedTensor {
   readonly scales: Float32Array;
   /** [scaleCount], affine formats only: the code of zero. */
   readonly zeroPoints: Int8Array | undefined;
+  /**
+   * NVFP4 only: the float32 that all scales are multiples of, `scale = fround(e4m3 * tensorScale)`. Backends that hold the
+   * E4M3 numbers need it to find them again.
+   */
+  readonly tensorScale?: number | undefined;
 }
 
 /** The parts of a weight format that has scales. */
