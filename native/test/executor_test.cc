@@ -1,8 +1,10 @@
 #include "cpu/executor.h"
 
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <string>
+#include <thread>
 
 #include "check.h"
 #include "cpu/step_thread.h"
@@ -146,7 +148,8 @@ static void the_step_thread_answers_in_order_and_reports_failures() {
   {
     StepThread thread(
         "kvant-step",
-        [](StepJob& job) {
+        [](StepJob& job, const std::function<void()>& aside) {
+          if (job.inputs.row_slots[0] % 2 == 1) aside();
           if (job.inputs.row_slots[0] == 2) throw invalid("two is refused");
         },
         [&](std::unique_ptr<StepJob> job) {
@@ -163,7 +166,32 @@ static void the_step_thread_answers_in_order_and_reports_failures() {
   CHECK((errors == std::vector<std::string>{"", "", "two is refused", ""}));
 }
 
+static void an_answer_is_given_while_the_next_step_runs() {
+  std::atomic<int32_t> answered{-1};
+  std::atomic<bool> both_queued{false};
+  std::vector<int32_t> heard;
+  {
+    StepThread thread(
+        "kvant-step",
+        [&](StepJob& job, const std::function<void()>& aside) {
+          while (!both_queued) std::this_thread::yield();
+          aside();
+          heard.push_back(job.inputs.row_slots[0] == 0 ? 0 : answered.load());
+        },
+        [&](std::unique_ptr<StepJob> job) { answered = job->inputs.row_slots[0]; });
+    for (int32_t i = 0; i < 2; i++) {
+      auto job = std::make_unique<StepJob>();
+      job->inputs.row_slots = {i};
+      thread.submit(std::move(job));
+    }
+    both_queued = true;
+  }
+  CHECK((heard == std::vector<int32_t>{0, 0}));
+  CHECK(answered == 1);
+}
+
 int main() {
+  an_answer_is_given_while_the_next_step_runs();
   for (Tier tier : present_tiers()) chunks_threads_and_neighbours_change_no_bit(tier_name(tier));
   pages_past_the_window_may_be_missing();
   the_step_thread_answers_in_order_and_reports_failures();

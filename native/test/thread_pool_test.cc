@@ -41,6 +41,14 @@ int main() {
       if (step % 2 == 0) pool.end_step();
     }
     for (int64_t value : values) CHECK(value == values[0]);
+
+    // Work aside runs once per step, whether or not a worker has come awake, and has ended when the step ends.
+    int asides = 0;
+    for (int step = 0; step < 200; step++) {
+      const ThreadPoolStep awake(pool, [&] { asides++; });
+      if (step % 2 == 0) pool.parallel_for(64, 8, [](int64_t, int64_t, int) {});
+    }
+    CHECK(asides == 200);
   }
   bool refused = false;
   try {

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <utility>
 
 namespace kvant {
 
@@ -15,7 +16,10 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int threads() const;
-  void begin_step();
+  // Wakes the workers. `aside` is work beside the step's own: a worker calls it before it takes part in the first job, or the
+  // caller does at the end of the step (at once where there are no workers). It runs once and must not throw.
+  void begin_step(std::function<void()> aside = {});
+  // Returns when `aside` has been called.
   void end_step();
   // Calls body(begin, end, thread) over disjoint ranges that cover [0, count); returns when all are done. `grain` is the
   // smallest range handed out. body must not throw and must not call parallel_for.
@@ -29,7 +33,9 @@ class ThreadPool {
 // Keeps the workers of a pool awake from here to the end of the scope.
 class ThreadPoolStep {
  public:
-  explicit ThreadPoolStep(ThreadPool& pool) : pool_(pool) { pool_.begin_step(); }
+  explicit ThreadPoolStep(ThreadPool& pool, std::function<void()> aside = {}) : pool_(pool) {
+    pool_.begin_step(std::move(aside));
+  }
   ~ThreadPoolStep() { pool_.end_step(); }
   ThreadPoolStep(const ThreadPoolStep&) = delete;
   ThreadPoolStep& operator=(const ThreadPoolStep&) = delete;

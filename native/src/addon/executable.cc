@@ -54,17 +54,23 @@ void Executable::start_threads() {
   };
   if (!executor->runs_in_two_parts()) {
     thread_ = std::make_unique<StepThread>(
-        "kvant-step", [executor](StepJob& job) { executor->run(job.inputs, job.outputs); }, answer);
+        "kvant-step",
+        [executor](StepJob& job, const std::function<void()>& aside) { executor->run(job.inputs, job.outputs, aside); }, answer);
     return;
   }
   finisher_ = std::make_unique<StepThread>(
       "kvant-finish",
-      [executor](StepJob& job) {
+      [executor](StepJob& job, const std::function<void()>& aside) {
+        aside();
         if (job.error.empty()) executor->finish(job.outputs);
       },
       answer);
   thread_ = std::make_unique<StepThread>(
-      "kvant-step", [executor](StepJob& job) { executor->start(job.inputs, job.outputs); },
+      "kvant-step",
+      [executor](StepJob& job, const std::function<void()>& aside) {
+        aside();
+        executor->start(job.inputs, job.outputs);
+      },
       [finisher = finisher_.get()](std::unique_ptr<StepJob> job) { finisher->submit(std::move(job)); });
 }
 

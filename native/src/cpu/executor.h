@@ -28,7 +28,7 @@ class Executor final : public StepExecutor {
                    size_t source_bytes) override;
   void load_codes(int64_t index, int64_t row_offset, int64_t rows, const CodedSource& source) override;
   void check_complete() const override;
-  void run(const StepInputs& inputs, StepOutputs& outputs) override;
+  void run(const StepInputs& inputs, StepOutputs& outputs, const std::function<void()>& aside = {}) override;
   void write_buffer(int64_t index, const float* values, size_t count) override;
   std::vector<float> read_buffer(int64_t index, int64_t rows) const override;
   std::vector<uint8_t> read_page(int64_t group, int64_t page) const override;
@@ -119,7 +119,7 @@ class Executor final : public StepExecutor {
   std::vector<int32_t> logit_tokens_;  // [logit rows] the token of each logit row
   std::vector<LogitUse> sampled_, kept_, scored_;
   std::atomic<int64_t> saturations_{0};
-  std::optional<std::chrono::steady_clock::time_point> ended_;  // the last step
+  std::optional<std::chrono::steady_clock::time_point> ended_;  // the last step's kernels; empty after a step that failed
 };
 
 }  // namespace kvant

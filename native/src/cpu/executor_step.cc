@@ -3,6 +3,7 @@
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <utility>
 
 #include "cpu/executor.h"
 #include "plan/error.h"
@@ -10,9 +11,10 @@
 
 namespace kvant {
 
-void Executor::run(const StepInputs& inputs, StepOutputs& outputs) {
-  const auto start = std::chrono::steady_clock::now();
-  if (ended_) outputs.gap_seconds = std::chrono::duration<double>(start - *ended_).count();
+void Executor::run(const StepInputs& inputs, StepOutputs& outputs, const std::function<void()>& aside) {
+  using Clock = std::chrono::steady_clock;
+  const auto start = Clock::now();
+  const auto ended_before = std::exchange(ended_, std::nullopt);
   apply_updates(inputs);
   check_pages(inputs);
   swap_pages(inputs);
@@ -22,13 +24,15 @@ void Executor::run(const StepInputs& inputs, StepOutputs& outputs) {
   allocate_outputs(inputs, outputs);
   saturations_ = 0;
 
-  const ThreadPoolStep awake(pool_);
+  const ThreadPoolStep awake(pool_, aside);
+  outputs.gap_seconds.reset();
+  if (ended_before) outputs.gap_seconds = std::chrono::duration<double>(Clock::now() - *ended_before).count();
   run_ops();
   sample_rows(inputs, outputs);
   copy_logits(outputs);
   score_tokens(inputs, outputs);
   outputs.saturations = saturations_;
-  ended_ = std::chrono::steady_clock::now();
+  ended_ = Clock::now();
   outputs.seconds = std::chrono::duration<double>(*ended_ - start).count();
 }
 

@@ -36,19 +36,29 @@ void StepThread::stop(bool drop_queued) {
 
 void StepThread::work(const char* name) {
   become_compute_thread(name);
+  std::unique_ptr<StepJob> ended;  // has run and waits for its answer: until the next has begun, where one is queued
+  const auto answer = [&] {
+    if (ended) answer_(std::move(ended));
+  };
   std::unique_lock lock(mutex_);
   for (;;) {
+    if (queue_.empty() && ended) {
+      lock.unlock();
+      answer();
+      lock.lock();
+    }
     changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
     if (queue_.empty()) return;
     std::unique_ptr<StepJob> job = std::move(queue_.front());
     queue_.pop_front();
     lock.unlock();
     try {
-      run_(*job);
+      run_(*job, answer);
     } catch (const std::exception& error) {
       job->error = *error.what() == '\0' ? "the step failed without a message" : error.what();
     }
-    answer_(std::move(job));
+    answer();
+    ended = std::move(job);
     lock.lock();
   }
 }

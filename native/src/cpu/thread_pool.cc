@@ -52,6 +52,9 @@ struct ThreadPool::State {
   // Changes whenever workers have a reason to look up.
   alignas(64) std::atomic<uint32_t> signal{0};
   std::atomic<bool> in_step{false};
+  std::function<void()> aside;  // written by the caller while nobody has been offered one
+  enum class Aside { none, offered, running };
+  std::atomic<Aside> aside_state{Aside::none};
   std::atomic<bool> stopping{false};
   std::vector<std::thread> workers;
 
@@ -60,6 +63,27 @@ struct ThreadPool::State {
   void call_workers() {
     signal.fetch_add(1, std::memory_order_release);
     signal.notify_all();
+  }
+
+  void offer_aside(std::function<void()> work) {
+    if (!work) return;
+    aside = std::move(work);
+    aside_state.store(Aside::offered, std::memory_order_release);
+  }
+
+  void take_aside() {
+    Aside seen = Aside::offered;
+    if (aside_state.load(std::memory_order_relaxed) != seen) return;
+    if (!aside_state.compare_exchange_strong(seen, Aside::running, std::memory_order_acquire)) return;
+    aside();
+    aside_state.store(Aside::none, std::memory_order_release);
+    aside_state.notify_one();
+  }
+
+  void finish_aside() {
+    take_aside();
+    const auto done = [this] { return aside_state.load(std::memory_order_acquire) == Aside::none; };
+    while (!wait_awake(done)) aside_state.wait(Aside::running, std::memory_order_acquire);
   }
 
   // Takes ranges that shrink as the job ends (guided self-scheduling): few hand-outs, and all threads finish together.
@@ -103,6 +127,7 @@ struct ThreadPool::State {
       const auto called = [&] { return signal.load(std::memory_order_acquire) != seen; };
       if (!in_step.load(std::memory_order_relaxed) || !wait_awake(called)) signal.wait(seen, std::memory_order_acquire);
       seen = signal.load(std::memory_order_acquire);
+      take_aside();
       if (!enter()) continue;
       take_ranges(thread);
       leave();
@@ -133,13 +158,20 @@ ThreadPool::~ThreadPool() {
 
 int ThreadPool::threads() const { return state_->threads(); }
 
-void ThreadPool::begin_step() {
-  if (state_->workers.empty()) return;
+void ThreadPool::begin_step(std::function<void()> aside) {
+  if (state_->workers.empty()) {
+    if (aside) aside();
+    return;
+  }
+  state_->offer_aside(std::move(aside));
   state_->in_step.store(true, std::memory_order_relaxed);
   state_->call_workers();
 }
 
-void ThreadPool::end_step() { state_->in_step.store(false, std::memory_order_relaxed); }
+void ThreadPool::end_step() {
+  state_->in_step.store(false, std::memory_order_relaxed);
+  state_->finish_aside();
+}
 
 void ThreadPool::parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t, int)>& body) {
   if (count <= 0) return;

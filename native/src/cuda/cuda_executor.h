@@ -35,7 +35,7 @@ class CudaExecutor final : public StepExecutor {
                    size_t source_bytes) override;
   void load_codes(int64_t index, int64_t row_offset, int64_t rows, const CodedSource& source) override;
   void check_complete() const override;
-  void run(const StepInputs& inputs, StepOutputs& outputs) override;
+  void run(const StepInputs& inputs, StepOutputs& outputs, const std::function<void()>& aside = {}) override;
   bool runs_in_two_parts() const override { return true; }
   void start(const StepInputs& inputs, StepOutputs& outputs) override;
   void finish(StepOutputs& outputs) override;

@@ -29,8 +29,9 @@ StepRows rows_of(const StepInputs& inputs) {
 
 }  // namespace
 
-void CudaExecutor::run(const StepInputs& inputs, StepOutputs& outputs) {
+void CudaExecutor::run(const StepInputs& inputs, StepOutputs& outputs, const std::function<void()>& aside) {
   start(inputs, outputs);
+  if (aside) aside();
   finish(outputs);
 }
 

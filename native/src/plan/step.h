@@ -62,7 +62,7 @@ struct StepOutputs {
   FloatArray logits;                    // [tokens of the rows that want logits, vocab]
   FloatArray scores;                    // [tokens of the rows that want scores]
   double seconds = 0;
-  std::optional<double> gap_seconds;  // since the step before ended, where that is known
+  std::optional<double> gap_seconds;  // from the end of the last step's kernels to the first of this one, where that is known
   int64_t saturations = 0;
 };
 

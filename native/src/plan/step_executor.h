@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -37,7 +38,8 @@ class StepExecutor {
 
   // Runs a step that validate_step has accepted. Throws Error INVALID_ARGUMENT when a row has no page for a position that it
   // reads or writes, or no token to repeat; row updates and page appends are in force then, nothing else is.
-  virtual void run(const StepInputs& inputs, StepOutputs& outputs) = 0;
+  // `aside` is the caller's work that may run beside the kernels, on any thread; it is called at most once.
+  virtual void run(const StepInputs& inputs, StepOutputs& outputs, const std::function<void()>& aside) = 0;
 
   // Executors that queue work for a device run a step in two parts, so that one step is prepared while another runs: `start`
   // returns when the step is queued (and waits while kMostStarted others are), `finish` when the oldest started step has ended.

@@ -39,7 +39,12 @@ export const errorCodes = {
   CONFIG_INVALID: "config.json lacks a field or holds an impossible value.",
   ARCHITECTURE_UNKNOWN: "No architecture of that name is registered.",
   FORMAT_UNKNOWN: "No number format, weight format or KV format of that name is registered.",
+  WEIGHT_NOT_FINITE: "A weight that is to be quantized holds NaN or an infinity.",
   METHOD_NOT_BUILT: "The quantization method is known but not part of this release.",
+  QUANTIZATION_UNSUPPORTED:
+    "A dialect or a scheme of quantized checkpoints is not part of this release, or cannot hold a format.",
+  DISK_FULL: "A file system has no room for what is written; nothing partial is left.",
+  WRITE_FAILED: "A file or folder cannot be written.",
 
   // Backends.
   BACKEND_UNAVAILABLE: "A backend or device is not present on this machine or in this build.",

@@ -186,7 +186,7 @@ export type EngineState = "starting" | "ready" | "restarting" | "draining" | "cl
 export interface StepNews {
   readonly kind: "prefill" | "decode" | "mixed";
   readonly seconds: number;
-  /** From the end of the step before to the start of this one; only device cpu tells. */
+  /** Outside kernels: from the last one of the step before to the first of this one; only device cpu tells. */
   readonly gapSeconds?: number | undefined;
   readonly tokens: number;
 }

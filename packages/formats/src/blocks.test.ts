@@ -7,6 +7,7 @@ import {
   dequantizeNvfp4,
   encodeE8m0,
   formats,
+  type MxElement,
   parseWeightFormat,
   quantizeAbsMax,
   quantizeBlocks,
@@ -79,13 +80,15 @@ test("NVFP4 of zeros is zeros, also for one block among others", () => {
   expect(() => dequantizeNvfp4({ ...quantizeNvfp4(values), blockScales: new Uint8Array(1) })).toThrow("1 scales");
 });
 
-describe.each(["mxfp4", "nvfp4"])("%s matrices", (name) => {
+describe.each(["mxfp4", "mxfp8", "nvfp4"])("%s matrices", (name) => {
   const weightFormat = parseWeightFormat(name);
 
   test(`whose rows are whole blocks have the codes of the flat quantizers (seed ${seed})`, () => {
     const values = randomValues(seed, 3 * 64).map((value, i) => value * 2 ** (i % 5));
     const tensor = quantizeAbsMax(values, 3, 64, weightFormat);
-    const flat = name === "mxfp4" ? dequantizeMx(quantizeMx("e2m1", values)) : dequantizeNvfp4(quantizeNvfp4(values));
+    const { format } = weightFormat;
+    const flat =
+      name === "nvfp4" ? dequantizeNvfp4(quantizeNvfp4(values)) : dequantizeMx(quantizeMx(format as MxElement, values));
     expect(dequantize(tensor)).toEqual(flat);
   });
 
@@ -101,7 +104,15 @@ describe.each(["mxfp4", "nvfp4"])("%s matrices", (name) => {
       `${name} is quantized by quantizeBlocks`,
     );
     expect(() => quantizeBlocks(new Float32Array(4), 1, 4, parseWeightFormat("fp4-g32"))).toThrow(
-      "fp4-g32 is neither mxfp4 nor nvfp4",
+      "fp4-g32 is none of mxfp4, mxfp8 and nvfp4",
     );
   });
+});
+
+test(`NVFP4 matrices keep the tensor scale, from which the E4M3 codes of their scales come back (seed ${seed})`, () => {
+  const values = randomValues(seed, 4 * 64).map((value, i) => value * 2 ** (i % 9));
+  const { scales, tensorScale } = quantizeAbsMax(values, 4, 64, parseWeightFormat("nvfp4"));
+  const codes = [...scales].map((scale) => formats.e4m3.encode(scale / tensorScale!));
+  expect(new Set(codes).size).toBeGreaterThan(3);
+  expect(Float32Array.from(codes, (code) => formats.e4m3.decode(code) * tensorScale!)).toEqual(scales);
 });

@@ -81,6 +81,7 @@ export function floatFormat<Name extends Format["name"]>(name: Name, definition:
   const codeMask = 2 ** bits - 1;
   return {
     name,
+    kind: "float",
     bits,
     max,
     encode: (value: number) => encodePattern(float32ToBits(value)),

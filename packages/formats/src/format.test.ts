@@ -23,7 +23,7 @@ function allCodes(name: FormatName) {
 
 const ownName = { fp16: "f16", bf16: "bf16", e4m3: "e4m3fn", e5m2: "e5m2", e2m1: "e2m1fn" } as const;
 const floatNames = Object.keys(ownName) as (keyof typeof ownName)[];
-const small = ["fp16", "bf16", "e4m3", "e5m2", "e2m1", "int8", "int4"] as const satisfies FormatName[];
+const small = ["fp16", "bf16", "e4m3", "e5m2", "e2m1", "int8", "int4", "int3", "int2"] as const satisfies FormatName[];
 
 describe.each(floatNames)("%s", (name) => {
   test("encodes 131,072 values to the codes of ml_dtypes", () => {
@@ -94,11 +94,11 @@ describe.each(small)("%s", (name) => {
       if (name !== "bf16" && roundTo(name, middle - nudge) !== below) expect.fail(`below ${middle} is not ${below}`);
       if (name !== "bf16" && roundTo(name, middle + nudge) !== above) expect.fail(`above ${middle} is not ${above}`);
     }
-    expect(ordered.length).toBeGreaterThan(14);
+    expect(ordered.length).toBeGreaterThan(0.9 * 2 ** bits);
   });
 
   test("saturates, infinities included", () => {
-    const lowest = name.startsWith("int") ? -max - 1 : -max;
+    const lowest = formats[name].kind === "integer" ? -max - 1 : -max;
     for (const beyond of [max * 1.5, 3.4e38, 1e300, Infinity]) {
       expect(roundTo(name, beyond)).toBe(max);
       expect(roundTo(name, -beyond)).toBe(lowest);
@@ -117,13 +117,18 @@ describe.each(small)("%s", (name) => {
 
 test("NaN becomes the format's quiet NaN, or 0 where there is none", () => {
   const codes = Object.fromEntries(small.map((name) => [name, formats[name].encode(NaN)]));
-  expect(codes).toEqual({ fp16: 0x7e00, bf16: 0x7fc0, e4m3: 0x7f, e5m2: 0x7e, e2m1: 0, int8: 0, int4: 0 });
+  expect(codes).toEqual({
+    ...{ fp16: 0x7e00, bf16: 0x7fc0, e4m3: 0x7f, e5m2: 0x7e },
+    ...{ e2m1: 0, int8: 0, int4: 0, int3: 0, int2: 0 },
+  });
   for (const name of ["fp16", "bf16", "e4m3", "e5m2"] as const) expect(roundTo(name, NaN)).toBeNaN();
 });
 
 test("integer codes are two's complement", () => {
   expect([-128, -1, 0, 127].map(formats.int8.encode)).toEqual([0x80, 0xff, 0, 0x7f]);
   expect([-8, -1, 0, 7].map(formats.int4.encode)).toEqual([0x8, 0xf, 0, 0x7]);
+  expect([-4, -1, 0, 3].map(formats.int3.encode)).toEqual([0b100, 0b111, 0, 0b011]);
+  expect([-2, -1, 0, 1].map(formats.int2.encode)).toEqual([0b10, 0b11, 0, 0b01]);
   expect([0.5, 1.5, 2.5, -0.5, -1.5].map((value) => roundTo("int8", value) + 0)).toEqual([0, 2, 2, 0, -2]);
 });
 
@@ -145,7 +150,7 @@ test("an unknown format is refused with the names there are", () => {
     expect(() => format(name)).toThrow(
       new KvantError(
         "FORMAT_UNKNOWN",
-        `no number format is called "${name}"; there are fp32, fp16, bf16, e4m3, e5m2, e2m1, int8, int4`,
+        `no number format is called "${name}"; there are fp32, fp16, bf16, e4m3, e5m2, e2m1, int8, int4, int3, int2`,
       ),
     );
   }

@@ -1,7 +1,7 @@
 /** The number formats, by the name used in code, on the command line and in JSON. */
-export type FormatName = "fp32" | "fp16" | "bf16" | "e4m3" | "e5m2" | "e2m1" | "int8" | "int4";
+export type FormatName = "fp32" | "fp16" | "bf16" | "e4m3" | "e5m2" | "e2m1" | "int8" | "int4" | "int3" | "int2";
 
-/** One code per element: 32-bit formats in a Uint32Array, 16-bit ones in a Uint16Array, 8-bit and 4-bit ones in a Uint8Array. */
+/** One code per element: 32-bit formats in a Uint32Array, 16-bit ones in a Uint16Array, those of 8 and fewer bits in a Uint8Array. */
 export type CodeArray = Uint8Array | Uint16Array | Uint32Array;
 
 /**
@@ -10,8 +10,10 @@ export type CodeArray = Uint8Array | Uint16Array | Uint32Array;
  */
 export interface Format {
   readonly name: FormatName;
+  /** Integers lie evenly and have one more code below zero than above; floats lie denser near zero and are symmetric. */
+  readonly kind: "float" | "integer";
   /** Bits of one code. */
-  readonly bits: 32 | 16 | 8 | 4;
+  readonly bits: 32 | 16 | 8 | 4 | 3 | 2;
   /** The largest finite value. Integer formats reach one further below zero: `-max - 1`. */
   readonly max: number;
   /**

@@ -1,8 +1,8 @@
 import type { CodeArray, Format } from "./format.ts";
 import { roundHalfEven } from "./round-half-even.ts";
 
-/** A two's complement integer format of 4 or 8 bits. NaN encodes to 0. */
-export function integerFormat<Name extends Format["name"]>(name: Name, bits: 8 | 4) {
+/** A two's complement integer format of 2, 3, 4 or 8 bits. NaN encodes to 0. */
+export function integerFormat<Name extends Format["name"]>(name: Name, bits: 8 | 4 | 3 | 2) {
   const max = 2 ** (bits - 1) - 1;
   const min = -max - 1;
   const codeMask = 2 ** bits - 1;
@@ -15,6 +15,7 @@ export function integerFormat<Name extends Format["name"]>(name: Name, bits: 8 |
   const decode = (code: number) => (code << signExtension) >> signExtension;
   return {
     name,
+    kind: "integer",
     bits,
     max,
     encode,

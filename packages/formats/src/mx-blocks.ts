@@ -1,7 +1,7 @@
 import { KvantError } from "@kvant/core";
-import { decodeE8m0, encodeE8m0 } from "./e8m0.ts";
-import { fp32 } from "./fp32.ts";
+import { decodeE8m0 } from "./e8m0.ts";
 import { formats } from "./registry.ts";
+import { largestMagnitude, mxScale } from "./scale-of-range.ts";
 
 /** Values that share one scale in the MX formats. */
 export const mxBlockSize = 32;
@@ -30,24 +30,13 @@ export function quantizeMx(element: MxElement, values: Float32Array): MxBlocks {
   for (let block = 0; block < scales.length; block++) {
     const start = block * mxBlockSize;
     const end = Math.min(start + mxBlockSize, values.length);
-    scales[block] = mxScale(element, values, start, end);
+    scales[block] = mxScale(format, largestMagnitude(values, start, end));
     const scale = decodeE8m0(scales[block]!);
     for (let i = start; i < end; i++) quotients[i] = values[i]! / scale;
   }
   const codes = new Uint8Array(values.length);
   format.encodeInto(quotients, codes);
   return { element, codes, scales };
-}
-
-/** The E8M0 code of the scale of one block, `values[start, end)`. */
-export function mxScale(element: MxElement, values: Float32Array, start: number, end: number): number {
-  let largest = 0;
-  for (let i = start; i < end; i++) {
-    const magnitude = Math.abs(values[i]!);
-    if (magnitude > largest) largest = magnitude;
-  }
-  const largestElementExponent = Math.floor(Math.log2(formats[element].max));
-  return Math.max(0, encodeE8m0(Math.min(largest, fp32.max)) - largestElementExponent);
 }
 
 /**

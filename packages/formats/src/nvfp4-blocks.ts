@@ -1,7 +1,7 @@
 import { KvantError } from "@kvant/core";
 import { e2m1 } from "./e2m1.ts";
 import { e4m3 } from "./e4m3.ts";
-import { absMaxScale } from "./quantize-symmetric.ts";
+import { blockScaleValue, largestMagnitude, nvfp4Scale, nvfp4TensorScale } from "./scale-of-range.ts";
 
 /** Values that share one E4M3 scale in NVFP4. */
 export const nvfp4BlockSize = 16;
@@ -21,30 +21,20 @@ export interface Nvfp4Blocks {
  * divided by the scale as rounded, so that its rounding error is not added to theirs. Where a scale is 0, so are the codes.
  */
 export function quantizeNvfp4(values: Float32Array): Nvfp4Blocks {
-  const tensorScale = nvfp4TensorScale(values);
+  const tensorScale = nvfp4TensorScale(largestMagnitude(values, 0, values.length));
   const blockScales = new Uint8Array(Math.ceil(values.length / nvfp4BlockSize));
   const quotients = new Float32Array(values.length);
   for (let block = 0; block < blockScales.length && tensorScale > 0; block++) {
     const start = block * nvfp4BlockSize;
     const end = Math.min(start + nvfp4BlockSize, values.length);
-    blockScales[block] = nvfp4Scale(values, start, end, tensorScale);
-    const scale = Math.fround(e4m3.decode(blockScales[block]!) * tensorScale);
+    blockScales[block] = nvfp4Scale(largestMagnitude(values, start, end), tensorScale);
+    const scale = blockScaleValue("e4m3", blockScales[block]!, tensorScale);
     if (scale === 0) continue;
     for (let i = start; i < end; i++) quotients[i] = values[i]! / scale;
   }
   const codes = new Uint8Array(values.length);
   e2m1.encodeInto(quotients, codes);
   return { codes, blockScales, tensorScale };
-}
-
-/** The tensor scale, `absmax / (448 * 6)` in two float32 divisions. */
-export function nvfp4TensorScale(values: Float32Array): number {
-  return Math.fround(absMaxScale(values, 0, values.length, e2m1) / e4m3.max);
-}
-
-/** The E4M3 code of the scale of one block, `values[start, end)`, under a tensor scale above 0. */
-export function nvfp4Scale(values: Float32Array, start: number, end: number, tensorScale: number): number {
-  return e4m3.encode(absMaxScale(values, start, end, e2m1) / tensorScale);
 }
 
 /**

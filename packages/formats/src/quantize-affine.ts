@@ -1,21 +1,15 @@
 import { KvantError } from "@kvant/core";
-import { fp32 } from "./fp32.ts";
-import { forEachScale, scaleCount, spreadOverRow } from "./granularity.ts";
-import { codeRowBytes, type QuantizedTensor, scaledFormat, storeCodeRow } from "./quantized-tensor.ts";
-import { roundHalfEven } from "./round-half-even.ts";
+import { encodeWithScales } from "./encode-with-scales.ts";
+import { forEachScale, scaleCount } from "./granularity.ts";
+import { type QuantizedTensor, scaledFormat } from "./quantized-tensor.ts";
+import { affineScale } from "./scale-of-range.ts";
 import { type WeightFormat, weightFormatName } from "./weight-format.ts";
 
 /**
- * Affine quantization of a matrix [rows, cols] to int8 or int4 over the range of each group, widened to contain zero so
- * that zero has a code of its own and decodes to exactly 0. In float32, with codes from `low` = -2^(bits-1) to `high`:
- *
- *     scale     = largest / (high - low) - smallest / (high - low)
- *     zeroPoint = clamp(round(low - smallest / scale))
- *     code      = clamp(round(x / scale) + zeroPoint)
- *
- * Rounding is to nearest, ties to even. NaN takes the code of zero; infinities count as the largest float32. A scale of 0
- * (all values zero) goes with zero point and codes 0.
- * @throws KvantError INVALID_ARGUMENT if the shape does not match the values or the weight format is not affine int8 or int4
+ * Affine quantization of a matrix [rows, cols] to an integer format over the range of each group, widened to contain zero so
+ * that zero has a code of its own and decodes to exactly 0: `affineScale`, then `encodeWithScales`. NaN takes the code of
+ * zero; infinities count as the largest float32. A scale of 0 (all values zero) goes with zero point and codes 0.
+ * @throws KvantError INVALID_ARGUMENT if the shape does not match the values or the weight format is not affine
  */
 export function quantizeAffine(
   values: Float32Array, // [rows, cols]
@@ -24,49 +18,22 @@ export function quantizeAffine(
   weightFormat: WeightFormat,
 ): QuantizedTensor {
   const { format, granularity } = scaledFormat(weightFormat, values, rows, cols);
-  if (!weightFormat.affine || (format.name !== "int8" && format.name !== "int4")) {
-    throw new KvantError("INVALID_ARGUMENT", `${weightFormatName(weightFormat)} is not an affine int8 or int4 format`);
+  if (!weightFormat.affine) {
+    throw new KvantError("INVALID_ARGUMENT", `${weightFormatName(weightFormat)} is not an affine format`);
   }
-  const high = format.max;
-  const low = -high - 1;
   const count = scaleCount(granularity, [rows, cols]);
   const scales = new Float32Array(count);
   const zeroPoints = new Int8Array(count);
-  forEachScale(granularity, [rows, cols], (index, start, end, stride) => {
+  forEachScale(granularity, [rows, cols], values, (index, members, start, end) => {
     let smallest = 0;
     let largest = 0;
-    for (let i = start; i < end; i += stride) {
-      if (values[i]! < smallest) smallest = values[i]!;
-      if (values[i]! > largest) largest = values[i]!;
+    for (let i = start; i < end; i++) {
+      if (members[i]! < smallest) smallest = members[i]!;
+      if (members[i]! > largest) largest = members[i]!;
     }
-    smallest = Math.max(smallest, -fp32.max);
-    // The two quotients are taken apart: the range of a float32 group may itself exceed float32.
-    const steps = high - low;
-    const scale = Math.fround(Math.fround(Math.min(largest, fp32.max) / steps) - Math.fround(smallest / steps));
+    const { scale, zeroPoint } = affineScale(format, smallest, largest);
     scales[index] = scale;
-    zeroPoints[index] = scale === 0 ? 0 : clamp(roundHalfEven(low - Math.fround(smallest / scale)), low, high);
+    zeroPoints[index] = zeroPoint;
   });
-
-  const codes = new Uint8Array(rows * codeRowBytes(format, cols));
-  const rowScales = new Float32Array(cols);
-  const rowZeros = new Float32Array(cols);
-  const rowCodes = new Uint8Array(cols);
-  for (let row = 0; row < rows; row++) {
-    spreadOverRow(granularity, scales, row, rowScales);
-    spreadOverRow(granularity, zeroPoints, row, rowZeros);
-    for (let col = 0; col < cols; col++) {
-      const value = values[row * cols + col]!;
-      const scale = rowScales[col]!;
-      const quotient = scale === 0 || Number.isNaN(value) ? 0 : Math.fround(value / scale);
-      // Clamped before rounding as well: roundHalfEven holds for |x| < 2^51 only.
-      const rounded = roundHalfEven(clamp(quotient, 2 * low, 2 * high + 1));
-      rowCodes[col] = format.encode(clamp(rounded + rowZeros[col]!, low, high));
-    }
-    storeCodeRow(format, rowCodes, codes, row);
-  }
-  return { weightFormat, rows, cols, codes, scales, zeroPoints };
-}
-
-function clamp(value: number, low: number, high: number): number {
-  return Math.max(low, Math.min(high, value));
+  return encodeWithScales(values, rows, cols, weightFormat, scales, zeroPoints);
 }

@@ -1,17 +1,14 @@
 import { KvantError } from "@kvant/core";
-import { e4m3 } from "./e4m3.ts";
-import { decodeE8m0 } from "./e8m0.ts";
+import { encodeWithScales } from "./encode-with-scales.ts";
 import { forEachScale, scaleCount } from "./granularity.ts";
-import { mxScale } from "./mx-blocks.ts";
-import { nvfp4Scale, nvfp4TensorScale } from "./nvfp4-blocks.ts";
-import { encodeRows } from "./quantize-symmetric.ts";
 import { type QuantizedTensor, scaledFormat } from "./quantized-tensor.ts";
+import { blockScaleValue, largestMagnitude, mxScale, nvfp4Scale, nvfp4TensorScale } from "./scale-of-range.ts";
 import { type WeightFormat, weightFormatName } from "./weight-format.ts";
 
 /**
- * MXFP4 and NVFP4 quantization of a matrix [rows, cols]: the arithmetic of `quantizeMx` and `quantizeNvfp4` with blocks that
- * do not cross rows. `scales` holds what a code is multiplied by: in NVFP4 `fround(blockScale * tensorScale)`.
- * @throws KvantError INVALID_ARGUMENT if the shape does not match the values or the weight format is neither of the two
+ * MXFP4, MXFP8 and NVFP4 quantization of a matrix [rows, cols]: the arithmetic of `quantizeMx` and `quantizeNvfp4` with
+ * blocks that do not cross rows. `scales` holds what a code is multiplied by: in NVFP4 `fround(blockScale * tensorScale)`.
+ * @throws KvantError INVALID_ARGUMENT if the shape does not match the values or the weight format is none of the three
  */
 export function quantizeBlocks(
   values: Float32Array, // [rows, cols]
@@ -19,25 +16,18 @@ export function quantizeBlocks(
   cols: number,
   weightFormat: WeightFormat,
 ): QuantizedTensor {
-  const scaled = scaledFormat(weightFormat, values, rows, cols);
+  const { format, granularity } = scaledFormat(weightFormat, values, rows, cols);
   const { scaleFormat } = weightFormat;
   if (scaleFormat === undefined) {
-    throw new KvantError("INVALID_ARGUMENT", `${weightFormatName(weightFormat)} is neither mxfp4 nor nvfp4`);
+    throw new KvantError("INVALID_ARGUMENT", `${weightFormatName(weightFormat)} is none of mxfp4, mxfp8 and nvfp4`);
   }
-  const scales = new Float32Array(scaleCount(scaled.granularity, [rows, cols]));
-  const tensorScale = scaleFormat === "e4m3" ? nvfp4TensorScale(values) : 1;
-  forEachScale(scaled.granularity, [rows, cols], (index, start, end) => {
-    if (scaleFormat === "e8m0") scales[index] = decodeE8m0(mxScale("e2m1", values, start, end));
-    else if (tensorScale > 0) scales[index] = e4m3.decode(nvfp4Scale(values, start, end, tensorScale)) * tensorScale;
+  const scales = new Float32Array(scaleCount(granularity, [rows, cols]));
+  const tensorScale = scaleFormat === "e4m3" ? nvfp4TensorScale(largestMagnitude(values, 0, values.length)) : 1;
+  forEachScale(granularity, [rows, cols], values, (index, members, start, end) => {
+    const largest = largestMagnitude(members, start, end);
+    const code = scaleFormat === "e8m0" ? mxScale(format, largest) : nvfp4Scale(largest, tensorScale);
+    scales[index] = blockScaleValue(scaleFormat, code, tensorScale);
   });
-  const codes = encodeRows(values, rows, cols, scaled, scales);
-  return {
-    weightFormat,
-    rows,
-    cols,
-    codes,
-    scales,
-    zeroPoints: undefined,
-    tensorScale: scaleFormat === "e4m3" ? tensorScale : undefined,
-  };
+  const tensor = encodeWithScales(values, rows, cols, weightFormat, scales, undefined);
+  return scaleFormat === "e4m3" ? { ...tensor, tensorScale } : tensor;
 }

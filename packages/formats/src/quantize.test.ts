@@ -14,7 +14,7 @@ describe.each(symmetric)("%s", (_, weightFormat) => {
     const tensor = quantizeSymmetric(values, rows, cols, weightFormat);
     const back = dequantize(tensor);
     // The widest gap between neighbouring values of the format, as a fraction of its largest value.
-    const gap = { int8: 1 / 127, int4: 1 / 7, e4m3: 32 / 448, e5m2: 8192 / 57344, e2m1: 2 / 6 };
+    const gap = { int8: 1 / 127, int4: 1 / 7, int3: 1 / 3, int2: 1, e4m3: 32 / 448, e5m2: 8192 / 57344, e2m1: 2 / 6 };
     const largest = values.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
     const half = (largest * gap[weightFormat.format as keyof typeof gap]) / 2;
     for (let i = 0; i < values.length; i++) {
@@ -123,7 +123,7 @@ test("operands that do not fit together are refused", () => {
   expect(() => quantizeSymmetric(new Float32Array(5), -1, 3, int8)).toThrow("[-1, 3] is not a matrix shape");
   expect(() => quantizeSymmetric(new Float32Array(6), 2, 3, parseWeightFormat("bf16"))).toThrow("bf16 has no scales");
   expect(() => quantizeSymmetric(new Float32Array(6), 2, 3, { ...int8, affine: true })).toThrow("quantizeAffine");
-  expect(() => quantizeAffine(new Float32Array(6), 2, 3, int8)).toThrow("int8-channel is not an affine");
+  expect(() => quantizeAffine(new Float32Array(6), 2, 3, int8)).toThrow("int8-channel is not an affine format");
   const groupless = { ...int8, granularity: { kind: "group", size: 0 } } as const;
   expect(() => quantizeSymmetric(new Float32Array(6), 2, 3, groupless)).toThrow("a positive integer, not 0");
 });

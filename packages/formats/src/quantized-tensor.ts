@@ -1,7 +1,7 @@
 import { KvantError } from "@kvant/core";
+import { loadCodeRow } from "./code-rows.ts";
 import type { Format } from "./format.ts";
 import { type Granularity, spreadOverRow } from "./granularity.ts";
-import { nibbleRowBytes, packNibbles, unpackNibbles } from "./nibbles.ts";
 import { formats } from "./registry.ts";
 import { type WeightFormat, weightFormatName } from "./weight-format.ts";
 
@@ -10,17 +10,17 @@ export interface QuantizedTensor {
   readonly weightFormat: WeightFormat;
   readonly rows: number;
   readonly cols: number;
-  /** [rows, rowBytes]: one 8-bit code per byte, or two 4-bit codes, low nibble first, each row padded to a whole byte. */
+  /**
+   * [rows, rowBytes]: one 8-bit code per byte, or two 4-bit codes, low nibble first, each row padded to a whole byte. int3 and
+   * int2 codes lie in two's complement nibbles as int4's do.
+   */
   readonly codes: Uint8Array;
   /** [scaleCount]. A scale of 0 belongs to values that are all zero (or too small for any scale); their codes are 0. */
   readonly scales: Float32Array;
   /** [scaleCount], affine formats only: the code of zero. */
   readonly zeroPoints: Int8Array | undefined;
-  /**
-   * NVFP4 only: the float32 that all scales are multiples of, `scale = fround(e4m3 * tensorScale)`. Backends that hold the
-   * E4M3 numbers need it to find them again.
-   */
-  readonly tensorScale?: number | undefined;
+  /** NVFP4 only: the float32 that its E4M3 scales are multiplied by. `scales` hold the products. */
+  readonly tensorScale?: number;
 }
 
 /** The parts of a weight format that has scales. */
@@ -53,19 +53,6 @@ export function scaledFormat(
   return { format: formats[weightFormat.format], granularity };
 }
 
-/** Bytes of one row of codes of an 8-bit or 4-bit format. */
-export function codeRowBytes(format: Format, cols: number): number {
-  return format.bits === 4 ? nibbleRowBytes(cols) : cols;
-}
-
-/** Writes one row of codes (one per element) where it lies in the tensor's codes. */
-export function storeCodeRow(format: Format, rowCodes: Uint8Array, codes: Uint8Array, row: number): void {
-  const bytes = codeRowBytes(format, rowCodes.length);
-  const target = codes.subarray(row * bytes, (row + 1) * bytes);
-  if (format.bits === 4) packNibbles(rowCodes, target);
-  else target.set(rowCodes);
-}
-
 /**
  * The values [rows, cols] of a quantized matrix: `fround(scale * decode(code))`, with zero points
  * `fround(scale * (decode(code) - zeroPoint))`.
@@ -74,15 +61,13 @@ export function dequantize(tensor: QuantizedTensor): Float32Array {
   const { rows, cols, codes, scales, zeroPoints } = tensor;
   const values = new Float32Array(rows * cols);
   const { format, granularity } = scaledFormat(tensor.weightFormat, values, rows, cols);
-  const bytes = codeRowBytes(format, cols);
   const rowCodes = new Uint8Array(cols);
   const rowScales = new Float32Array(cols);
   const rowZeros = new Float32Array(cols);
   for (let row = 0; row < rows; row++) {
-    const packed = codes.subarray(row * bytes, (row + 1) * bytes);
-    if (format.bits === 4) unpackNibbles(packed, rowCodes);
+    loadCodeRow(format, codes, row, rowCodes);
     const rowValues = values.subarray(row * cols, (row + 1) * cols);
-    format.decodeInto(format.bits === 4 ? rowCodes : packed, rowValues);
+    format.decodeInto(rowCodes, rowValues);
     spreadOverRow(granularity, scales, row, rowScales);
     if (zeroPoints !== undefined) spreadOverRow(granularity, zeroPoints, row, rowZeros);
     for (let col = 0; col < cols; col++) rowValues[col] = (rowValues[col]! - rowZeros[col]!) * rowScales[col]!;

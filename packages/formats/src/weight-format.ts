@@ -1,7 +1,7 @@
 import { KvantError } from "@kvant/core";
+import { codeRowBytes } from "./code-rows.ts";
 import type { FormatName } from "./format.ts";
 import { type Granularity, scaleCount } from "./granularity.ts";
-import { nibbleRowBytes } from "./nibbles.ts";
 import { formats } from "./registry.ts";
 
 /** How a weight matrix is stored: the format of a code, where its scales lie, and whether groups have zero points. */
@@ -12,8 +12,8 @@ export interface WeightFormat {
   /** Zero points beside the scales; integer formats only. */
   readonly affine: boolean;
   /**
-   * How scales are held; absent: float32. `e8m0`: a power of two for 32 values of e2m1 (MXFP4). `e4m3`: for 16 values of
-   * e2m1, times one float32 for the tensor (NVFP4).
+   * How scales are held; absent: float32. `e8m0`: a power of two for 32 values of e2m1 (MXFP4) or e4m3 (MXFP8). `e4m3`: for
+   * 16 values of e2m1, times one float32 for the tensor (NVFP4).
    */
   readonly scaleFormat?: "e8m0" | "e4m3";
 }
@@ -22,6 +22,8 @@ export interface WeightFormat {
 const quantizedFormats = new Map<string, FormatName>([
   ["int8", "int8"],
   ["int4", "int4"],
+  ["int3", "int3"],
+  ["int2", "int2"],
   ["e4m3", "e4m3"],
   ["e5m2", "e5m2"],
   ["fp4", "e2m1"],
@@ -32,24 +34,19 @@ const granularities = new Map<string, Granularity>([
   ["g32", { kind: "group", size: 32 }],
   ["g64", { kind: "group", size: 64 }],
   ["g128", { kind: "group", size: 128 }],
+  ["t128x128", { kind: "tile", rows: 128, cols: 128 }],
 ]);
 const aliases = new Map([
   ["int8", "int8-channel"],
   ["e4m3", "e4m3-channel"],
 ]);
 
-const mxfp4: WeightFormat = {
-  format: "e2m1",
-  granularity: { kind: "group", size: 32 },
-  affine: false,
-  scaleFormat: "e8m0",
-};
-const nvfp4: WeightFormat = {
-  format: "e2m1",
-  granularity: { kind: "group", size: 16 },
-  affine: false,
-  scaleFormat: "e4m3",
-};
+// Formats whose scales are of 8 bits; each fixes how many values share one.
+const blockFormats = new Map<string, WeightFormat>([
+  ["mxfp4", { format: "e2m1", granularity: { kind: "group", size: 32 }, affine: false, scaleFormat: "e8m0" }],
+  ["mxfp8", { format: "e4m3", granularity: { kind: "group", size: 32 }, affine: false, scaleFormat: "e8m0" }],
+  ["nvfp4", { format: "e2m1", granularity: { kind: "group", size: 16 }, affine: false, scaleFormat: "e4m3" }],
+]);
 
 /** Every weight format by its full name, for help texts and for tests over all of them. */
 export const weightFormats: ReadonlyMap<string, WeightFormat> = new Map(
@@ -62,10 +59,11 @@ export const weightFormats: ReadonlyMap<string, WeightFormat> = new Map(
         yield [`${prefix}-${suffix}`, { format, granularity, affine: false }];
       }
     }
-    for (const each of [mxfp4, nvfp4]) yield [weightFormatName(each), each];
-    for (const format of ["int8", "int4"] as const) {
+    yield* blockFormats;
+    for (const [prefix, format] of quantizedFormats) {
+      if (formats[format].kind !== "integer") continue;
       for (const [suffix, granularity] of granularities) {
-        yield [`${format}-${suffix}-affine`, { format, granularity, affine: true }];
+        yield [`${prefix}-${suffix}-affine`, { format, granularity, affine: true }];
       }
     }
   })(),
@@ -80,18 +78,26 @@ export function parseWeightFormat(name: string): WeightFormat {
   if (known !== undefined) return known;
   throw new KvantError(
     "FORMAT_UNKNOWN",
-    `no weight format is called "${name}"; there are fp32, bf16, fp16, mxfp4, nvfp4, ` +
+    `no weight format is called "${name}"; there are fp32, bf16, fp16, ${[...blockFormats.keys()].join(", ")}, ` +
       `and {${[...quantizedFormats.keys()].join(", ")}}-{${[...granularities.keys()].join(", ")}}, ` +
-      "where int8 and int4 also take a final -affine; int8 and e4m3 alone mean their -channel forms",
+      "where the integer formats also take a final -affine; int8 and e4m3 alone mean their -channel forms",
   );
 }
 
-/** The full name. Layouts that only a library call can ask for get one too: `int8-g48`, `int8-channel1` for axis 1. */
+/**
+ * The full name. Layouts that only a library call can ask for get one too: `int8-g48`, `int8-t64x32`, `int8-channel1` for
+ * axis 1.
+ */
 export function weightFormatName({ format, granularity, affine, scaleFormat }: WeightFormat): string {
   if (granularity === undefined) return format;
-  if (scaleFormat !== undefined) return scaleFormat === "e8m0" ? "mxfp4" : "nvfp4";
+  if (scaleFormat !== undefined) return blockFormatName(format, scaleFormat);
   const prefix = format === "e2m1" ? "fp4" : format;
   return `${prefix}-${granularityName(granularity)}${affine ? "-affine" : ""}`;
+}
+
+function blockFormatName(format: FormatName, scaleFormat: "e8m0" | "e4m3"): string {
+  for (const [name, each] of blockFormats) if (each.format === format && each.scaleFormat === scaleFormat) return name;
+  throw new KvantError("INVALID_ARGUMENT", `no weight format has ${format} codes with ${scaleFormat} scales`);
 }
 
 function granularityName(granularity: Granularity): string {
@@ -102,22 +108,23 @@ function granularityName(granularity: Granularity): string {
       return granularity.axis === 0 ? "channel" : "channel1";
     case "group":
       return `g${granularity.size}`;
+    case "tile":
+      return `t${granularity.rows}x${granularity.cols}`;
     default:
       return granularity satisfies never;
   }
 }
 
 /**
- * Bytes of a weight matrix [rows, cols]: its codes, and its scales (float32, or one byte in MXFP4 and NVFP4) with their zero
- * points (one byte each) and the tensor scale of NVFP4.
+ * Bytes of a weight matrix [rows, cols] as stored: its codes (int3 and int2 in nibbles, as int4), and its scales (float32, or
+ * one byte in MX formats and NVFP4) with their zero points (one byte each) and the tensor scale of NVFP4.
  */
 export function weightBytes(
   { format, granularity, affine, scaleFormat }: WeightFormat,
   rows: number,
   cols: number,
 ): { readonly codes: number; readonly scales: number } {
-  const { bits } = formats[format];
-  const codes = rows * (bits === 4 ? nibbleRowBytes(cols) : (cols * bits) / 8);
+  const codes = rows * codeRowBytes(formats[format], cols);
   const count = granularity === undefined ? 0 : scaleCount(granularity, [rows, cols]);
   if (scaleFormat !== undefined) return { codes, scales: count + (scaleFormat === "e4m3" ? 4 : 0) };
   return { codes, scales: count * (affine ? 5 : 4) };

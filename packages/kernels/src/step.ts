@@ -118,8 +118,8 @@ export interface StepOutputs {
   /** Time the plan took, in seconds. */
   readonly seconds: number;
   /**
-   * From the end of the step before to the start of this one, in seconds; undefined for the first and where the backend
-   * does not measure: only cpu does.
+   * From the end of the last kernel of the step before to the start of this one's first, in seconds; undefined for the first
+   * step, after one that failed, and where the backend does not measure: only cpu does.
    */
   readonly gapSeconds?: number | undefined;
   /** Values clipped by static KV scales in this step. */

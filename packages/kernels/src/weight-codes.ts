@@ -17,7 +17,7 @@ export interface HeldCodes {
   readonly codes: Uint8Array;
   /** `[scaleCount]` of formats with float32 scales. */
   readonly scales: Float32Array;
-  /** `[scaleCount]` E8M0 codes (MXFP4) or E4M3 codes (NVFP4). */
+  /** `[scaleCount]` E8M0 codes (MXFP4, MXFP8) or E4M3 codes (NVFP4). */
   readonly scaleCodes: Uint8Array;
   /** `[scaleCount]` of affine formats. */
   readonly zeros: Int8Array;
@@ -87,16 +87,29 @@ function checkNumbers({ name, format }: PlanWeight, { codes, scales, zeroPoints 
       `has a zero point of ${zeroPoints![beyond]} at ${beyond}; codes end at ${-high - 1} and ${high}`,
     );
   }
+  const { bits, decode } = formats[format.format];
+  const wide = bits < 4 ? findOtherByte(codes, (nibble) => formats.int4.decode(nibble) === decode(nibble)) : -1;
+  if (wide !== -1)
+    throw invalid(name, `has nibbles of ${codes[wide]} in byte ${wide} of its codes, more than ${bits} bits`);
   // Kernels that widen E5M2 with shifts take an infinity for the number behind the largest one. NaN they all keep.
   const infinite = format.format === "e5m2" ? codes.findIndex((code) => (code & 0x7f) === 0x7c) : -1;
   if (infinite !== -1) throw invalid(name, `has an infinity for code ${infinite}`);
 }
 
-function e8m0Codes({ name }: PlanWeight, scales: Float32Array): Uint8Array {
+/** The first byte with a nibble that is no code; -1 where there is none. */
+function findOtherByte(codes: Uint8Array, isCode: (nibble: number) => boolean): number {
+  const isGood = Uint8Array.from({ length: 256 }, (_, byte) => (isCode(byte & 15) && isCode(byte >> 4) ? 1 : 0));
+  return codes.findIndex((byte) => isGood[byte] === 0);
+}
+
+function e8m0Codes({ name, format }: PlanWeight, scales: Float32Array): Uint8Array {
   return Uint8Array.from(scales, (scale, index) => {
     const code = encodeE8m0(scale);
     if (decodeE8m0(code) === scale) return code;
-    throw invalid(name, `has a scale of ${scale} at ${index}; mxfp4 holds powers of two from 2^-127 to 2^127`);
+    throw invalid(
+      name,
+      `has a scale of ${scale} at ${index}; ${weightFormatName(format)} holds powers of two from 2^-127 to 2^127`,
+    );
   });
 }
 

@@ -5,9 +5,9 @@ import type { PlanWeight } from "./plan.ts";
 
 const dtypeBytes = { fp32: 4, bf16: 2, fp16: 2 } as const;
 
-/** Whether the rows of a weight can be quantized one by one: no scale is for the whole tensor. */
+/** Whether the rows of a weight can be quantized one by one: no scale is for the whole tensor or for rows together. */
 export function loadsByRows({ format: { granularity, scaleFormat } }: PlanWeight): boolean {
-  if (scaleFormat === "e4m3") return false;
+  if (scaleFormat === "e4m3" || granularity?.kind === "tile") return false;
   return granularity?.kind !== "tensor" && !(granularity?.kind === "channel" && granularity.axis === 1);
 }
 

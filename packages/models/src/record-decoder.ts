@@ -17,8 +17,18 @@ export interface DecoderContext {
   readonly kvLayers: readonly KvLayer[];
   /** `[layerCount]` index of the layer's rope table in the plan. */
   readonly ropes: readonly number[];
-  /** Whether to tap the input of the linear layer with this tensor name. */
-  readonly tap: (weightName: string) => boolean;
+  /** Whether to tap the input of the linear layer with this tensor name, or what `kTap` and `vTap` name. */
+  readonly tap: (name: string) => boolean;
+}
+
+/** The tap of a layer's keys as they are stored: after RoPE. */
+export function kTap(layer: number): string {
+  return `model.layers.${layer}.self_attn.k`;
+}
+
+/** The tap of a layer's values as they are stored. */
+export function vTap(layer: number): string {
+  return `model.layers.${layer}.self_attn.v`;
 }
 
 const vectorFormat = parseWeightFormat("fp32");
@@ -38,14 +48,18 @@ export function recordDecoder(context: DecoderContext): BufferId {
   });
   let x = builder.embed("embedding", table);
   for (let layer = 0; layer < config.layerCount; layer++) {
-    x = recordAttention(context, layer, x);
-    x = recordFeedForward(context, layer, x);
+    x = recordLayer(context, layer, x);
   }
   // Rows that nobody asked logits of leave before the norm and the head.
   const wanted = builder.gatherRows("wanted", x);
   const normed = norm(context, "final_norm", wanted, "model.norm", hiddenSize);
   const headModule = config.tieWordEmbeddings ? "model.embed_tokens" : "lm_head";
   return linear(context, "logits", normed, headModule, { rows: vocabSize, cols: hiddenSize, class: "head" });
+}
+
+/** Records one decoder layer: attention, then the feed-forward part, each with its norm and its residual. */
+export function recordLayer(context: DecoderContext, layer: number, x: BufferId): BufferId {
+  return recordFeedForward(context, layer, recordAttention(context, layer, x));
 }
 
 function recordAttention(context: DecoderContext, layer: number, x: BufferId): BufferId {
@@ -70,6 +84,8 @@ function recordAttention(context: DecoderContext, layer: number, x: BufferId): B
     return builder.rope(name(`${part}_rope`), headNormed, context.ropes[layer]!, headDim);
   };
   const [q, k] = [turn("q", qRaw), turn("k", kRaw)];
+  if (context.tap(kTap(layer))) builder.tap(kTap(layer), k);
+  if (context.tap(vTap(layer))) builder.tap(vTap(layer), v);
   builder.kvWrite(k, v, group, kvLayer);
   const attended = builder.attention(name("attended"), q, {
     group,

@@ -58,6 +58,8 @@ const rules: Readonly<Record<WeightFormat["format"], Rule>> = {
   fp16: { activations: "fp16", allowed: floats, head: "fp16" },
   int8: { activations: "int8", allowed: [...floats, "int8"], head: "int8" },
   int4: { activations: "int8", allowed: [...floats, "int8"], head: "int8" },
+  int3: { activations: "int8", allowed: [...floats, "int8"], head: "int8" },
+  int2: { activations: "int8", allowed: [...floats, "int8"], head: "int8" },
   e4m3: { activations: "bf16", allowed: [...floats, "e4m3"], head: "e4m3" },
   e5m2: { activations: "bf16", allowed: [...floats, "e4m3"], head: "e5m2" },
   e2m1: { activations: "bf16", allowed: [...floats, "e4m3"], head: "e4m3" },

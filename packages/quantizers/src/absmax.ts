@@ -1,5 +1,6 @@
-import { quantizeAbsMax } from "@kvant/formats";
-import type { QuantizeMethod } from "./method.ts";
+import { quantizeAbsMax, type WeightFormat } from "@kvant/formats";
+import { matrixName, type QuantizeMethod, type QuantizeOptions } from "./method.ts";
+import { requireFinite } from "./require-finite.ts";
 
 /**
  * Scales that map the largest magnitude of each group onto the largest code: nothing is clipped, and one outlier costs all
@@ -7,5 +8,15 @@ import type { QuantizeMethod } from "./method.ts";
  */
 export const absmax = {
   name: "absmax",
-  quantize: quantizeAbsMax,
+  options: [],
+  quantize(
+    values: Float32Array,
+    rows: number,
+    cols: number,
+    weightFormat: WeightFormat,
+    options: QuantizeOptions = {},
+  ) {
+    requireFinite(values, matrixName(absmax, options));
+    return quantizeAbsMax(values, rows, cols, weightFormat);
+  },
 } as const satisfies QuantizeMethod;

@@ -1,4 +1,49 @@
 export { absmax } from "./absmax.ts";
-export type { QuantizeMethod } from "./method.ts";
+export { divideColumns, divideRows, divideVector, scaleColumns, scaleRows } from "./awq/fold-scales.ts";
+export { type AwqClip, type AwqClipRequest, searchAwqClip } from "./awq/search-awq-clip.ts";
+export { type AwqScales, type AwqScalesRequest, type LinearWeight, searchAwqScales } from "./awq/search-awq-scales.ts";
+export { shareChannels } from "./awq/shared-channels.ts";
+export { type GptqFactor, gptqFactor } from "./gptq/gptq-factor.ts";
+export { type GptqOptions, type GptqResult, quantizeGptq } from "./gptq/quantize-gptq.ts";
+export { type KvCalibration, kvCalibration, type StaticKvScales } from "./kv-calibration.ts";
+export { cholesky, choleskyInverse } from "./linear-algebra/cholesky.ts";
+export { addGram } from "./linear-algebra/gram.ts";
+export { type InverseFactor, inverseCholeskyUpper } from "./linear-algebra/inverse-cholesky.ts";
+export { roundingErrors } from "./linear-algebra/output-error.ts";
+export type { QuantizeMethod, QuantizeOptions } from "./method.ts";
 export { quantizeMethod, quantizeMethods, quantizeWeight } from "./methods.ts";
+export {
+  type ForwardLayerOptions,
+  keysTap,
+  type LayerPart,
+  type LayerTap,
+  type LayerTensors,
+  type QuantizeRuntime,
+  valuesTap,
+} from "./model/quantize-runtime.ts";
+export type { ActivationObserver, StaticScaleFormat } from "./observers/activation-observer.ts";
+export { Log2Histogram } from "./observers/log2-histogram.ts";
+export {
+  type ActivationObserverName,
+  activationObservers,
+  type HistogramObserver,
+  minMaxObserver,
+  movingAverageObserver,
+  mseObserver,
+  percentileObserver,
+} from "./observers/observers.ts";
 export { type QuantizationError, quantizationError } from "./quantization-error.ts";
+export type {
+  KeptTensor,
+  LinearReport,
+  MagnitudeHistogram,
+  QualityReport,
+  QuantizationReport,
+  ValueHistogram,
+} from "./report/quantization-report.ts";
+export { requireFinite } from "./require-finite.ts";
+export { entropy } from "./scale-search/entropy.ts";
+export { mse } from "./scale-search/mse.ts";
+export { percentile } from "./scale-search/percentile.ts";
+export { type AlphaRequest, type SmoothingChoice, searchAlpha } from "./smoothquant/search-alpha.ts";
+export { addColumnMaxima, smoothingScales } from "./smoothquant/smoothing-scales.ts";

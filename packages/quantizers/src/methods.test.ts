@@ -1,5 +1,5 @@
 import { dequantize, parseWeightFormat, quantizeAbsMax, weightFormats } from "@kvant/formats";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { quantizeMethod, quantizeMethods, quantizeWeight } from "./index.ts";
 
 const matrix = Float32Array.from({ length: 6 * 70 }, (_, i) => Math.sin(i * i));
@@ -9,11 +9,50 @@ test("every method is registered under its own name", () => {
   expect(quantizeMethod("absmax").name).toBe("absmax");
 });
 
-test("methods that are not built say so, and unknown ones list what there is", () => {
-  expect(() => quantizeMethod("gptq")).toThrow(expect.objectContaining({ code: "METHOD_NOT_BUILT" }));
-  for (const name of ["nonsense", "toString", ""]) {
-    expect(() => quantizeMethod(name)).toThrow(`no quantization method is called "${name}"; there is absmax`);
+test("methods that are not built or need more than a matrix say so, and unknown ones list what there is", () => {
+  expect(() => quantizeMethod("qat")).toThrow(expect.objectContaining({ code: "METHOD_NOT_BUILT" }));
+  for (const name of ["gptq", "awq", "smoothquant"]) {
+    expect(() => quantizeMethod(name)).toThrow(
+      expect.objectContaining({
+        code: "INVALID_ARGUMENT",
+        message: expect.stringContaining(`${name} needs calibration activations`),
+      }),
+    );
   }
+  for (const name of ["nonsense", "toString", ""]) {
+    expect(() => quantizeMethod(name)).toThrow(
+      `no quantization method is called "${name}"; there are absmax, percentile, mse, entropy`,
+    );
+  }
+});
+
+describe.each(Object.values(quantizeMethods))("$name", (method) => {
+  test.each([NaN, Infinity, -Infinity])("refuses a matrix with %d by its name, the index and the value", (value) => {
+    const values = new Float32Array(12).fill(1);
+    values[7] = value;
+    expect(() => method.quantize(values, 3, 4, parseWeightFormat("int8"), { name: "layers.0.up" })).toThrow(
+      expect.objectContaining({
+        code: "WEIGHT_NOT_FINITE",
+        message: `"layers.0.up": element 7 is ${value}; weights are finite numbers`,
+        field: "layers.0.up",
+      }),
+    );
+  });
+
+  test("refuses options that are another method's, shapes that do not fit and formats without scales", () => {
+    const others = (["percentile", "smallestRatio", "histogramBins"] as const).filter(
+      (option) => !method.options.some((each) => each === option),
+    );
+    expect(others.length).toBeGreaterThan(1);
+    const int8 = parseWeightFormat("int8");
+    for (const option of others) {
+      expect(() => method.quantize(matrix, 6, 70, int8, { [option]: 1 })).toThrow(
+        `the method ${method.name} has no option "${option}"`,
+      );
+    }
+    expect(() => method.quantize(matrix, 6, 71, int8)).toThrow("420 values do not fill a matrix [6, 71]");
+    expect(() => method.quantize(matrix, 6, 70, parseWeightFormat("bf16"))).toThrow("bf16 has no scales");
+  });
 });
 
 const scaled = [...weightFormats].filter(([, { granularity }]) => granularity !== undefined);

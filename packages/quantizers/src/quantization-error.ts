@@ -32,9 +32,9 @@ export function quantizationError(original: Float32Array, quantized: QuantizedTe
   }
   const restored = dequantize(quantized); // refuses formats without granularity
   const granularity = weightFormat.granularity!;
-  const { name, max } = formats[weightFormat.format];
+  const { kind, max } = formats[weightFormat.format];
   // An integer code reaches half a step further: that far, rounding and not clipping makes the error.
-  const halfStep = name === "int8" || name === "int4" ? 0.5 : 0;
+  const halfStep = kind === "integer" ? 0.5 : 0;
   const rowScales = new Float32Array(cols);
   const rowZeros = new Float32Array(cols);
   let signal = 0;

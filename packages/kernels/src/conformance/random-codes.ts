@@ -8,11 +8,16 @@ import type { Random } from "./random.ts";
  */
 export function randomCodes(weightFormat: WeightFormat, rows: number, cols: number, random: Random): QuantizedTensor {
   const { format, granularity, affine, scaleFormat } = weightFormat;
-  const codes = Uint8Array.from({ length: weightBytes(weightFormat, rows, cols).codes }, () => random.integer(0, 255));
+  const { bits, max: high, decode } = formats[format];
+  const codes = Uint8Array.from({ length: weightBytes(weightFormat, rows, cols).codes }, () => {
+    const byte = random.integer(0, 255);
+    // Codes of 3 and 2 bits lie in two's complement nibbles.
+    return bits < 4 ? (decode(byte) & 15) | ((decode(byte >> 4) & 15) << 4) : byte;
+  });
   if (format === "e4m3" || format === "e5m2") {
     // An exponent bit less than that of infinities and NaN.
     for (let i = 0; i < codes.length; i++) {
-      if (!Number.isFinite(formats[format].decode(codes[i]!))) codes[i] = codes[i]! & 0xbf;
+      if (!Number.isFinite(decode(codes[i]!))) codes[i] = codes[i]! & 0xbf;
     }
   }
   const count = scaleCount(granularity!, [rows, cols]);
@@ -23,21 +28,23 @@ export function randomCodes(weightFormat: WeightFormat, rows: number, cols: numb
     if (tensorScale !== undefined) return formats.e4m3.decode(random.integer(1, 0x7e)) * tensorScale;
     return 0.01 * (0.5 + random.next());
   });
-  const high = formats[format].max;
   const zeroPoints = affine ? Int8Array.from({ length: count }, () => random.integer(-high - 1, high)) : undefined;
-  return { weightFormat, rows, cols, codes, scales, zeroPoints, tensorScale };
+  const tensor = { weightFormat, rows, cols, codes, scales, zeroPoints };
+  return tensorScale === undefined ? tensor : { ...tensor, tensorScale };
 }
 
 /** All codes of an integer format the lowest there is, and all zero points the highest: the largest sums of products. */
 export function lowestCodes(weightFormat: WeightFormat, rows: number, cols: number): QuantizedTensor {
   const { format, granularity, affine } = weightFormat;
   const count = scaleCount(granularity!, [rows, cols]);
+  const { bits, max: high } = formats[format];
+  const lowest = -high - 1;
   return {
     weightFormat,
     rows,
     cols,
-    codes: new Uint8Array(weightBytes(weightFormat, rows, cols).codes).fill(format === "int4" ? 0x88 : 0x80),
+    codes: new Uint8Array(weightBytes(weightFormat, rows, cols).codes).fill(bits === 8 ? lowest : (lowest & 15) * 0x11),
     scales: new Float32Array(count).fill(0.01),
-    zeroPoints: affine ? new Int8Array(count).fill(formats[format].max) : undefined,
+    zeroPoints: affine ? new Int8Array(count).fill(high) : undefined,
   };
 }

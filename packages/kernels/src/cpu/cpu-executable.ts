@@ -8,6 +8,7 @@ import { validatePlan } from "../validate-plan.ts";
 import { heldCodes } from "../weight-codes.ts";
 import { checkWeightBytes, requireLoadsByRows, sourceRows, weightValues } from "../weight-values.ts";
 import { type LoweredPlan, lowerPlan, type WeightPlace } from "./lowering/lower-plan.ts";
+import { requireQuantizing } from "./lowering/native-weight.ts";
 import type { NativeAddon, NativeExecutable, NativeOptions } from "./native-addon.ts";
 import { callNative, nativeError } from "./native-error.ts";
 import { nativeStep, stepOutputs } from "./native-step.ts";
@@ -145,6 +146,7 @@ export class CpuExecutable implements Executable {
 
   #loadRows(id: WeightId, firstRow: number, source: WeightSource): void {
     const weight = this.#weight(id);
+    requireQuantizing(weight);
     const rows = sourceRows(weight, firstRow, source);
     this.#arrive(id, rows, (place) => {
       const { index, rowOffset } = place;

@@ -3,11 +3,12 @@ import {
   decodeArray,
   dequantize,
   encodeArray,
+  formats,
   groupsPerRow,
+  loadCodeRow,
   type QuantizedTensor,
   quantizeAbsMax,
   spreadOverRow,
-  unpackNibbles,
   weightFormatName,
 } from "@kvant/formats";
 import type { WeightSource } from "../backend.ts";
@@ -48,8 +49,8 @@ export function referenceMatrix({ activation }: PlanWeight, tensor: QuantizedTen
   const { rows, cols, weightFormat } = tensor;
   const { format, granularity } = weightFormat;
   const values = dequantize(tensor);
-  const isInteger = format === "int8" || format === "int4";
-  if (!isInteger || activation?.format !== "int8") return { kind: "values", rows, cols, values };
+  if (formats[format].kind !== "integer" || activation?.format !== "int8")
+    return { kind: "values", rows, cols, values };
   const groupSize = granularity?.kind === "group" ? granularity.size : cols;
   return {
     kind: "codes",
@@ -66,7 +67,8 @@ export function referenceMatrix({ activation }: PlanWeight, tensor: QuantizedTen
 export function requireSupported(weight: PlanWeight): void {
   const { granularity, affine } = weight.format;
   const isPerColumn = granularity?.kind === "channel" && granularity.axis === 1;
-  if (!isPerColumn && !(affine && granularity?.kind === "tensor")) return;
+  const isTiled = granularity?.kind === "tile";
+  if (!isPerColumn && !isTiled && !(affine && granularity?.kind === "tensor")) return;
   throw new KvantError(
     "OP_UNSUPPORTED",
     `linear "${weight.name}": there is no kernel for ${weightFormatName(weight.format)} weights`,
@@ -74,15 +76,14 @@ export function requireSupported(weight: PlanWeight): void {
 }
 
 function integerCodes({ rows, cols, codes, weightFormat, zeroPoints }: QuantizedTensor): Int16Array {
+  const format = formats[weightFormat.format];
   const integers = new Int16Array(rows * cols);
   const rowCodes = new Uint8Array(cols);
   const rowValues = new Float32Array(cols);
   const rowZeros = new Float32Array(cols);
-  const rowBytes = codes.length / rows;
   for (let row = 0; row < rows; row++) {
-    const packed = codes.subarray(row * rowBytes, (row + 1) * rowBytes);
-    if (weightFormat.format === "int4") unpackNibbles(packed, rowCodes);
-    decodeArray(weightFormat.format, weightFormat.format === "int4" ? rowCodes : packed, rowValues);
+    loadCodeRow(format, codes, row, rowCodes);
+    format.decodeInto(rowCodes, rowValues);
     if (zeroPoints !== undefined) spreadOverRow(weightFormat.granularity!, zeroPoints, row, rowZeros);
     for (let col = 0; col < cols; col++) integers[row * cols + col] = rowValues[col]! - rowZeros[col]!;
   }

@@ -18,8 +18,17 @@ const shapes = [
   [140, 256, 48],
 ] as const;
 
+/** Schemes whose codes native backends do not make of floats. */
+const schemesOfCodes: typeof linearSchemes = [
+  "int3-channel",
+  "int3-g32",
+  "int3-g128-affine",
+  "int2-channel-affine",
+  "int2-g64",
+].map((name) => [name, ["fp32", "bf16", "int8"]] as const);
+
 /** Every scheme with scales over codes and scales that AbsMax does not choose, and the largest sums of products of integers. */
-export const linearCodesCases: readonly ConformanceCase[] = linearSchemes
+export const linearCodesCases: readonly ConformanceCase[] = [...linearSchemes, ...schemesOfCodes]
   .filter(([weights]) => parseWeightFormat(weights).granularity !== undefined)
   .flatMap(([weights, activations]) =>
     activations.flatMap((format) => {

@@ -82,6 +82,11 @@ const spoilers: Readonly<Record<string, Spoiler>> = {
     expected: "INVALID_ARGUMENT",
     spoil: (good) => ({ ...good, zeroPoints: good.zeroPoints!.map(() => 8) }),
   },
+  "a nibble that is no int3 code": {
+    weights: "int3-g32",
+    expected: "INVALID_ARGUMENT",
+    spoil: (good) => ({ ...good, codes: good.codes.map((code, i) => (i === 5 ? 0x05 : code)) }),
+  },
   "an infinite code": {
     weights: "e5m2-channel",
     expected: "INVALID_ARGUMENT",
@@ -100,7 +105,7 @@ const spoilers: Readonly<Record<string, Spoiler>> = {
   "nvfp4 without a tensor scale": {
     weights: "nvfp4",
     expected: "INVALID_ARGUMENT",
-    spoil: (good) => ({ ...good, tensorScale: undefined }),
+    spoil: ({ tensorScale: _, ...good }) => good,
   },
 };
 

@@ -18,12 +18,17 @@ const [tokens, cols, rows] = [19, 171, 37];
 // Neither a divisor nor a multiple of any block of rows.
 const chunkRows = 19;
 
-/** Every weight format that has scales and a kernel. */
-const multiplied = new Set(linearSchemes.map(([weights]) => parseWeightFormat(weights).format));
-const codedFormats = [...weightFormats].filter(
-  ([, { format, granularity, affine }]) =>
-    granularity !== undefined && multiplied.has(format) && !(affine && granularity.kind === "tensor"),
+/** Every weight format of the numbers and scales of linear cases: those that every backend makes from floats. */
+const multiplied = new Set(
+  linearSchemes
+    .map(([weights]) => parseWeightFormat(weights))
+    .map(({ format, scaleFormat }) => `${format} ${scaleFormat}`),
 );
+const codedFormats = [...weightFormats].filter(([, { format, granularity, affine, scaleFormat }]) => {
+  if (granularity === undefined || granularity.kind === "tile" || (affine && granularity.kind === "tensor"))
+    return false;
+  return multiplied.has(`${format} ${scaleFormat}`);
+});
 
 /** The codes that a backend would make of floats leave the bits of those floats, whole and in pieces, in every scheme. */
 export const weightCodeChecks: readonly ConformanceCheck[] = [
