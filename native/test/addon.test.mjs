@@ -3,7 +3,17 @@ import { spawnSync } from "node:child_process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
-import { addon, emptyStep, options, plan, rowStep, rowUpdate, submit, tinyExecutable } from "./tiny-plan.mjs";
+import {
+  addon,
+  emptyStep,
+  loadWeights,
+  options,
+  plan,
+  rowStep,
+  rowUpdate,
+  submit,
+  tinyExecutable,
+} from "./tiny-plan.mjs";
 
 const want = { nothing: 0, sample: 1, logits: 2, score: 3 };
 const here = fileURLToPath(new URL("./tiny-plan.mjs", import.meta.url));
@@ -228,6 +238,34 @@ test("weights must arrive whole and once", () => {
   assert.throws(() => executable.loadWeight(1, 15, 1, "fp16", new Uint8Array(32)), shape);
   executable.close();
   assert.throws(() => executable.variants(), { message: /closed/ });
+});
+
+test("codes must fit the weight, and their products are those of their values", async () => {
+  const head = { ...plan.weights[3], format: "int4", groupSize: -1, activation: "fp32" };
+  const executable = addon.createExecutable({ ...plan, weights: [...plan.weights.slice(0, 3), head] }, options);
+  loadWeights(executable, 3);
+  const none = { scaleCodes: new Uint8Array(0), zeros: new Int8Array(0), tensorScale: 0 };
+  // Rows of the codes -8 and 7.
+  const good = {
+    ...none,
+    codes: new Uint8Array((head.rows * head.cols) / 2).fill(0x78),
+    scales: new Float32Array(head.rows).fill(0.5),
+  };
+  const refuse = (change, code, message, index = 3) =>
+    assert.throws(() => executable.loadCodes(index, 0, head.rows, { ...good, ...change }), { code, message });
+  refuse({ codes: good.codes.subarray(1) }, "TENSOR_SHAPE", /bytes of codes are wanted/);
+  refuse({ scales: new Float32Array(1) }, "TENSOR_SHAPE", /scales are wanted, not 1/);
+  refuse({ zeros: new Int8Array(1) }, "TENSOR_SHAPE", /0 codes of zero are wanted, not 1/);
+  refuse({ scaleCodes: new Uint8Array(1) }, "TENSOR_SHAPE", /0 codes of scales are wanted, not 1/);
+  refuse({ scales: new Uint8Array(head.rows) }, "INVALID_ARGUMENT", /source.scales must be a Float32Array/);
+  refuse({}, "INVALID_ARGUMENT", /held without scales/, 0);
+  executable.loadCodes(3, 0, head.rows, good);
+  refuse({}, "TENSOR_SHAPE", /arrived twice/);
+  const { logits } = await submit(executable, rowStep(0, 0, [1], want.logits));
+  const x = executable.readBuffer(5, 1);
+  const expected = x.reduce((sum, value, column) => sum + value * (column % 2 === 0 ? -4 : 3.5), 0);
+  for (const logit of logits) assert.ok(Math.abs(logit - expected) < 1e-4, `${logit} for ${expected}`);
+  executable.close();
 });
 
 test("variants and memory name what runs", () => {

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "coded_fixture.h"
 #include "cuda_linear_fixture.h"
 #include "kvant/cuda/linear.h"
 #include "linear_naive.h"
@@ -296,6 +297,86 @@ void test_codes() {
   report("held codes and scales are those of the CPU");
 }
 
+// Arrays of a CodedMatrix on the device.
+struct CodedOnDevice {
+  explicit CodedOnDevice(const CodedMatrix& from)
+      : codes(from.codes), scales(from.scales), scale_codes(from.scale_codes), zeros(from.zeros), host(from) {}
+
+  kvant::CodedRows rows(int64_t count) const {
+    kvant::CodedRows out = host.rows(count);
+    out.codes = static_cast<const uint8_t*>(codes.data());
+    if (out.scales != nullptr) out.scales = scales.floats();
+    if (out.scale_codes != nullptr) out.scale_codes = static_cast<const uint8_t*>(scale_codes.data());
+    if (out.zeros != nullptr) out.zeros = static_cast<const int8_t*>(zeros.data());
+    return out;
+  }
+
+  Poisoned codes, scales, scale_codes, zeros;
+  const CodedMatrix& host;
+};
+
+void test_loaded_codes() {
+  Random random{99};
+  for (const auto& [format, group, scales] : coded_formats()) {
+    for (int64_t cols : {172, 21}) {
+      const MatrixSpec spec{37, cols, format, group, Format::fp32, 0, scales};
+      // Two parts that share a tile.
+      MatrixSpec first = spec, second = spec;
+      first.rows = 13, second.rows = 24;
+      const CodedMatrix top = random_codes(first, random), rest = random_codes(second, random);
+      std::vector<float> expected = top.values;
+      expected.insert(expected.end(), rest.values.begin(), rest.values.end());
+      const CodedOnDevice top_there(top), rest_there(rest);
+      const auto matrix = kvant::cuda::make_cuda_matrix(spec, {});
+      matrix->load_codes(13, rest_there.rows(24), nullptr);
+      matrix->load_codes(0, top_there.rows(13), nullptr);
+      const std::vector<float> held = run(*matrix, units(cols), 0, cols, nullptr);
+      for (int64_t n = 0; n < spec.rows; n++) {
+        for (int64_t k = 0; k < cols; k++) {
+          const float got = held[static_cast<size_t>(k * spec.rows + n)], wanted = expected[static_cast<size_t>(n * cols + k)];
+          check(got == wanted, [&] {
+            return matrix->variant(1) + " row " + std::to_string(n) + " column " + std::to_string(k) + " holds " + std::to_string(got) +
+                   " for codes of " + std::to_string(wanted);
+          });
+        }
+      }
+    }
+  }
+  report("codes and scales are held as they arrive");
+}
+
+// The lowest code everywhere, the codes of zero the highest, and the largest activation codes: the largest sums of products, on
+// every kernel for few tokens and for many.
+void test_lowest_codes() {
+  constexpr int64_t kRows = 144, kCols = 256;
+  for (Format format : {Format::int8, Format::int4}) {
+    for (Scales scales : {Scales::fp32, Scales::affine}) {
+      for (int group : {-1, 32}) {
+        const int high = format == Format::int8 ? 127 : 7, zero = scales == Scales::affine ? high : 0;
+        CodedMatrix lowest;
+        lowest.codes.assign(static_cast<size_t>(kRows * kvant::code_row_bytes(kvant::bits(format), kCols)), format == Format::int8 ? 0x80 : 0x88);
+        lowest.scales.assign(static_cast<size_t>(kvant::scale_count(group, kRows, kCols)), 1.0f);
+        if (scales == Scales::affine) lowest.zeros.assign(lowest.scales.size(), static_cast<int8_t>(high));
+        const CodedOnDevice there(lowest);
+        for (bool library : {false, true}) {
+          for (int64_t tokens : {1, 19, 100, 300}) {
+            const auto matrix = kvant::cuda::make_cuda_matrix({kRows, kCols, format, group, Format::int8, 0, scales}, {.library = library});
+            matrix->load_codes(0, there.rows(kRows), nullptr);
+            const std::vector<float> y = run(*matrix, std::vector<float>(static_cast<size_t>(tokens * kCols), 127.0f), 0, tokens, nullptr);
+            const float expected = 127.0f * static_cast<float>((-high - 1 - zero) * kCols);
+            for (float got : y) {
+              check(got == expected, [&] {
+                return matrix->variant(tokens) + " sums the lowest codes to " + std::to_string(got) + ", not " + std::to_string(expected);
+              });
+            }
+          }
+        }
+      }
+    }
+  }
+  report("sums of products of the lowest codes are exact");
+}
+
 void test_not_finite() {
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInfinity = std::numeric_limits<float>::infinity();
   for (Format format : {Format::int8, Format::int4, Format::e4m3, Format::e5m2, Format::e2m1}) {
@@ -360,6 +441,8 @@ int main() {
   }
   test_refusals();
   test_codes();
+  test_loaded_codes();
+  test_lowest_codes();
   test_not_finite();
   test_products();
   if (failures > 0) std::printf("%d checks failed\n", failures);

@@ -6,12 +6,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "counted_checks.h"
 #include "kvant/linear.h"
+#include "linear_fixture.h"
 #include "linear_naive.h"
 
 namespace {
@@ -25,28 +25,6 @@ using namespace kvant_test;
 // Float products: each of K + G + 3 float32 roundings is at most 2^-24 of the sum of magnitudes. Integer sums are exact and
 // leave the roundings of the groups and of the last step.
 constexpr double kRounding = 1.0 / (1 << 24);
-
-std::vector<float> run(const kvant::Matrix& matrix, const std::vector<float>& x, int64_t tokens, const float* bias,
-                       int64_t split) {
-  const MatrixSpec& spec = matrix.spec();
-  const size_t bytes = matrix.prepared_bytes(tokens);
-  uint8_t* prepared = static_cast<uint8_t*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64));
-  std::memset(prepared, 0xff, bytes);
-  const int64_t half = tokens / 2;
-  matrix.prepare(x.data(), spec.cols, tokens, half, tokens, prepared);
-  matrix.prepare(x.data(), spec.cols, tokens, 0, half, prepared);
-  std::vector<float> y(static_cast<size_t>(tokens * (spec.rows + 3)), -77.0f);
-  matrix.run(prepared, tokens, bias, y.data(), spec.rows + 3, split, matrix.block_count());
-  matrix.run(prepared, tokens, bias, y.data(), spec.rows + 3, 0, split);
-  std::free(prepared);
-  return y;
-}
-
-std::string name_of(const kvant::Matrix& matrix, int64_t tokens) {
-  const MatrixSpec& spec = matrix.spec();
-  return matrix.variant() + " N=" + std::to_string(spec.rows) + " K=" + std::to_string(spec.cols) + " T=" +
-         std::to_string(tokens);
-}
 
 // Returns y of the largest batch.
 std::vector<float> check_matrix(const MatrixSpec& spec, Tier tier, kvant::ThreadPool& pool, Random random,
@@ -249,18 +227,6 @@ uint16_t half_code(double value, Format format) {
   return static_cast<uint16_t>(code | (std::signbit(value) ? 0x8000u : 0u));
 }
 
-// Unit vectors as activations make the products show every held weight: y = code * scale, exactly.
-std::vector<float> held_weights(const kvant::Matrix& matrix) {
-  const int64_t rows = matrix.spec().rows, cols = matrix.spec().cols;
-  std::vector<float> units(static_cast<size_t>(cols * cols), 0.0f), weights(static_cast<size_t>(rows * cols));
-  for (int64_t k = 0; k < cols; k++) units[k * cols + k] = 1.0f;
-  const std::vector<float> y = run(matrix, units, cols, nullptr, 0);
-  for (int64_t n = 0; n < rows; n++) {
-    for (int64_t k = 0; k < cols; k++) weights[n * cols + k] = y[k * (rows + 3) + n];
-  }
-  return weights;
-}
-
 void test_codes(const std::vector<Tier>& tiers, kvant::ThreadPool& pool) {
   Random random{77};
   struct Held {
@@ -361,18 +327,6 @@ void test_not_finite(const std::vector<Tier>& tiers, kvant::ThreadPool& pool) {
           [&] { return matrix->variant() + " codes special activations to a sum of " + std::to_string(sum); });
   }
   report("NaN and infinity in weights and activations");
-}
-
-template <class Body>
-void check_refused(const char* expected, const Body& body) {
-  try {
-    body();
-  } catch (const std::invalid_argument& error) {
-    check(std::strstr(error.what(), expected) != nullptr,
-          [&] { return std::string("\"") + error.what() + "\" does not say \"" + expected + "\""; });
-    return;
-  }
-  check(false, [&] { return std::string("accepted, not refused with \"") + expected + "\""; });
 }
 
 void test_refusals(kvant::ThreadPool& pool) {

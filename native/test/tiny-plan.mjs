@@ -63,8 +63,9 @@ const bytes = (values) => new Uint8Array(values.buffer);
 const values = (count, seed) =>
   Float32Array.from({ length: count }, (_, i) => Math.sin((i + 1) * 12.9898 + seed * 78.233));
 
-export function loadWeights(executable) {
-  plan.weights.forEach(({ rows, cols }, index) => {
+/** The first `count` weights. */
+export function loadWeights(executable, count = plan.weights.length) {
+  plan.weights.slice(0, count).forEach(({ rows, cols }, index) => {
     executable.loadWeight(index, 0, rows, "fp32", bytes(values(rows * cols, index)));
   });
 }

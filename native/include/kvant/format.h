@@ -12,7 +12,7 @@ enum class Scales {
   fp32,    // symmetric: w = code * scale, a float32
   affine,  // w = (code - zero) * scale, a float32 and the code of zero as an int8; int8 and int4
   e8m0,    // a power of two as one byte, for 32 values; e2m1 (MXFP4)
-  e4m3,    // one byte for 16 values, times a float32 for all of a load_rows call; e2m1 (NVFP4)
+  e4m3,    // one byte for 16 values, times a float32 for all of a load call; e2m1 (NVFP4)
 };
 
 // Bits of one code.

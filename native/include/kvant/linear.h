@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "kvant/coded_rows.h"
 #include "kvant/format.h"
 #include "kvant/thread_pool.h"
 #include "kvant/tier.h"
@@ -15,7 +16,7 @@ struct MatrixSpec {
   int64_t rows = 0;  // N, output features
   int64_t cols = 0;  // K, input features
   Format format = Format::fp32;
-  // Values per scale along a row; 0: none (float formats); -1: one scale per row; -2: one per load_rows call (per tensor).
+  // Values per scale along a row; 0: none (float formats); -1: one scale per row; -2: one per load call (per tensor).
   int group_size = 0;
   // fp32; bf16 and fp16 round x to that format first; int8 and (on CUDA alone) e4m3 quantize each token's x.
   Format activation = Format::fp32;
@@ -36,6 +37,8 @@ class Matrix {
   // Quantizes (bit-equal to packages/formats `quantizeAbsMax`) and packs rows [row_offset, row_offset + rows) from
   // `source` [rows, K], row-major, dtype fp32, bf16 or fp16. Parts of a fused matrix arrive in separate calls.
   virtual void load_rows(int64_t row_offset, int64_t rows, Format dtype, const void* source, ThreadPool& pool) = 0;
+  // Packs rows [row_offset, row_offset + source.rows) of codes and scales as they are.
+  virtual void load_codes(int64_t row_offset, const CodedRows& source, ThreadPool& pool) = 0;
 
   // Bytes of codes and scales as held.
   virtual size_t bytes() const = 0;

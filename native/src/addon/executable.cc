@@ -24,6 +24,7 @@ Napi::Function Executable::define(Napi::Env env) {
   return DefineClass(env, "NativeExecutable",
                      {
                          InstanceMethod<&Executable::load_weight>("loadWeight"),
+                         InstanceMethod<&Executable::load_codes>("loadCodes"),
                          InstanceMethod<&Executable::submit>("submit"),
                          InstanceMethod<&Executable::write_buffer>("writeBuffer"),
                          InstanceMethod<&Executable::read_buffer>("readBuffer"),
@@ -116,6 +117,23 @@ void Executable::load_weight(const Napi::CallbackInfo& call) {
     if (bits(dtype) < 16) throw invalid("dtype is \"" + dtype_name + "\", must be fp32, bf16 or fp16");
     const ArrayView data = view_array(call[4], napi_uint8_array, "Uint8Array", "data");
     executor.load_weight(index, row_offset, rows, dtype, static_cast<const uint8_t*>(data.data), data.length);
+  });
+}
+
+void Executable::load_codes(const Napi::CallbackInfo& call) {
+  with_js_errors(call.Env(), [&] {
+    StepExecutor& executor = open_executor("loadCodes", true);
+    const int64_t index = to_integer(call[0], "index");
+    const int64_t row_offset = to_integer(call[1], "rowOffset");
+    const int64_t rows = to_integer(call[2], "rows");
+    const ValueReader source(call[3], "source");
+    CodedSource coded;
+    source.view("codes", coded.codes);
+    source.view("scales", coded.scales);
+    source.view("scaleCodes", coded.scale_codes);
+    source.view("zeros", coded.zeros);
+    coded.tensor_scale = static_cast<float>(source.number("tensorScale"));
+    executor.load_codes(index, row_offset, rows, coded);
   });
 }
 

@@ -25,6 +25,7 @@ class Executable : public Napi::ObjectWrap<Executable> {
   using Answers = Napi::TypedThreadSafeFunction<Executable, StepJob, deliver>;
 
   void load_weight(const Napi::CallbackInfo& call);
+  void load_codes(const Napi::CallbackInfo& call);
   void submit(const Napi::CallbackInfo& call);
   void write_buffer(const Napi::CallbackInfo& call);
   Napi::Value read_buffer(const Napi::CallbackInfo& call);

@@ -45,10 +45,15 @@ std::vector<ValueReader> ValueReader::list(const char* name) const {
 }
 
 template <typename T>
+std::span<const T> ValueReader::values(const char* name, napi_typedarray_type type, const char* type_name) const {
+  const ArrayView array = view_array(object_.Get(name), type, type_name, path_of(name));
+  return {static_cast<const T*>(array.data), array.length};
+}
+
+template <typename T>
 void ValueReader::copy(const char* name, napi_typedarray_type type, const char* type_name, std::vector<T>& out) const {
-  const ArrayView view = view_array(object_.Get(name), type, type_name, path_of(name));
-  const T* const values = static_cast<const T*>(view.data);
-  out.assign(values, values + view.length);
+  const std::span<const T> from = values<T>(name, type, type_name);
+  out.assign(from.begin(), from.end());
 }
 
 void ValueReader::read(const char* name, std::vector<int32_t>& out) const { copy(name, napi_int32_array, "Int32Array", out); }
@@ -56,6 +61,10 @@ void ValueReader::read(const char* name, std::vector<uint32_t>& out) const { cop
 void ValueReader::read(const char* name, std::vector<uint8_t>& out) const { copy(name, napi_uint8_array, "Uint8Array", out); }
 void ValueReader::read(const char* name, std::vector<float>& out) const { copy(name, napi_float32_array, "Float32Array", out); }
 void ValueReader::read(const char* name, std::vector<double>& out) const { copy(name, napi_float64_array, "Float64Array", out); }
+
+void ValueReader::view(const char* name, std::span<const uint8_t>& out) const { out = values<uint8_t>(name, napi_uint8_array, "Uint8Array"); }
+void ValueReader::view(const char* name, std::span<const int8_t>& out) const { out = values<int8_t>(name, napi_int8_array, "Int8Array"); }
+void ValueReader::view(const char* name, std::span<const float>& out) const { out = values<float>(name, napi_float32_array, "Float32Array"); }
 
 ArrayView view_array(Napi::Value value, napi_typedarray_type type, const char* type_name, const std::string& path) {
   ArrayView view;

@@ -2,6 +2,7 @@
 #include <napi.h>
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -26,9 +27,16 @@ class ValueReader {
   void read(const char* name, std::vector<float>& out) const;
   void read(const char* name, std::vector<double>& out) const;
 
+  // In place, valid while the caller's handle scope is.
+  void view(const char* name, std::span<const uint8_t>& out) const;  // Uint8Array
+  void view(const char* name, std::span<const int8_t>& out) const;
+  void view(const char* name, std::span<const float>& out) const;
+
   std::string path_of(const char* name) const { return path_ + "." + name; }
 
  private:
+  template <typename T>
+  std::span<const T> values(const char* name, napi_typedarray_type type, const char* type_name) const;
   template <typename T>
   void copy(const char* name, napi_typedarray_type type, const char* type_name, std::vector<T>& out) const;
 

@@ -151,6 +151,12 @@ void Executor::load_weight(int64_t index, int64_t row_offset, int64_t rows, Form
   weights_[static_cast<size_t>(index)].load(row_offset, rows, dtype, source, source_bytes, pool_);
 }
 
+void Executor::load_codes(int64_t index, int64_t row_offset, int64_t rows, const CodedSource& source) {
+  check_range("a weight index", index, 0, static_cast<int64_t>(weights_.size()) - 1);
+  const ThreadPoolStep awake(pool_);
+  weights_[static_cast<size_t>(index)].load(row_offset, rows, source, pool_);
+}
+
 void Executor::check_complete() const {
   for (size_t i = 0; i < weights_.size(); i++) {
     if (!weights_[i].complete()) throw invalid("weight " + std::to_string(i) + " has rows that were never loaded");

@@ -26,6 +26,7 @@ class Executor final : public StepExecutor {
 
   void load_weight(int64_t index, int64_t row_offset, int64_t rows, Format dtype, const uint8_t* source,
                    size_t source_bytes) override;
+  void load_codes(int64_t index, int64_t row_offset, int64_t rows, const CodedSource& source) override;
   void check_complete() const override;
   void run(const StepInputs& inputs, StepOutputs& outputs, const std::function<void()>& aside = {}) override;
   void write_buffer(int64_t index, const float* values, size_t count) override;

@@ -32,7 +32,7 @@ void write_value(uint8_t* target, int64_t index, Format format, float value) {
 }  // namespace
 
 LoadedWeight::LoadedWeight(const WeightSpec& spec, const std::string& name, Tier tier)
-    : spec_(spec), name_(name), loaded_(static_cast<size_t>(spec.rows)), missing_rows_(spec.rows) {
+    : spec_(spec), name_(name), rows_(spec, name) {
   // Vectors are kept as float32 whatever the checkpoint holds.
   if (spec_.kind == WeightSpec::Kind::vector) spec_.format = Format::fp32;
   if (spec_.kind != WeightSpec::Kind::matrix) {
@@ -53,18 +53,7 @@ LoadedWeight::LoadedWeight(const WeightSpec& spec, const std::string& name, Tier
 
 void LoadedWeight::load(int64_t row_offset, int64_t rows, Format dtype, const uint8_t* source, size_t source_bytes,
                         ThreadPool& pool) {
-  if (row_offset < 0 || rows < 1 || row_offset > spec_.rows || rows > spec_.rows - row_offset) {
-    throw Error("TENSOR_SHAPE", name_ + ": rows " + std::to_string(row_offset) + " to " + std::to_string(row_offset + rows - 1) +
-                                    " leave its " + std::to_string(spec_.rows) + " rows");
-  }
-  const int64_t wanted = rows * spec_.cols * bits(dtype) / 8;
-  if (source_bytes != static_cast<size_t>(wanted)) {
-    throw Error("TENSOR_SHAPE", name_ + ": " + std::to_string(rows) + " x " + std::to_string(spec_.cols) + " values take " +
-                                    std::to_string(wanted) + " bytes, not " + std::to_string(source_bytes));
-  }
-  for (int64_t row = row_offset; row < row_offset + rows; row++) {
-    if (loaded_[static_cast<size_t>(row)]) throw Error("TENSOR_SHAPE", name_ + ": row " + std::to_string(row) + " arrived twice");
-  }
+  rows_.check(row_offset, rows, dtype, source_bytes);
   // Tensors of a checkpoint file may begin at any byte.
   std::vector<uint8_t> aligned;
   if (reinterpret_cast<uintptr_t>(source) % (bits(dtype) / 8) != 0) {
@@ -76,8 +65,13 @@ void LoadedWeight::load(int64_t row_offset, int64_t rows, Format dtype, const ui
   } else {
     copy_rows(row_offset, rows, dtype, source, pool);
   }
-  for (int64_t row = row_offset; row < row_offset + rows; row++) loaded_[static_cast<size_t>(row)] = true;
-  missing_rows_ -= rows;
+  rows_.arrive(row_offset, rows);
+}
+
+void LoadedWeight::load(int64_t row_offset, int64_t rows, const CodedSource& source, ThreadPool& pool) {
+  const CodedRows checked = rows_.check(row_offset, rows, source);
+  matrix_->load_codes(row_offset, checked, pool);
+  rows_.arrive(row_offset, rows);
 }
 
 void LoadedWeight::copy_rows(int64_t row_offset, int64_t rows, Format dtype, const uint8_t* source, ThreadPool& pool) {

@@ -1,12 +1,13 @@
 #pragma once
 #include <cstdint>
 #include <memory>
-#include <vector>
+#include <string>
 
 #include "cpu/page_memory.h"
 #include "kvant/linear.h"
 #include "kvant/thread_pool.h"
 #include "plan/plan.h"
+#include "plan/weight_rows.h"
 
 namespace kvant {
 
@@ -19,8 +20,10 @@ class LoadedWeight {
   // Rows [row_offset, row_offset + rows) from `source` [rows, cols] of dtype fp32, bf16 or fp16; any alignment. Throws Error
   // TENSOR_SHAPE when rows or bytes do not fit, or when a row arrives twice.
   void load(int64_t row_offset, int64_t rows, Format dtype, const uint8_t* source, size_t source_bytes, ThreadPool& pool);
+  // The same rows as codes and scales, taken as they are. Throws Error INVALID_ARGUMENT for a weight that is held without scales.
+  void load(int64_t row_offset, int64_t rows, const CodedSource& source, ThreadPool& pool);
 
-  bool complete() const { return missing_rows_ == 0; }
+  bool complete() const { return rows_.complete(); }
   size_t bytes() const { return matrix_ ? matrix_->bytes() : values_.bytes(); }
 
   const Matrix& matrix() const { return *matrix_; }
@@ -35,8 +38,7 @@ class LoadedWeight {
   std::string name_;
   std::unique_ptr<Matrix> matrix_;  // kind matrix
   PageMemory values_;               // kinds table and vector
-  std::vector<bool> loaded_;        // [rows]
-  int64_t missing_rows_;
+  WeightRows rows_;
 };
 
 }  // namespace kvant

@@ -187,6 +187,17 @@ void CudaExecutor::load_weight(int64_t index, int64_t row_offset, int64_t rows, 
   check_range("a weight index", index, 0, static_cast<int64_t>(weights_.size()) - 1);
   stream_.enter();
   weights_[static_cast<size_t>(index)].load(row_offset, rows, dtype, source, source_bytes, staging_, stream_.get());
+  end_load();
+}
+
+void CudaExecutor::load_codes(int64_t index, int64_t row_offset, int64_t rows, const CodedSource& source) {
+  check_range("a weight index", index, 0, static_cast<int64_t>(weights_.size()) - 1);
+  stream_.enter();
+  weights_[static_cast<size_t>(index)].load(row_offset, rows, source, staging_, stream_.get());
+  end_load();
+}
+
+void CudaExecutor::end_load() {
   const bool all = std::all_of(weights_.begin(), weights_.end(), [](const DeviceWeight& weight) { return weight.complete(); });
   if (!all) return;
   check(cudaStreamSynchronize(stream_.get()), "loading weights");

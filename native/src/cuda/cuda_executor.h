@@ -33,6 +33,7 @@ class CudaExecutor final : public StepExecutor {
 
   void load_weight(int64_t index, int64_t row_offset, int64_t rows, Format dtype, const uint8_t* source,
                    size_t source_bytes) override;
+  void load_codes(int64_t index, int64_t row_offset, int64_t rows, const CodedSource& source) override;
   void check_complete() const override;
   void run(const StepInputs& inputs, StepOutputs& outputs, const std::function<void()>& aside = {}) override;
   bool runs_in_two_parts() const override { return true; }
@@ -85,6 +86,8 @@ class CudaExecutor final : public StepExecutor {
   void fill_ropes();
   void allocate_scratch();
   void allocate_row_states();
+  // Gives back what loading took once every weight is complete.
+  void end_load();
   const BufferSpec& buffer_spec(int64_t index) const;
   float* buffer(int64_t index) const;
   RopeTables rope_tables(int index) const;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
+#include <utility>
 
 #include "cpu/linear/float_codes.h"
 #include "cuda/check.h"
@@ -56,13 +57,37 @@ void LoadStaging::copy(void* target, const uint8_t* source, size_t bytes, Stream
 }
 
 const void* LoadStaging::upload(const uint8_t* source, size_t bytes, Stream stream) {
-  if (on_device_.bytes() < bytes) {
-    check(cudaStreamSynchronize(stream), "loading weights");
-    on_device_ = {};
-    on_device_ = DeviceMemory(bytes, "a weight on its way to its packed form");
-  }
+  reserve(bytes, stream);
   copy(on_device_.data(), source, bytes, stream);
   return on_device_.data();
+}
+
+CodedRows LoadStaging::upload(const CodedRows& rows, const CodedSource& source, Stream stream) {
+  constexpr size_t kAlignment = 16;
+  size_t bytes = 0;
+  const auto place = [&](size_t count) { return std::exchange(bytes, (bytes + count + kAlignment - 1) / kAlignment * kAlignment); };
+  const size_t codes = place(source.codes.size_bytes()), scales = place(source.scales.size_bytes()),
+               scale_codes = place(source.scale_codes.size_bytes()), zeros = place(source.zeros.size_bytes());
+  reserve(bytes, stream);
+  const auto send = [&]<class T>(std::span<const T> from, size_t at) -> const T* {
+    if (from.empty()) return nullptr;
+    T* const to = reinterpret_cast<T*>(on_device_.as<uint8_t>() + at);
+    copy(to, reinterpret_cast<const uint8_t*>(from.data()), from.size_bytes(), stream);
+    return to;
+  };
+  return {.rows = rows.rows,
+          .codes = send(source.codes, codes),
+          .scales = send(source.scales, scales),
+          .scale_codes = send(source.scale_codes, scale_codes),
+          .zeros = send(source.zeros, zeros),
+          .tensor_scale = rows.tensor_scale};
+}
+
+void LoadStaging::reserve(size_t bytes, Stream stream) {
+  if (on_device_.bytes() >= bytes) return;
+  check(cudaStreamSynchronize(stream), "loading weights");
+  on_device_ = {};
+  on_device_ = DeviceMemory(bytes, "a weight on its way to its packed form");
 }
 
 void LoadStaging::release() {
@@ -71,7 +96,7 @@ void LoadStaging::release() {
 }
 
 DeviceWeight::DeviceWeight(const WeightSpec& spec, const std::string& name, const CudaMatrixOptions& options)
-    : spec_(spec), name_(name), loaded_(static_cast<size_t>(spec.rows)), missing_rows_(spec.rows) {
+    : spec_(spec), name_(name), rows_(spec, name) {
   // Vectors are kept as float32 whatever the checkpoint holds.
   if (spec_.kind == WeightSpec::Kind::vector) spec_.format = Format::fp32;
   if (spec_.kind != WeightSpec::Kind::matrix) {
@@ -88,26 +113,20 @@ DeviceWeight::DeviceWeight(const WeightSpec& spec, const std::string& name, cons
 
 void DeviceWeight::load(int64_t row_offset, int64_t rows, Format dtype, const uint8_t* source, size_t source_bytes,
                         LoadStaging& staging, Stream stream) {
-  if (row_offset < 0 || rows < 1 || row_offset > spec_.rows || rows > spec_.rows - row_offset) {
-    throw Error("TENSOR_SHAPE", name_ + ": rows " + std::to_string(row_offset) + " to " + std::to_string(row_offset + rows - 1) +
-                                    " leave its " + std::to_string(spec_.rows) + " rows");
-  }
-  const int64_t wanted = rows * spec_.cols * bits(dtype) / 8;
-  if (source_bytes != static_cast<size_t>(wanted)) {
-    throw Error("TENSOR_SHAPE", name_ + ": " + std::to_string(rows) + " x " + std::to_string(spec_.cols) + " values take " +
-                                    std::to_string(wanted) + " bytes, not " + std::to_string(source_bytes));
-  }
-  for (int64_t row = row_offset; row < row_offset + rows; row++) {
-    if (loaded_[static_cast<size_t>(row)]) throw Error("TENSOR_SHAPE", name_ + ": row " + std::to_string(row) + " arrived twice");
-  }
-  if (test_fault("alloc-load")) throw Error("OUT_OF_MEMORY", name_ + ": a test ordered that its " + std::to_string(wanted) + " bytes find no memory");
+  rows_.check(row_offset, rows, dtype, source_bytes);
+  if (test_fault("alloc-load")) throw Error("OUT_OF_MEMORY", name_ + ": a test ordered that its " + std::to_string(source_bytes) + " bytes find no memory");
   if (matrix_) {
     matrix_->load_rows(row_offset, rows, dtype, staging.upload(source, source_bytes, stream), stream);
   } else {
     copy_rows(row_offset, rows, dtype, source, staging, stream);
   }
-  for (int64_t row = row_offset; row < row_offset + rows; row++) loaded_[static_cast<size_t>(row)] = true;
-  missing_rows_ -= rows;
+  rows_.arrive(row_offset, rows);
+}
+
+void DeviceWeight::load(int64_t row_offset, int64_t rows, const CodedSource& source, LoadStaging& staging, Stream stream) {
+  const CodedRows checked = rows_.check(row_offset, rows, source);
+  matrix_->load_codes(row_offset, staging.upload(checked, source, stream), stream);
+  rows_.arrive(row_offset, rows);
 }
 
 void DeviceWeight::copy_rows(int64_t row_offset, int64_t rows, Format dtype, const uint8_t* source, LoadStaging& staging,

@@ -8,6 +8,7 @@
 #include "cuda/device_stream.h"
 #include "kvant/cuda/linear.h"
 #include "plan/plan.h"
+#include "plan/weight_rows.h"
 
 namespace kvant::cuda {
 
@@ -19,9 +20,13 @@ class LoadStaging {
   void copy(void* target, const uint8_t* source, size_t bytes, Stream stream);
   // Host bytes to device memory that holds them until the next call; the stream keeps readers and the next call apart.
   const void* upload(const uint8_t* source, size_t bytes, Stream stream);
+  // The same for the arrays of rows that have been checked.
+  CodedRows upload(const CodedRows& rows, const CodedSource& source, Stream stream);
   void release();
 
  private:
+  void reserve(size_t bytes, Stream stream);
+
   struct Buffer {
     PinnedMemory memory;
     std::optional<DeviceEvent> copied;
@@ -40,8 +45,9 @@ class DeviceWeight {
   // As the CPU's LoadedWeight::load; returns when `source` has been read, and the stream does the rest.
   void load(int64_t row_offset, int64_t rows, Format dtype, const uint8_t* source, size_t source_bytes, LoadStaging& staging,
             Stream stream);
+  void load(int64_t row_offset, int64_t rows, const CodedSource& source, LoadStaging& staging, Stream stream);
 
-  bool complete() const { return missing_rows_ == 0; }
+  bool complete() const { return rows_.complete(); }
   size_t bytes() const { return matrix_ ? matrix_->bytes() : values_.bytes(); }
 
   const CudaMatrix& matrix() const { return *matrix_; }
@@ -56,8 +62,7 @@ class DeviceWeight {
   std::string name_;
   std::unique_ptr<CudaMatrix> matrix_;  // kind matrix
   DeviceMemory values_;                 // kinds table and vector
-  std::vector<bool> loaded_;            // [rows]
-  int64_t missing_rows_;
+  WeightRows rows_;
 };
 
 }  // namespace kvant::cuda

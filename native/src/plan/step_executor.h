@@ -6,6 +6,7 @@
 
 #include "plan/plan.h"
 #include "plan/step.h"
+#include "plan/weight_rows.h"
 
 namespace kvant {
 
@@ -31,6 +32,7 @@ class StepExecutor {
 
   virtual void load_weight(int64_t index, int64_t row_offset, int64_t rows, Format dtype, const uint8_t* source,
                            size_t source_bytes) = 0;
+  virtual void load_codes(int64_t index, int64_t row_offset, int64_t rows, const CodedSource& source) = 0;
   // Throws Error INVALID_ARGUMENT naming the first weight with rows that were never loaded.
   virtual void check_complete() const = 0;
 

@@ -1,3 +1,4 @@
+import type { QuantizedTensor } from "@kvant/formats";
 import type { BufferId, Plan, WeightId } from "./plan.ts";
 import type { StepInputs, StepOutputs } from "./step.ts";
 
@@ -75,6 +76,13 @@ export interface Executable {
    * takes whole tensors only.
    */
   loadWeightRows?: ((id: WeightId, firstRow: number, source: WeightSource) => void) | undefined;
+  /**
+   * Rows `firstRow ..` of a weight from codes and scales, taken exactly as they are; each row once. A weight that does not
+   * `loadsByRows` comes whole. Products are then those of the tensor's values, whatever form a backend holds scales in: those of
+   * `mxfp4` must be powers of two, those of `nvfp4` E4M3 numbers times the tensor's `tensorScale`. Throws INVALID_ARGUMENT
+   * when the tensor's format is not the plan's or a number does not fit the format, TENSOR_SHAPE when lengths do not match.
+   */
+  loadQuantized(id: WeightId, firstRow: number, tensor: QuantizedTensor): void;
   /** Throws INVALID_ARGUMENT for inputs outside the compiled limits, naming value and limit; rejects with NATIVE_FAILED. */
   submit(inputs: StepInputs): Promise<StepOutputs>;
   /** Sets `[rows, width]` of an input buffer for the next step. Only between steps. */

@@ -1,5 +1,5 @@
 import { KvantError } from "@kvant/core";
-import { type CodeArray, decodeArray } from "@kvant/formats";
+import { type CodeArray, decodeArray, weightFormatName } from "@kvant/formats";
 import type { WeightSource } from "./backend.ts";
 import type { PlanWeight } from "./plan.ts";
 
@@ -9,6 +9,15 @@ const dtypeBytes = { fp32: 4, bf16: 2, fp16: 2 } as const;
 export function loadsByRows({ format: { granularity, scaleFormat } }: PlanWeight): boolean {
   if (scaleFormat === "e4m3" || granularity?.kind === "tile") return false;
   return granularity?.kind !== "tensor" && !(granularity?.kind === "channel" && granularity.axis === 1);
+}
+
+/** @throws KvantError INVALID_ARGUMENT when the weight only loads whole */
+export function requireLoadsByRows(weight: PlanWeight): void {
+  if (loadsByRows(weight)) return;
+  throw new KvantError(
+    "INVALID_ARGUMENT",
+    `"${weight.name}" in ${weightFormatName(weight.format)} has a scale for the whole tensor, so its rows do not load one by one`,
+  );
 }
 
 /**

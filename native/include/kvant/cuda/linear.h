@@ -78,6 +78,9 @@ class CudaMatrix {
   // [rows, K], row-major, dtype fp32, bf16 or fp16, on the device and 16-byte aligned. `source` may be freed once the stream
   // has run. One call holds a whole tensor part, so a scale per tensor (group_size -2) belongs to one call.
   virtual void load_rows(int64_t row_offset, int64_t rows, Format dtype, const void* source, Stream stream) = 0;
+  // Packs rows [row_offset, row_offset + source.rows) of codes and scales as they are, from arrays on the device that may be freed
+  // once the stream has run.
+  virtual void load_codes(int64_t row_offset, const CodedRows& source, Stream stream) = 0;
 
   // Bytes of codes and scales as held.
   virtual size_t bytes() const = 0;

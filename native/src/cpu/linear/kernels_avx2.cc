@@ -1,5 +1,6 @@
 // AVX2, FMA and F16C: a block of 16 features is two registers. Int8 activations go through vpmaddubsw, whose int16 pairs
-// must not saturate: |w| * (x with the sign of w) is at most 127 * 127 per product, and 4-bit codes at most 15 * 127.
+// must not saturate: |w| * (x with the sign of w) is at most 128 * 127 per product, 32512 for two, and 4-bit codes at most
+// 15 * 127.
 #include <immintrin.h>
 
 #include <utility>

@@ -9,10 +9,12 @@
 #include "pack_rows.h"
 #include "packed_layout.h"
 #include "prepare_activations.h"
+#include "quantize_row.h"
 
 namespace kvant {
 namespace {
 
+using linear::CodedRow;
 using linear::LinearKernels;
 using linear::PackedLayout;
 
@@ -61,10 +63,7 @@ class PackedMatrix final : public Matrix {
         weights_(layout_.block_bytes * static_cast<size_t>(layout_.block_count)) {}
 
   void load_rows(int64_t row_offset, int64_t rows, Format dtype, const void* source, ThreadPool& pool) override {
-    if (row_offset < 0 || rows < 0 || row_offset + rows > spec_.rows) {
-      throw std::invalid_argument("load_rows: rows " + std::to_string(row_offset) + " to " + std::to_string(row_offset + rows) +
-                                  " of a matrix of " + std::to_string(spec_.rows));
-    }
+    check_rows("load_rows", row_offset, rows);
     if (dtype != Format::fp32 && dtype != Format::bf16 && dtype != Format::fp16) {
       throw std::invalid_argument(std::string("load_rows: a source of ") + weight_prefix(dtype) +
                                   "; it must be fp32, bf16 or fp16");
@@ -73,22 +72,30 @@ class PackedMatrix final : public Matrix {
     const uint8_t* from = static_cast<const uint8_t*>(source);
     const int64_t threads = pool.threads();
     std::vector<float> widened(static_cast<size_t>(threads * layout_.cols));
+    std::vector<CodedRow> coded(static_cast<size_t>(threads), CodedRow(layout_));
     float tensor_scale = -1.0f;
     if (spec_.group_size == -2 || spec_.scales == Scales::e4m3) {
       tensor_scale = tensor_absmax(rows, dtype, from, row_bytes, widened, pool) / max_value(spec_.format);
     }
     if (spec_.scales == Scales::e4m3) tensor_scale /= max_value(Format::e4m3);
-    // Threads take whole blocks; the first block may begin inside one that an earlier part shares.
-    const int64_t first_block = row_offset / kPackGrain;
-    const int64_t blocks = (row_offset + rows + kPackGrain - 1) / kPackGrain - first_block;
-    pool.parallel_for(blocks, 1, [&](int64_t begin, int64_t end, int thread) {
-      float* values = widened.data() + thread * layout_.cols;
-      const int64_t first = std::max(row_offset, (first_block + begin) * kPackGrain);
-      const int64_t last = std::min(row_offset + rows, (first_block + end) * kPackGrain);
-      for (int64_t row = first; row < last; row++) {
-        linear::widen(dtype, from + static_cast<size_t>(row - row_offset) * row_bytes, layout_.cols, values);
-        linear::pack_row(layout_, spec_.format, spec_.scales, kernels_, values, row, tensor_scale, weights_.data());
-      }
+    for_each_row(row_offset, rows, pool, [&](int64_t row, int thread) {
+      float* const values = widened.data() + thread * layout_.cols;
+      linear::widen(dtype, from + static_cast<size_t>(row - row_offset) * row_bytes, layout_.cols, values);
+      if (bits(spec_.format) > 8) return linear::pack_float_row(layout_, spec_.format, values, row, weights_.data());
+      CodedRow& codes = coded[static_cast<size_t>(thread)];
+      linear::quantize_row(layout_, spec_, kernels_, values, tensor_scale, codes);
+      linear::pack_row(layout_, spec_.format, spec_.scales, codes, tensor_scale, row, weights_.data());
+    });
+  }
+
+  void load_codes(int64_t row_offset, const CodedRows& source, ThreadPool& pool) override {
+    check_rows("load_codes", row_offset, source.rows);
+    if (bits(spec_.format) > 8) throw std::invalid_argument("load_codes: " + weight_name(spec_) + " weights are no codes with scales");
+    std::vector<CodedRow> coded(static_cast<size_t>(pool.threads()), CodedRow(layout_));
+    for_each_row(row_offset, source.rows, pool, [&](int64_t row, int thread) {
+      CodedRow& codes = coded[static_cast<size_t>(thread)];
+      linear::read_row(layout_, spec_, source, row - row_offset, codes);
+      linear::pack_row(layout_, spec_.format, spec_.scales, codes, source.tensor_scale, row, weights_.data());
     });
   }
 
@@ -129,6 +136,25 @@ class PackedMatrix final : public Matrix {
   }
 
  private:
+  void check_rows(const char* call, int64_t row_offset, int64_t rows) const {
+    if (row_offset >= 0 && rows >= 0 && row_offset + rows <= spec_.rows) return;
+    throw std::invalid_argument(std::string(call) + ": rows " + std::to_string(row_offset) + " to " +
+                                std::to_string(row_offset + rows) + " of a matrix of " + std::to_string(spec_.rows));
+  }
+
+  // body(row, thread) for rows [row_offset, row_offset + rows). Threads take whole blocks; the first may begin inside one that an
+  // earlier part shares.
+  template <class Body>
+  void for_each_row(int64_t row_offset, int64_t rows, ThreadPool& pool, const Body& body) const {
+    const int64_t first_block = row_offset / kPackGrain;
+    const int64_t blocks = (row_offset + rows + kPackGrain - 1) / kPackGrain - first_block;
+    pool.parallel_for(blocks, 1, [&](int64_t begin, int64_t end, int thread) {
+      const int64_t first = std::max(row_offset, (first_block + begin) * kPackGrain);
+      const int64_t last = std::min(row_offset + rows, (first_block + end) * kPackGrain);
+      for (int64_t row = first; row < last; row++) body(row, thread);
+    });
+  }
+
   float tensor_absmax(int64_t rows, Format dtype, const uint8_t* from, size_t row_bytes, std::vector<float>& widened,
                       ThreadPool& pool) const {
     std::vector<float> largest(static_cast<size_t>(pool.threads()), 0.0f);

@@ -4,7 +4,7 @@
 //   affine  largest / (high - low) - smallest / (high - low);  zero = clamp(round(low - smallest / scale))
 //   e8m0    2^(floor(log2(absmax)) - floor(log2(6)))
 //   e4m3    e4m3(absmax / 6 / tensor scale) * tensor scale
-// float32 operations rounded to nearest even, so that results have the bits of src/cpu/linear/pack_rows.cc.
+// float32 operations rounded to nearest even, so that results have the bits of src/cpu/linear/quantize_row.cc.
 #include "cpu/linear/float_codes.h"
 #include "layout.h"
 

@@ -106,6 +106,9 @@ void sum_parts(const Call& call, cudaStream_t stream);
 // Codes and scales of rows [row_offset, row_offset + rows); `largest` is one word of scratch.
 void load_weights(const Layout& layout, int group_size, int row_offset, int rows, Format dtype, const void* source,
                   uint8_t* codes, uint8_t* scales, uint32_t* largest, cudaStream_t stream);
+// The same from codes and scales on the device, for formats of 8 and 4 bits.
+void load_codes(const Layout& layout, int group_size, int row_offset, const CodedRows& source, uint8_t* codes, uint8_t* scales,
+                cudaStream_t stream);
 
 // x [tokens, cols] in the form that a matrix takes.
 void prepare_activations(const PreparedForm& form, const float* x, int tokens, const Prepared& to, cudaStream_t stream);

@@ -1,7 +1,8 @@
 // scale = absmax / max;  code = encode(clamp(w / scale, -max, max)), float32 divisions rounded to nearest even; affine, e8m0 and
-// e4m3 scales as in group_scales.cuh: the codes and scales of src/cpu/linear/pack_rows.cc.
-// source: [rows, K] fp32, bf16 or fp16   codes, scales: layout.h
-// Runs once per weight at load: reads the source twice, writes codes and scales. Source rows need no alignment.
+// e4m3 scales as in group_scales.cuh: the codes and scales of src/cpu/linear/quantize_row.cc.
+// Or codes and scales as they are (kvant/coded_rows.h).
+// source: [rows, K] fp32, bf16 or fp16, or codes   codes, scales: layout.h
+// Runs once per weight at load: reads values twice or codes once, writes codes and scales. Source rows need no alignment.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
@@ -103,8 +104,28 @@ __global__ void __launch_bounds__(kThreads) write_scales(const Layout layout, co
   }
 }
 
+// The scales of rows of codes, as they are. One thread per scale of a row as held; e4m3 scales are held in pairs.
+__global__ void __launch_bounds__(kThreads) copy_scales(const Layout layout, bool one_for_all, const CodedRows source, int row_offset, uint8_t* scales) {
+  const bool pairs = layout.scales == Scales::e4m3;
+  const int parts = pairs ? 2 : 1, held = layout.groups * parts;
+  const int in_source_row = pairs ? (layout.cols + kUnitColumns / 2 - 1) / (kUnitColumns / 2) : layout.groups;
+  const int64_t index = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  const int64_t in_source = index / held;
+  const int at = static_cast<int>(index % held), row = row_offset + static_cast<int>(in_source);
+  if (in_source >= source.rows) return;
+  GroupScale group;
+  if (at < in_source_row) {
+    const int64_t from = one_for_all ? 0 : in_source * in_source_row + at;
+    if (source.scales != nullptr) group.scale = source.scales[from];
+    if (source.zeros != nullptr) group.zero = source.zeros[from];
+    if (source.scale_codes != nullptr) group.code = source.scale_codes[from];
+  }
+  store_scale(layout, row, at / parts, at % parts, group, scales);
+  if (pairs && at == 0) reinterpret_cast<float*>(scales + layout.row_scales_at())[row] = source.tensor_scale;
+}
+
 template <Format F>
-__device__ uint32_t encode(float value, const GroupScale& group, bool affine, bool& nan) {
+__device__ uint32_t encode(float value, const GroupScale& group, bool affine) {
   constexpr auto definition = float_definition(F);
   if constexpr (F == Format::fp32) return __float_as_uint(value);
   if constexpr (F == Format::bf16 || F == Format::fp16) return encode_float(value, definition);
@@ -117,15 +138,40 @@ __device__ uint32_t encode(float value, const GroupScale& group, bool affine, bo
     const float code = rintf(fminf(fmaxf(number, 2 * kLow), 2 * kLimit + 1)) + group.zero;
     return static_cast<uint32_t>(static_cast<int>(fminf(fmaxf(code, kLow), kLimit)));
   } else {
-    const uint32_t code = encode_float(quotient, definition);
-    nan |= definition.nan_code != 0 && code == definition.nan_code;
-    return code;
+    return encode_float(quotient, definition);
   }
 }
 
+template <Format F>
+__device__ bool is_nan(uint32_t code) {
+  if constexpr (F == Format::e4m3) return (code & 0x7f) == 0x7f;
+  if constexpr (F == Format::e5m2) return (code & 0x7f) > 0x7c;
+  return false;
+}
+
+// Where the codes of a weight come from: its values, or a tensor of codes.
+template <class T>
+struct Values {
+  const T* values;  // [rows, K]
+  template <Format F>
+  __device__ uint32_t code(const Layout& layout, int row, int column, const GroupScale& group) const {
+    return encode<F>(widen(values[static_cast<size_t>(row) * layout.cols + column]), group, layout.scales == Scales::affine);
+  }
+};
+
+struct Codes {
+  const uint8_t* codes;  // [rows, row bytes]
+  template <Format F>
+  __device__ uint32_t code(const Layout& layout, int row, int column, const GroupScale&) const {
+    const uint8_t* const from = codes + row * code_row_bytes(bits(F), layout.cols);
+    if constexpr (bits(F) == 8) return from[column];
+    return from[column / 2] >> (column % 2 * 4) & 15;
+  }
+};
+
 // One thread per eight padded columns of a row.
-template <Format F, class T>
-__global__ void __launch_bounds__(kThreads) write_codes(const Layout layout, const T* source, Rows rows, uint8_t* codes, uint8_t* scales) {
+template <Format F, class Source>
+__global__ void __launch_bounds__(kThreads) write_codes(const Layout layout, const Source source, Rows rows, uint8_t* codes, uint8_t* scales) {
   const int octets = layout.padded_cols / 8;
   const int64_t index = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   const int in_source = static_cast<int>(index / octets), octet = static_cast<int>(index % octets);
@@ -138,7 +184,8 @@ __global__ void __launch_bounds__(kThreads) write_codes(const Layout layout, con
   bool nan = false;
   for (int i = 0; i < 8; i++) {
     const int column = layout.source_column(octet * 8 + i);
-    out[i] = column < 0 ? 0 : encode<F>(widen(source[static_cast<size_t>(in_source) * layout.cols + column]), factors, layout.scales == Scales::affine, nan);
+    out[i] = column < 0 ? 0 : source.template code<F>(layout, in_source, column, factors);
+    nan |= is_nan<F>(out[i]);
   }
   // The kernels may decode a NaN code as a number; the scale carries the NaN to the result instead. Threads of the same group
   // that read the scale after this write NaN codes, which changes no result.
@@ -162,6 +209,13 @@ __global__ void __launch_bounds__(kThreads) write_codes(const Layout layout, con
   }
 }
 
+template <Format F, class Source>
+void launch_codes(const Layout& layout, const Source& source, Rows rows, uint8_t* codes, uint8_t* scales, cudaStream_t stream) {
+  const int64_t threads = static_cast<int64_t>(rows.count) * (layout.padded_cols / 8);
+  write_codes<F><<<static_cast<unsigned>((threads + kThreads - 1) / kThreads), kThreads, 0, stream>>>(layout, source, rows, codes, scales);
+  check_launch("load weights: codes");
+}
+
 template <Format F, class T>
 void load(const Layout& layout, int group_size, Rows rows, const T* source, uint8_t* codes, uint8_t* scales, uint32_t* largest,
           cudaStream_t stream) {
@@ -178,9 +232,7 @@ void load(const Layout& layout, int group_size, Rows rows, const T* source, uint
                                                                                  {tensor ? largest : nullptr, max_value(F)}, scales);
     check_launch("load weights: scales");
   }
-  const int64_t threads = static_cast<int64_t>(rows.count) * (layout.padded_cols / 8);
-  write_codes<F><<<static_cast<unsigned>((threads + kThreads - 1) / kThreads), kThreads, 0, stream>>>(layout, source, rows, codes, scales);
-  check_launch("load weights: codes");
+  launch_codes<F>(layout, Values<T>{source}, rows, codes, scales, stream);
 }
 
 template <class T>
@@ -210,6 +262,23 @@ void load_weights(const Layout& layout, int group_size, int row_offset, int rows
     load_from(layout, group_size, part, static_cast<const __nv_bfloat16*>(source), codes, scales, largest, stream);
   } else {
     load_from(layout, group_size, part, static_cast<const __half*>(source), codes, scales, largest, stream);
+  }
+}
+
+void load_codes(const Layout& layout, int group_size, int row_offset, const CodedRows& source, uint8_t* codes, uint8_t* scales, cudaStream_t stream) {
+  if (source.rows == 0) return;
+  const int64_t held = source.rows * layout.groups * (layout.scales == Scales::e4m3 ? 2 : 1);
+  copy_scales<<<static_cast<unsigned>((held + kThreads - 1) / kThreads), kThreads, 0, stream>>>(layout, group_size == -2, source, row_offset, scales);
+  check_launch("load codes: scales");
+  const Rows part{row_offset, static_cast<int>(source.rows)};
+  const Codes from{source.codes};
+  switch (layout.format) {
+    case Format::int8: return launch_codes<Format::int8>(layout, from, part, codes, scales, stream);
+    case Format::int4: return launch_codes<Format::int4>(layout, from, part, codes, scales, stream);
+    case Format::e4m3: return launch_codes<Format::e4m3>(layout, from, part, codes, scales, stream);
+    case Format::e5m2: return launch_codes<Format::e5m2>(layout, from, part, codes, scales, stream);
+    case Format::e2m1: return launch_codes<Format::e2m1>(layout, from, part, codes, scales, stream);
+    default: return;  // held without scales; the matrix refuses them
   }
 }
 

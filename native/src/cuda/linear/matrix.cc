@@ -152,10 +152,7 @@ class DeviceMatrix final : public CudaMatrix {
   }
 
   void load_rows(int64_t row_offset, int64_t rows, Format dtype, const void* source, Stream stream) override {
-    if (row_offset < 0 || rows < 0 || row_offset + rows > spec_.rows) {
-      throw std::invalid_argument("load_rows: rows " + std::to_string(row_offset) + " to " + std::to_string(row_offset + rows) +
-                                  " of a matrix of " + std::to_string(spec_.rows));
-    }
+    check_rows("load_rows", row_offset, rows);
     if (dtype != Format::fp32 && dtype != Format::bf16 && dtype != Format::fp16) {
       throw std::invalid_argument(std::string("load_rows: a source of ") + prefix(dtype) + "; it must be fp32, bf16 or fp16");
     }
@@ -163,6 +160,12 @@ class DeviceMatrix final : public CudaMatrix {
     linear::load_weights(layout_, spec_.group_size, static_cast<int>(row_offset), static_cast<int>(rows), dtype, source,
                          codes_.as<uint8_t>(), scales_.as<uint8_t>(),
                          reinterpret_cast<uint32_t*>(scales_.as<uint8_t>() + layout_.scale_bytes), stream);
+  }
+
+  void load_codes(int64_t row_offset, const CodedRows& source, Stream stream) override {
+    check_rows("load_codes", row_offset, source.rows);
+    if (bits(spec_.format) > 8) throw std::invalid_argument("load_codes: " + weight_name(spec_) + " weights are no codes with scales");
+    linear::load_codes(layout_, spec_.group_size, static_cast<int>(row_offset), source, codes_.as<uint8_t>(), scales_.as<uint8_t>(), stream);
   }
 
   size_t bytes() const override { return layout_.code_bytes + layout_.scale_bytes; }
@@ -239,6 +242,12 @@ class DeviceMatrix final : public CudaMatrix {
   }
 
  private:
+  void check_rows(const char* call, int64_t row_offset, int64_t rows) const {
+    if (row_offset >= 0 && rows >= 0 && row_offset + rows <= spec_.rows) return;
+    throw std::invalid_argument(std::string(call) + ": rows " + std::to_string(row_offset) + " to " + std::to_string(row_offset + rows) +
+                                " of a matrix of " + std::to_string(spec_.rows));
+  }
+
   static void check_tokens(int64_t tokens) {
     if (tokens >= 1 && tokens <= kMaxTokens) return;
     throw std::invalid_argument("linear: a call of " + std::to_string(tokens) + " tokens; it takes 1 to " + std::to_string(kMaxTokens));

@@ -70,6 +70,7 @@ export class FakeExecutable implements Executable {
   }
 
   loadWeight(): void {}
+  loadQuantized(): void {}
   writeBuffer(): void {}
   readBuffer(): Float32Array {
     return new Float32Array();

@@ -1,3 +1,4 @@
+import type { QuantizedTensor } from "@kvant/formats";
 import type { Backend, CompileOptions, Executable, WeightSource } from "../backend.ts";
 import type { BufferId, Plan, WeightId } from "../plan.ts";
 import { createReferenceBackend } from "../reference/reference-backend.ts";
@@ -17,6 +18,8 @@ export interface CaseSetup {
   readonly plan: Plan;
   readonly options: CompileOptions;
   readonly weights: ReadonlyMap<WeightId, Float32Array>;
+  /** Weights that arrive as codes. */
+  readonly codes?: ReadonlyMap<WeightId, QuantizedTensor> | undefined;
   readonly steps: readonly CaseStep[];
 }
 
@@ -86,9 +89,10 @@ export function floatSource(values: Float32Array): WeightSource {
 }
 
 /** Compiles a setup and loads its weights. */
-export function prepare({ plan, options, weights }: Omit<CaseSetup, "steps">, backend: Backend): Executable {
+export function prepare({ plan, options, weights, codes }: Omit<CaseSetup, "steps">, backend: Backend): Executable {
   const executable = backend.compile(plan, options);
   for (const [id, values] of weights) executable.loadWeight(id, floatSource(values));
+  for (const [id, tensor] of codes ?? []) executable.loadQuantized(id, 0, tensor);
   return executable;
 }
 

@@ -5,9 +5,11 @@ import { conformanceCases } from "./cases/index.ts";
 import { runCase } from "./conformance-case.ts";
 import { batchChecks } from "./properties/batch-invariance.ts";
 import { pageMoveChecks } from "./properties/page-moves.ts";
+import { codeRejectionChecks } from "./properties/rejected-codes.ts";
 import { rejectionChecks } from "./properties/rejected-steps.ts";
 import { samplerChecks } from "./properties/sampler-equality.ts";
 import { inFlightChecks } from "./properties/steps-in-flight.ts";
+import { weightCodeChecks } from "./properties/weight-codes.ts";
 import { weightRowChecks } from "./properties/weight-rows.ts";
 
 /** Makes the backend under test; properties vary the number of threads. */
@@ -40,6 +42,8 @@ export const conformanceChecks: readonly ConformanceCheck[] = [
   ...samplerChecks,
   ...rejectionChecks,
   ...weightRowChecks,
+  ...weightCodeChecks,
+  ...codeRejectionChecks,
 ];
 
 /** The checks that a backend of this arithmetic must pass. */

@@ -1,12 +1,14 @@
 import { KvantError } from "@kvant/core";
-import { weightFormatName } from "@kvant/formats";
+import { type QuantizedTensor, weightFormatName } from "@kvant/formats";
 import type { CompileOptions, Executable, MemoryReport, WeightSource } from "../backend.ts";
 import type { BufferId, Plan, PlanWeight, WeightId } from "../plan.ts";
 import type { StepInputs, StepOutputs } from "../step.ts";
 import { StepChecker } from "../step-checker.ts";
 import { validatePlan } from "../validate-plan.ts";
-import { checkWeightBytes, loadsByRows, sourceRows, weightValues } from "../weight-values.ts";
+import { heldCodes } from "../weight-codes.ts";
+import { checkWeightBytes, requireLoadsByRows, sourceRows, weightValues } from "../weight-values.ts";
 import { type LoweredPlan, lowerPlan, type WeightPlace } from "./lowering/lower-plan.ts";
+import { requireQuantizing } from "./lowering/native-weight.ts";
 import type { NativeAddon, NativeExecutable, NativeOptions } from "./native-addon.ts";
 import { callNative, nativeError } from "./native-error.ts";
 import { nativeStep, stepOutputs } from "./native-step.ts";
@@ -50,15 +52,16 @@ export class CpuExecutable implements Executable {
 
   loadWeightRows(id: WeightId, firstRow: number, source: WeightSource): void {
     this.#requireIdle("loadWeightRows");
-    const weight = this.#weight(id);
-    if (!loadsByRows(weight)) {
-      const name = weightFormatName(weight.format);
-      throw new KvantError(
-        "INVALID_ARGUMENT",
-        `"${weight.name}" in ${name} has a scale for the whole tensor, so its rows do not load one by one`,
-      );
-    }
+    requireLoadsByRows(this.#weight(id));
     this.#loadRows(id, firstRow, source);
+  }
+
+  loadQuantized(id: WeightId, firstRow: number, tensor: QuantizedTensor): void {
+    this.#requireIdle("loadQuantized");
+    const held = heldCodes(this.#weight(id), firstRow, tensor);
+    this.#arrive(id, tensor.rows, ({ index, rowOffset }) =>
+      callNative(() => this.#native.loadCodes(index, rowOffset + firstRow, tensor.rows, held)),
+    );
   }
 
   submit(inputs: StepInputs): Promise<StepOutputs> {
@@ -143,15 +146,25 @@ export class CpuExecutable implements Executable {
 
   #loadRows(id: WeightId, firstRow: number, source: WeightSource): void {
     const weight = this.#weight(id);
+    requireQuantizing(weight);
     const rows = sourceRows(weight, firstRow, source);
+    this.#arrive(id, rows, (place) => {
+      const { index, rowOffset } = place;
+      const native = this.#lowered.native.weights[index]!;
+      if (native.kind === "vector" && native.cols !== weight.cols) this.#loadVectorPart(weight, source, place);
+      else callNative(() => this.#native.loadWeight(index, rowOffset + firstRow, rows, source.dtype, source.data));
+    });
+  }
+
+  /** Loads rows of a weight and counts them. */
+  #arrive(id: WeightId, rows: number, load: (place: WeightPlace) => void): void {
     const place = this.#lowered.weightOf.get(id);
     if (place === undefined) return; // no op reads it
     const missing = this.#missingRows.get(id);
-    if (missing === undefined) throw new KvantError("INVALID_ARGUMENT", `weight "${weight.name}" is already loaded`);
-    const { index, rowOffset } = place;
-    const native = this.#lowered.native.weights[index]!;
-    if (native.kind === "vector" && native.cols !== weight.cols) this.#loadVectorPart(weight, source, place);
-    else callNative(() => this.#native.loadWeight(index, rowOffset + firstRow, rows, source.dtype, source.data));
+    if (missing === undefined) {
+      throw new KvantError("INVALID_ARGUMENT", `weight "${this.#weight(id).name}" is already loaded`);
+    }
+    load(place);
     if (rows === missing) this.#missingRows.delete(id);
     else this.#missingRows.set(id, missing - rows);
   }

@@ -1,3 +1,5 @@
+import type { HeldCodes } from "../weight-codes.ts";
+
 /**
  * The whole surface of the native addon. Plain data crosses it: numbers, strings, typed arrays. `native/src/addon` is the
  * other side; the two change together and `abi` counts the changes.
@@ -165,6 +167,8 @@ export interface NativeStepResult {
 export interface NativeExecutable {
   /** Rows `rowOffset ..` of a weight from a float source; a fused weight is loaded in parts. `-2` scales are per call. */
   loadWeight(index: number, rowOffset: number, rows: number, dtype: NativeDtype, data: Uint8Array): void;
+  /** The same rows from codes and scales, read during the call. */
+  loadCodes(index: number, rowOffset: number, rows: number, source: HeldCodes): void;
   /** Copies its inputs, returns at once; `done` is called on the JS thread, with a message on failure. */
   submit(step: NativeStep, done: (error: string | undefined, result: NativeStepResult | undefined) => void): void;
   writeBuffer(index: number, values: Float32Array): void;

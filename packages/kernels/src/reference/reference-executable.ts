@@ -1,12 +1,13 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { KvantError } from "@kvant/core";
-import { weightBytes, weightFormatName } from "@kvant/formats";
+import { type QuantizedTensor, weightBytes, weightFormatName } from "@kvant/formats";
 import type { CompileOptions, Executable, MemoryReport, WeightSource } from "../backend.ts";
 import { pinnedBuffers } from "../op-operands.ts";
-import type { BufferId, Op, Plan, WeightId } from "../plan.ts";
+import type { BufferId, Op, Plan, PlanWeight, WeightId } from "../plan.ts";
 import { FROM_PREVIOUS_STEP, type StepInputs, type StepOutputs, swapDirections } from "../step.ts";
 import { StepChecker } from "../step-checker.ts";
 import { validatePlan } from "../validate-plan.ts";
+import { heldCodes } from "../weight-codes.ts";
 import { add } from "./add.ts";
 import { attention } from "./attention.ts";
 import { embed } from "./embed.ts";
@@ -17,9 +18,10 @@ import { linear } from "./linear.ts";
 import { PageMemory } from "./page-memory.ts";
 import { PageTables } from "./page-tables.ts";
 import { prepareActivations } from "./prepare-activations.ts";
-import { type ReferenceMatrix, referenceWeight, requireSupported } from "./reference-weight.ts";
+import { type ReferenceMatrix, referenceMatrix, referenceWeight, requireSupported } from "./reference-weight.ts";
 import { rmsNorm } from "./rms-norm.ts";
 import { rope } from "./rope.ts";
+import { RowParts } from "./row-parts.ts";
 import { RowSampler } from "./row-sampler.ts";
 import { siluMul } from "./silu-mul.ts";
 import { type StepTokens, stepTokens } from "./step-tokens.ts";
@@ -32,6 +34,7 @@ export class ReferenceExecutable implements Executable {
   readonly #readable: ReadonlySet<BufferId>;
   readonly #buffers: readonly Float32Array[]; // [buffers][maxTokens or maxLogitRows, width]
   readonly #weights: (ReferenceMatrix | undefined)[];
+  readonly #parts = new Map<WeightId, RowParts>(); // of weights that have arrived in part
   readonly #memory: readonly PageMemory[]; // [kvGroups]
   readonly #tables: readonly PageTables[]; // [kvGroups]
   readonly #sampler: RowSampler;
@@ -60,12 +63,15 @@ export class ReferenceExecutable implements Executable {
 
   loadWeight(id: WeightId, source: WeightSource): void {
     this.#requireIdle("loadWeight");
-    const weight = this.plan.weights[id];
-    if (weight === undefined) throw new KvantError("INVALID_ARGUMENT", `plan "${this.plan.name}" has no weight ${id}`);
-    if (this.#weights[id] !== undefined) {
-      throw new KvantError("INVALID_ARGUMENT", `weight "${weight.name}" is already loaded`);
-    }
-    this.#weights[id] = referenceWeight(weight, source);
+    const weight = this.#missingWeight(id);
+    this.#addRows(weight, 0, referenceWeight(weight, source));
+  }
+
+  loadQuantized(id: WeightId, firstRow: number, tensor: QuantizedTensor): void {
+    this.#requireIdle("loadQuantized");
+    const weight = this.#missingWeight(id);
+    heldCodes(weight, firstRow, tensor); // refuses what no backend can hold
+    this.#addRows(weight, firstRow, referenceMatrix(weight, tensor));
   }
 
   submit(inputs: StepInputs): Promise<StepOutputs> {
@@ -135,6 +141,23 @@ export class ReferenceExecutable implements Executable {
     await this.#tail;
     this.#closed = true;
     this.#weights.fill(undefined);
+    this.#parts.clear();
+  }
+
+  #missingWeight(id: WeightId): PlanWeight {
+    const weight = this.plan.weights[id];
+    if (weight === undefined) throw new KvantError("INVALID_ARGUMENT", `plan "${this.plan.name}" has no weight ${id}`);
+    if (this.#weights[id] === undefined) return weight;
+    throw new KvantError("INVALID_ARGUMENT", `weight "${weight.name}" is already loaded`);
+  }
+
+  #addRows(weight: PlanWeight, firstRow: number, part: ReferenceMatrix): void {
+    const { id, rows } = weight;
+    const parts = this.#parts.get(id) ?? (part.rows < rows ? new RowParts(weight, part) : undefined);
+    const whole = parts === undefined ? part : parts.add(firstRow, part);
+    this.#weights[id] = whole;
+    if (parts !== undefined && whole === undefined) this.#parts.set(id, parts);
+    else this.#parts.delete(id);
   }
 
   #run(inputs: StepInputs): StepOutputs {

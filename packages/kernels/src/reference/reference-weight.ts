@@ -41,11 +41,17 @@ export function referenceWeight(weight: PlanWeight, source: WeightSource): Refer
     const values = format.format === "fp32" ? stored : decodeArray(format.format, encodeArray(format.format, stored));
     return { kind: "values", rows, cols, values };
   }
-  const tensor = quantizeAbsMax(stored, rows, cols, format);
+  return referenceMatrix(weight, quantizeAbsMax(stored, rows, cols, format));
+}
+
+/** A quantized tensor of the weight's format, as many rows as it holds. */
+export function referenceMatrix({ activation }: PlanWeight, tensor: QuantizedTensor): ReferenceMatrix {
+  const { rows, cols, weightFormat } = tensor;
+  const { format, granularity } = weightFormat;
   const values = dequantize(tensor);
-  const isInteger = formats[format.format].kind === "integer";
-  if (!isInteger || weight.activation?.format !== "int8") return { kind: "values", rows, cols, values };
-  const groupSize = format.granularity.kind === "group" ? format.granularity.size : cols;
+  if (formats[format].kind !== "integer" || activation?.format !== "int8")
+    return { kind: "values", rows, cols, values };
+  const groupSize = granularity?.kind === "group" ? granularity.size : cols;
   return {
     kind: "codes",
     rows,

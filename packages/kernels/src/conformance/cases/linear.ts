@@ -38,6 +38,11 @@ const shapes = [
   [140, 256, 48],
 ] as const;
 
+/** Activations of a format, those of 8 bits with a scale per token. */
+export function tokenScheme(format: ActivationScheme["format"]): ActivationScheme {
+  return format === "int8" || format === "e4m3" ? { format, scale: "token" } : { format };
+}
+
 /** Every scheme by every shape; dynamic 8-bit activations, and static ones that clip. */
 export const linearCases: readonly ConformanceCase[] = linearSchemes.flatMap(([weights, activations]) =>
   activations.flatMap((format) =>

@@ -5,6 +5,7 @@ import type { ActivationScheme, BufferId } from "../../plan.ts";
 import { PlanBuilder } from "../../plan-builder.ts";
 import { describeLowered } from "./describe-lowered.ts";
 import { lowerPlan } from "./lower-plan.ts";
+import { requireQuantizing } from "./native-weight.ts";
 
 const options = { pageTokens: 16, pageCounts: [4], backend: "cpu" } as const;
 
@@ -148,26 +149,29 @@ describe("e4m3 activations", () => {
   });
 });
 
-describe("weights that native backends do not quantize from floats", () => {
-  function lower(format: string) {
+describe("weights of few kernels", () => {
+  function planOf(format: string) {
     const builder = new PlanBuilder({ name: "test", vocabSize: 4, contextLength: 16 });
     const weight = builder.weight({
       ...{ name: "model.w", class: "linear", rows: 4, cols: 8 },
       ...{ format: parseWeightFormat(format), activation: { format: "bf16" } },
     });
     builder.output(builder.linear("out", builder.input("x", 8), weight));
-    return () => lowerPlan(builder.build(), { ...options, pageCounts: [] });
+    const plan = builder.build();
+    return { plan, lower: () => lowerPlan(plan, { ...options, pageCounts: [] }) };
   }
 
-  test.each(["int3-g32", "int2-channel-affine"])("%s is refused: it is loaded from codes", (format) => {
+  test.each(["int3-g32", "int2-channel-affine"])("%s has those of int4, and its floats are refused", (format) => {
+    const { plan, lower } = planOf(format);
+    expect(lower().native.weights[0]).toMatchObject({ format: "int4" });
     const message = `linear "model.w": ${format} weights are loaded from their codes`;
-    expect(lower(format)).toThrow(
+    expect(() => requireQuantizing(plan.weights[0]!)).toThrow(
       expect.objectContaining({ code: "OP_UNSUPPORTED", message: expect.stringContaining(message) }),
     );
   });
 
   test.each(["mxfp8", "e4m3-t128x128", "int8-t128x128"])("%s has no kernel", (format) => {
     const message = `linear "model.w": the cpu backend has no kernel for ${format} weights with bf16 activations`;
-    expect(lower(format)).toThrow(expect.objectContaining({ code: "OP_UNSUPPORTED", message }));
+    expect(planOf(format).lower).toThrow(expect.objectContaining({ code: "OP_UNSUPPORTED", message }));
   });
 });

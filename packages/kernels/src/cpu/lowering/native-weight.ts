@@ -1,5 +1,5 @@
 import { KvantError } from "@kvant/core";
-import { weightFormatName } from "@kvant/formats";
+import { type FormatName, weightFormatName } from "@kvant/formats";
 import type { BackendInfo } from "../../backend.ts";
 import type { ActivationScheme, PlanWeight } from "../../plan.ts";
 import type { NativeWeight } from "../native-addon.ts";
@@ -20,12 +20,12 @@ export function nativeWeight(weight: PlanWeight, backend: NativeBackend): Native
   }
   if (activation.format === "e4m3" && backend === "cpu") throw unsupported(weight, activation, backend);
   if (format.format === "e4m3" && format.scaleFormat === "e8m0") throw unsupported(weight, activation, backend); // MXFP8
-  if (format.format === "int3" || format.format === "int2") throw onlyFromCodes(weight, format.format);
   return {
     kind: "matrix",
     rows,
     cols,
-    format: format.format,
+    // Codes of int3 and int2 lie in nibbles, as those of int4 do, and have the same kernels.
+    format: isNarrow(format.format) ? "int4" : format.format,
     groupSize: groupSize(weight, activation, backend),
     activation: activation.format,
     activationScale: "scale" in activation && activation.scale !== "token" ? activation.scale : 0,
@@ -72,10 +72,19 @@ function unsupported(weight: PlanWeight, { format }: ActivationScheme, backend: 
   );
 }
 
-function onlyFromCodes(weight: PlanWeight, format: "int3" | "int2"): KvantError {
-  return new KvantError(
+/**
+ * Checks that the addon makes codes of a weight from its values.
+ * @throws KvantError OP_UNSUPPORTED for int3 and int2, which come as codes
+ */
+export function requireQuantizing({ name, format }: PlanWeight): void {
+  if (!isNarrow(format.format)) return;
+  throw new KvantError(
     "OP_UNSUPPORTED",
-    `linear "${weight.name}": ${weightFormatName(weight.format)} weights are loaded from their codes, as a quantized ` +
-      `checkpoint holds them; native backends do not quantize floats to ${format}`,
+    `linear "${name}": ${weightFormatName(format)} weights are loaded from their codes, as a quantized ` +
+      `checkpoint holds them; native backends do not quantize floats to ${format.format}`,
   );
+}
+
+function isNarrow(format: FormatName): format is "int3" | "int2" {
+  return format === "int3" || format === "int2";
 }
