@@ -1,8 +1,9 @@
-import { dequantize, type QuantizedTensor, quantizeAbsMax, weightFormatName } from "@kvant/formats";
+import { dequantize, type QuantizedTensor, weightFormatName } from "@kvant/formats";
 import { searchAwqClip } from "../awq/search-awq-clip.ts";
 import { type GptqFactor, gptqFactor } from "../gptq/gptq-factor.ts";
 import { quantizeGptq } from "../gptq/quantize-gptq.ts";
 import { quantizeWeight } from "../methods.ts";
+import { nearestCodes } from "../nearest-codes.ts";
 import type { LinearReport } from "../report/quantization-report.ts";
 import { requireFinite } from "../require-finite.ts";
 import { foldPart, type PartLinear } from "./fold-part.ts";
@@ -53,7 +54,7 @@ export function quantizeLayer(
       if (linear.recipe.rounding === "gptq") factor ??= gptqFactor(after!.gram, part.width, recipe);
       const { tensor, notes } = quantizeLinear(linear, part.width, values, after, factor, recipe);
       quantized.set(linear.module, tensor);
-      const nearest = quantizeAbsMax(
+      const nearest = nearestCodes(
         original.get(`${linear.module}.weight`)!,
         linear.rows,
         part.width,
