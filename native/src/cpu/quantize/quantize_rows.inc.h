@@ -25,17 +25,17 @@ struct Division {
   float operator()(float x) const { return x / scale; }
 };
 
-// The same quotients, rounded as a division rounds, several times sooner. Two steps from x * (1 / scale): the first comes within one
-// last place, and from there the second is exact where 1 / scale is correctly rounded and the remainder has no rounding error
-// (Markstein, Computation of elementary functions on the IBM RISC System/6000 processor, 1990). The steps lose the sign of -0.
+// The same quotients, rounded as a division rounds, several times sooner. The inverse in two parts comes within one last place; from
+// there a step with a remainder that has no rounding error is exact (Markstein, Computation of elementary functions on the IBM RISC
+// System/6000 processor, 1990). Only the sign of a zero is not a division's.
 struct FusedDivision {
-  float scale, inverse;
+  explicit FusedDivision(float divisor)
+      : scale(divisor), inverse(1 / divisor), rest(__builtin_fmaf(-inverse, scale, 1.0f) * inverse) {}
   float operator()(float x) const {
-    const float near = x * inverse;
-    const float nearer = __builtin_fmaf(__builtin_fmaf(-near, scale, x), inverse, near);
-    const float quotient = __builtin_fmaf(__builtin_fmaf(-nearer, scale, x), inverse, nearer);
-    return __builtin_copysignf(quotient, x);
+    const float near = __builtin_fmaf(x, inverse, x * rest);
+    return __builtin_fmaf(__builtin_fmaf(-near, scale, x), inverse, near);
   }
+  float scale, inverse, rest;
 };
 
 // Quotients of at least 2^-30 then have exact remainders; those below are 0 in every format, whatever their last places.
@@ -46,7 +46,7 @@ bool suits_fused_division(float scale) { return kFusedMultiplyAdd && scale >= 0x
 template <int kLimit>
 struct Integers {
   static constexpr float kLargest = kLimit;
-  static uint32_t encode(float quotient) {
+  static uint32_t encode(float quotient, float /*x*/) {
     constexpr float kSpacing = 12582912.0f;  // floats in [2^23, 2^24) are one apart
     const uint32_t number = chosen(quotient == quotient, __builtin_bit_cast(uint32_t, quotient), 0);
     const float spaced = __builtin_bit_cast(float, number) + kSpacing;
@@ -56,21 +56,20 @@ struct Integers {
   }
 };
 
-// linear::encode_float without its branches. Below the smallest normal number, adding a power of two whose last place is the
-// format's smallest step rounds to that step, ties to even.
+// linear::encode_float of the quotient of x and a positive scale, without its branches. Below the smallest normal number, adding a
+// power of two whose last place is the format's smallest step rounds to that step, ties to even.
 template <Format kFormat>
 struct Floats {
   static constexpr float kLargest = max_value(kFormat);
-  static uint32_t encode(float quotient) {
+  static uint32_t encode(float quotient, float x) {
     constexpr linear::FloatDefinition kTo = linear::float_definition(kFormat);
     constexpr int kDropped = 23 - kTo.mantissa_bits;
     constexpr uint32_t kBias = (1u << (kTo.exponent_bits - 1)) - 1;
     constexpr uint32_t kRebias = (127 - kBias) << 23;
     constexpr uint32_t kSpacing = (127 + 23 + 1 - kBias - kTo.mantissa_bits) << 23;
-    const uint32_t pattern = __builtin_bit_cast(uint32_t, quotient);
-    const uint32_t magnitude = pattern & 0x7fffffffu;
     constexpr int kMagnitudeBits = kTo.exponent_bits + kTo.mantissa_bits;
-    const uint32_t sign = pattern >> (31 - kMagnitudeBits) & 1u << kMagnitudeBits;
+    const uint32_t magnitude = __builtin_bit_cast(uint32_t, quotient) & 0x7fffffffu;
+    const uint32_t sign = __builtin_bit_cast(uint32_t, x) >> (31 - kMagnitudeBits) & 1u << kMagnitudeBits;
     const uint32_t normal = (magnitude - kRebias + (1u << (kDropped - 1)) - 1 + ((magnitude >> kDropped) & 1)) >> kDropped;
     const float spaced = __builtin_bit_cast(float, magnitude) + __builtin_bit_cast(float, kSpacing);
     const uint32_t subnormal = __builtin_bit_cast(uint32_t, spaced) - kSpacing;
@@ -82,13 +81,13 @@ struct Floats {
 
 template <class Codes, class Quotient>
 inline __attribute__((always_inline)) void encode_each(const float* __restrict x, int64_t count, Quotient quotient, uint32_t* __restrict codes) {
-  for (int64_t i = 0; i < count; i++) codes[i] = Codes::encode(quotient(x[i]));
+  for (int64_t i = 0; i < count; i++) codes[i] = Codes::encode(quotient(x[i]), x[i]);
 }
 
 template <class Codes>
 void encode(const float* x, int64_t count, float scale, uint32_t* codes) {
   if (scale == 0) __builtin_memset(codes, 0, static_cast<size_t>(count) * sizeof *codes);
-  else if (suits_fused_division(scale)) encode_each<Codes>(x, count, FusedDivision{scale, 1 / scale}, codes);
+  else if (suits_fused_division(scale)) encode_each<Codes>(x, count, FusedDivision(scale), codes);
   else encode_each<Codes>(x, count, Division{scale}, codes);
 }
 
