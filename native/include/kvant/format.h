@@ -39,8 +39,10 @@ constexpr float max_value(Format format) {
     case Format::e5m2: return 57344.0f;
     case Format::e2m1: return 6.0f;
     case Format::fp16: return 65504.0f;
-    default: return 3.38953139e38f;
+    case Format::bf16: return 3.38953139e38f;
+    case Format::fp32: return 3.402823466e38f;
   }
+  return 0;
 }
 
 }  // namespace kvant

@@ -7,6 +7,7 @@
 
 #include "addon/executable.h"
 #include "addon/js_error.h"
+#include "addon/quantize_math.h"
 #include "addon/value_reader.h"
 #include "cpu/probe.h"
 #include "cpu/probe_compute.h"
@@ -48,11 +49,15 @@ Napi::Value info(const Napi::CallbackInfo& call) {
 
 // What one environment (main thread or worker) holds of the addon; there are no globals.
 struct Instance {
-  Napi::FunctionReference executable;
+  Napi::FunctionReference executable, quantize_math;
 };
 
 Napi::Value create_executable(const Napi::CallbackInfo& call) {
   return call.Env().GetInstanceData<Instance>()->executable.New({call[0], call[1]});
+}
+
+Napi::Value create_quantize_math(const Napi::CallbackInfo& call) {
+  return call.Env().GetInstanceData<Instance>()->quantize_math.New({call[0]});
 }
 
 int64_t count_argument(const Napi::Value& value, const char* name) {
@@ -133,10 +138,12 @@ Napi::Value device_matmul_probe(const Napi::CallbackInfo& call) {
 Napi::Object load(Napi::Env env, Napi::Object exports) {
   auto instance = std::make_unique<Instance>();
   instance->executable = Napi::Persistent(Executable::define(env));
+  instance->quantize_math = Napi::Persistent(QuantizeMath::define(env));
   env.SetInstanceData(instance.release());
   exports.Set("abi", kAbi);
   exports.Set("info", Napi::Function::New(env, info, "info"));
   exports.Set("createExecutable", Napi::Function::New(env, create_executable, "createExecutable"));
+  exports.Set("createQuantizeMath", Napi::Function::New(env, create_quantize_math, "createQuantizeMath"));
   exports.Set("cudaDevice", Napi::Function::New(env, cuda_device, "cudaDevice"));
   exports.Set("cublasltAbsence", Napi::Function::New(env, cublaslt_absence, "cublasltAbsence"));
   exports.Set("cudaMemory", Napi::Function::New(env, device_memory, "cudaMemory"));

@@ -16,6 +16,14 @@ size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) /
 
 }  // namespace
 
+void prefer_huge_pages([[maybe_unused]] void* data, [[maybe_unused]] size_t bytes) {
+#if defined(MADV_HUGEPAGE)
+  auto* const begin = static_cast<uint8_t*>(data);
+  const size_t skipped = round_up(reinterpret_cast<uintptr_t>(begin), kHugePage) - reinterpret_cast<uintptr_t>(begin);
+  if (bytes >= skipped + kHugePage) madvise(begin + skipped, (bytes - skipped) / kHugePage * kHugePage, MADV_HUGEPAGE);
+#endif
+}
+
 PageMemory::PageMemory(size_t bytes, const std::string& purpose) {
   if (bytes == 0) return;
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));

@@ -5,6 +5,10 @@
 
 namespace kvant {
 
+// Asks for huge pages where whole ones lie inside untouched memory of somebody else's, such as a large new array of JavaScript:
+// a page costs about as much to hand out at 2 MiB as a few of 4 KiB. Advice only; contents stay.
+void prefer_huge_pages(void* data, size_t bytes);
+
 // Zeroed memory straight from the operating system, in huge pages where it grants them. Nothing is resident until it is
 // touched, so a pool can be reserved for the longest context and cost only what is used. Aligned to 2 MiB from 2 MiB on, to
 // the system page below.

@@ -33,5 +33,6 @@ export { createEngine, LocalEngine, type LocalEngineHooks } from "./local-engine
 export { type ForwardPassModel, type OpenForwardPass, openForwardPass } from "./open-forward-pass.ts";
 export { groupPageBytes, type PageBudget, pageBudget } from "./page-budget.ts";
 export { type EngineProcessHooks, RemoteEngine, startEngineProcess } from "./process/remote-engine.ts";
+export { accelerateQuantizers, type QuantizerSpeed } from "./quantize/accelerate-quantizers.ts";
 export { LayerRunner, type LayerRunnerOptions } from "./quantize/layer-runner.ts";
 export { openQuantizeSource, type QuantizeSource } from "./quantize/quantize-source.ts";

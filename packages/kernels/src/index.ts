@@ -12,7 +12,8 @@ export { type CpuBackendOptions, createCpuBackend, nativeInfo } from "./cpu/cpu-
 export { loadAddon } from "./cpu/load-addon.ts";
 export { describeLowered } from "./cpu/lowering/describe-lowered.ts";
 export { type LoweredPlan, type LoweringOptions, lowerPlan } from "./cpu/lowering/lower-plan.ts";
-export type { NativeAddon, NativeInfo } from "./cpu/native-addon.ts";
+export type { NativeAddon, NativeInfo, NativeMatrixView, NativeProduct } from "./cpu/native-addon.ts";
+export { nativeQuantizeMath, type QuantizeMath, type QuantizeMathPresence } from "./cpu/quantize-math.ts";
 export { type CudaBackendOptions, createCudaBackend, cudaAbsence } from "./cuda/cuda-backend.ts";
 export { buffersRead, bufferWritten, pinnedBuffers, weightsRead } from "./op-operands.ts";
 export type {

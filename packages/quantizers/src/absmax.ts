@@ -1,5 +1,6 @@
-import { quantizeAbsMax, type WeightFormat } from "@kvant/formats";
+import type { WeightFormat } from "@kvant/formats";
 import { matrixName, type QuantizeMethod, type QuantizeOptions } from "./method.ts";
+import { nearestCodes } from "./nearest-codes.ts";
 import { requireFinite } from "./require-finite.ts";
 
 /**
@@ -17,6 +18,6 @@ export const absmax = {
     options: QuantizeOptions = {},
   ) {
     requireFinite(values, matrixName(absmax, options));
-    return quantizeAbsMax(values, rows, cols, weightFormat);
+    return nearestCodes(values, rows, cols, weightFormat);
   },
 } as const satisfies QuantizeMethod;

@@ -1,4 +1,5 @@
 export { absmax } from "./absmax.ts";
+export { type Acceleration, accelerate, acceleration } from "./acceleration.ts";
 export { divideColumns, divideRows, divideVector, scaleColumns, scaleRows } from "./awq/fold-scales.ts";
 export { type AwqClip, type AwqClipRequest, searchAwqClip } from "./awq/search-awq-clip.ts";
 export { type AwqScales, type AwqScalesRequest, type LinearWeight, searchAwqScales } from "./awq/search-awq-scales.ts";
@@ -6,9 +7,11 @@ export { shareChannels } from "./awq/shared-channels.ts";
 export { type GptqFactor, gptqFactor } from "./gptq/gptq-factor.ts";
 export { type GptqOptions, type GptqResult, quantizeGptq } from "./gptq/quantize-gptq.ts";
 export { type KvCalibration, kvCalibration, type StaticKvScales } from "./kv-calibration.ts";
+export { addProduct, type Product } from "./linear-algebra/add-product.ts";
 export { cholesky, choleskyInverse } from "./linear-algebra/cholesky.ts";
 export { addGram } from "./linear-algebra/gram.ts";
 export { type InverseFactor, inverseCholeskyUpper } from "./linear-algebra/inverse-cholesky.ts";
+export { type MatrixView, reversed, rowMajor, tileAt, transposed } from "./linear-algebra/matrix-view.ts";
 export { roundingErrors } from "./linear-algebra/output-error.ts";
 export type { QuantizeMethod, QuantizeOptions } from "./method.ts";
 export { quantizeMethod, quantizeMethods, quantizeWeight } from "./methods.ts";

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { KvantError } from "@kvant/core";
-import { openQuantizeSource, type QuantizeSource } from "@kvant/engine";
+import { accelerateQuantizers, openQuantizeSource, type QuantizeSource } from "@kvant/engine";
 import {
   type CheckpointReport,
   calibrationSamples,
@@ -41,12 +41,16 @@ export async function quantize(model: string | undefined, flags: QuantizeFlags):
   const startedAt = performance.now();
   const data = recipeData(flags);
   const recipe = parseRecipe(data);
+  const acceleration = accelerateQuantizers(flags.threads);
+  if (!acceleration.native) say(`matrices are worked on in plain TypeScript, which is slower: ${acceleration.reason}`);
   const source = openQuantizeSource(engineOptions(model, flags));
   const bar = progressBar("quantizing");
   try {
     const calibration = calibrationOf(flags, source);
     const report = await quantizeCheckpoint({
-      ...source,
+      checkpoint: source.checkpoint,
+      config: source.config,
+      runtime: source.runtime,
       recipe,
       recipeData: data,
       calibration,

@@ -37,6 +37,22 @@ export function tierAbsence(
 }
 
 function cpuBackend(addon: NativeAddon, options: CpuBackendOptions): Backend {
+  const { threads, tier } = resolveCpuOptions(addon, options);
+  return {
+    info: { name: "cpu", tier, threads, arithmetic: "exact" },
+    compile: (plan: Plan, compileOptions: CompileOptions) =>
+      new CpuExecutable(addon, plan, compileOptions, { device: "cpu", threads, tier, deterministic: 0 }),
+  };
+}
+
+/**
+ * The options with the machine's values where they name none.
+ * @throws KvantError BACKEND_UNAVAILABLE for a tier that this machine or build lacks, INVALID_ARGUMENT
+ */
+export function resolveCpuOptions(
+  addon: NativeAddon,
+  options: CpuBackendOptions,
+): { readonly threads: number; readonly tier: string } {
   const info = callNative(() => addon.info());
   const tier = options.tier ?? info.tier;
   const absence = tierAbsence(info, tier);
@@ -47,9 +63,5 @@ function cpuBackend(addon: NativeAddon, options: CpuBackendOptions): Backend {
   if (!Number.isInteger(threads) || threads < 1) {
     throw new KvantError("INVALID_ARGUMENT", `threads is a positive integer, not ${threads}`, { field: "threads" });
   }
-  return {
-    info: { name: "cpu", tier, threads, arithmetic: "exact" },
-    compile: (plan: Plan, compileOptions: CompileOptions) =>
-      new CpuExecutable(addon, plan, compileOptions, { device: "cpu", threads, tier, deterministic: 0 }),
-  };
+  return { threads, tier };
 }

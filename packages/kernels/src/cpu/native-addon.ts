@@ -194,6 +194,44 @@ export interface NativeInfo {
   readonly cudaAbsent: string | undefined;
 }
 
+/** An array laid out as a matrix: element [row, col] is `data[offset + row * rowStride + col * colStride]`. */
+export interface NativeMatrixView<Data extends Float32Array | Float64Array = Float32Array | Float64Array> {
+  readonly data: Data;
+  readonly offset: number;
+  readonly rowStride: number;
+  readonly colStride: number;
+}
+
+/** `target [rows, cols] += sign * left [rows, depth] . right [depth, cols]`; target shares no element with the operands. */
+export interface NativeProduct {
+  readonly target: NativeMatrixView<Float64Array>;
+  readonly left: NativeMatrixView;
+  readonly right: NativeMatrixView;
+  readonly rows: number;
+  readonly cols: number;
+  readonly depth: number;
+  readonly sign: 1 | -1;
+  /** Leaves out tiles of 64 x 64 that lie wholly above the diagonal of `target`. */
+  readonly lowerOnly?: boolean;
+}
+
+/** Work on whole matrices that happens before a model runs: synchronous, and on several threads. */
+export interface NativeQuantizeMath {
+  addProduct(product: NativeProduct): void;
+  /** Fills `codes` and `scales`, which have the lengths of a QuantizedTensor's. */
+  quantizeAbsMax(matrix: {
+    readonly values: Float32Array; // [rows, cols]
+    readonly rows: number;
+    readonly cols: number;
+    /** int8 int4 int3 int2 e4m3 e5m2 e2m1 */
+    readonly format: string;
+    /** Values per scale along a row; -1: one scale per row; -2: one for the matrix. */
+    readonly groupSize: number;
+    readonly codes: Uint8Array;
+    readonly scales: Float32Array;
+  }): void;
+}
+
 export interface NativeAddon {
   readonly abi: number;
   info(): NativeInfo;
@@ -204,6 +242,8 @@ export interface NativeAddon {
   /** Why matrix products on a device do not go through cuBLASLt; undefined when they do. The first call opens the library. */
   cublasltAbsence(): string | undefined;
   createExecutable(plan: NativePlan, options: NativeOptions): NativeExecutable;
+  /** Absent from addons built before there was one. `tier`: empty for the one in force. */
+  createQuantizeMath?(options: { readonly threads: number; readonly tier: string }): NativeQuantizeMath;
   /** Sequential read bandwidth in bytes per second: `bytes` of touched memory, all threads, several prefetched streams. */
   probeRead(bytes: number, threads: number, repeats: number): number[];
   /**

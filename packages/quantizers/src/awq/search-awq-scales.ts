@@ -1,7 +1,8 @@
 import { KvantError } from "@kvant/core";
-import { dequantize, quantizeAbsMax, type WeightFormat } from "@kvant/formats";
+import { dequantize, type WeightFormat } from "@kvant/formats";
 import { checkedMagnitude } from "../grid/group-scales.ts";
 import { roundingErrors, total } from "../linear-algebra/output-error.ts";
+import { nearestCodes } from "../nearest-codes.ts";
 import { divideColumns, scaleColumns } from "./fold-scales.ts";
 import { shareChannels } from "./shared-channels.ts";
 
@@ -24,8 +25,8 @@ export interface AwqScalesRequest {
   readonly source?: Int32Array;
   /** Ratios 0, 1 / gridSteps, ... below 1; default 20. */
   readonly gridSteps?: number;
-  /** How weights are quantized; default `quantizeAbsMax`. */
-  readonly quantize?: typeof quantizeAbsMax;
+  /** How weights are quantized; default: by AbsMax. */
+  readonly quantize?: typeof nearestCodes;
 }
 
 export interface AwqScales {
@@ -106,7 +107,7 @@ function scaledLoss(
   cols: number,
   scales: Float32Array,
   gram: Float64Array,
-  { quantize = quantizeAbsMax, ...request }: AwqScalesRequest,
+  { quantize = nearestCodes, ...request }: AwqScalesRequest,
 ): number {
   const tensor = quantize(scaleColumns(values, rows, cols, scales), rows, cols, weightFormat ?? request.weightFormat);
   const restored = divideColumns(dequantize(tensor), rows, cols, scales);

@@ -2,7 +2,9 @@ import { addProduct } from "./add-product.ts";
 import { mirrorLower } from "./gram.ts";
 import { type MatrixView, rowMajor, tileAt, transposed } from "./matrix-view.ts";
 
-const tileSide = 64;
+// What a panel is wide, and what of the work does not go through products: wider ones leave more of it, narrower ones make shallow
+// products.
+const tileSide = 32;
 
 /**
  * The lower Cholesky factor L of a symmetric positive definite matrix, `L L^T = a`, zero above the diagonal. Only the lower

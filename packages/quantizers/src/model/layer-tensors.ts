@@ -12,12 +12,13 @@ import {
   unpackQuantized,
 } from "@kvant/checkpoint";
 import { KvantError } from "@kvant/core";
-import { encodeArray, type FormatName, type QuantizedTensor } from "@kvant/formats";
+import { encodeArray, type QuantizedTensor } from "@kvant/formats";
+import type { FloatFormat } from "./fold-part.ts";
 import type { FinishedLayer } from "./quantize-model.ts";
 import type { LayerNote } from "./quantized-checkpoint.ts";
 import { type Recipe, recipeFor } from "./recipe.ts";
 
-const floatFormats: Readonly<Record<string, FormatName>> = { F32: "fp32", BF16: "bf16", F16: "fp16" };
+const floatFormats: Readonly<Record<string, FloatFormat | undefined>> = { F32: "fp32", BF16: "bf16", F16: "fp16" };
 
 /**
  * A finished layer as tensors of a checkpoint: codes and scales in the compressed-tensors dialect, static scales, and floats
@@ -80,12 +81,20 @@ export function readLayer(
   }
 }
 
+/**
+ * The float format that a tensor is stored in and stays in.
+ * @throws KvantError TENSOR_SHAPE for any other dtype
+ */
+export function storedFormat(checkpoint: Pick<Checkpoint, "tensors">, name: string): FloatFormat {
+  const dtype = checkpoint.tensors.get(name)?.dtype;
+  const format = dtype === undefined ? undefined : floatFormats[dtype];
+  if (format !== undefined) return format;
+  throw new KvantError("TENSOR_SHAPE", `tensor "${name}" has dtype ${dtype}, which is not a float format to keep`);
+}
+
 function floatTensor(name: string, values: Float32Array, checkpoint: Pick<Checkpoint, "tensors">): Tensor {
   const { dtype, shape } = checkpoint.tensors.get(name)!;
-  const format = floatFormats[dtype];
-  if (format === undefined) {
-    throw new KvantError("TENSOR_SHAPE", `tensor "${name}" has dtype ${dtype}, which is not a float format to keep`);
-  }
+  const format = storedFormat(checkpoint, name);
   if (format === "fp32") return { dtype, shape, data: bytesOf(values) };
   return { dtype, shape, data: bytesOf(encodeArray(format, values)) };
 }

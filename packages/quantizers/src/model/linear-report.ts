@@ -1,6 +1,7 @@
-import { dequantize, formats, quantizeAbsMax, weightBytes, weightFormatName } from "@kvant/formats";
+import { dequantize, formats, weightBytes, weightFormatName } from "@kvant/formats";
 import { rowMajor } from "../linear-algebra/matrix-view.ts";
 import { outputErrors, roundingErrors, total } from "../linear-algebra/output-error.ts";
+import { nearestCodes } from "../nearest-codes.ts";
 import { quantizationError } from "../quantization-error.ts";
 import { magnitudeHistogram } from "../report/magnitude-counts.ts";
 import type { LinearReport } from "../report/quantization-report.ts";
@@ -79,7 +80,7 @@ function outputFigures(
       return { outputRelativeError, roundToNearestOutputError: relative(measuredNearest, energy) };
     }
   }
-  const nearest = errorOf(original, dequantize(quantizeAbsMax(original, rows, cols, weightFormat)), before);
+  const nearest = errorOf(original, dequantize(nearestCodes(original, rows, cols, weightFormat)), before);
   const originalEnergy = values === original ? energy : energyOf(original, before);
   return { outputRelativeError, roundToNearestOutputError: relative(nearest, originalEnergy) };
 }

@@ -11,7 +11,7 @@ import {
 } from "@kvant/checkpoint";
 import { KvantError } from "@kvant/core";
 import type { KeptTensor, LinearReport, QuantizationReport } from "../report/quantization-report.ts";
-import { layerTensors, quantizedActivations, readLayer } from "./layer-tensors.ts";
+import { layerTensors, quantizedActivations, readLayer, storedFormat } from "./layer-tensors.ts";
 import { type FinishedLayer, quantizeModel } from "./quantize-model.ts";
 import type { QuantizeRuntime } from "./quantize-runtime.ts";
 import { type Recipe, recipeFor } from "./recipe.ts";
@@ -64,6 +64,7 @@ export async function quantizeCheckpoint(options: QuantizeCheckpointOptions): Pr
       recipe,
       samples: calibration?.samples,
       readTensor: (name) => checkpoint.readFloat32(name),
+      floatFormat: (name) => storedFormat(checkpoint, name),
       finishedLayer: (layer) => {
         const part = partName(layer);
         const note = writer.has(part) ? writer.note(part) : undefined;

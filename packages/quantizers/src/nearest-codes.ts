@@ -1,0 +1,15 @@
+import { type QuantizedTensor, quantizeAbsMax, type WeightFormat } from "@kvant/formats";
+import { acceleration } from "./acceleration.ts";
+
+/** `quantizeAbsMax` of `@kvant/formats`, by the acceleration where there is one that takes the weight format. */
+export function nearestCodes(
+  values: Float32Array, // [rows, cols]
+  rows: number,
+  cols: number,
+  weightFormat: WeightFormat,
+): QuantizedTensor {
+  return (
+    acceleration().quantizeAbsMax?.(values, rows, cols, weightFormat) ??
+    quantizeAbsMax(values, rows, cols, weightFormat)
+  );
+}
