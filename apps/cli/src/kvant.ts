@@ -143,6 +143,7 @@ program
   .option("--act-order", "gptq: columns with large inputs first")
   .option("--recipe <file>", "YAML or JSON: a scheme and method per layer pattern")
   .option("--calibration <file>", "text, or .jsonl with a field text or prompt; repeatable", collect)
+  .option("--eval <file>", "text on which the result is compared with the original, for the report")
   .option("--samples <count>", "calibration sequences", positiveInteger, 128)
   .option("--sample-tokens <count>", "tokens of each", positiveInteger, 512)
   .option("--seed <seed>", "which parts of the texts are drawn", nonNegativeInteger, 0)

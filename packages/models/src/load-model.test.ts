@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { openCheckpoint, readModelConfig } from "@kvant/checkpoint";
+import { parseWeightFormat, type QuantizedTensor, quantizeAbsMax } from "@kvant/formats";
 import { createReferenceBackend, type WeightId, type WeightSource } from "@kvant/kernels";
 import { afterAll, expect, test } from "vitest";
 import { buildPlan } from "./build-plan.ts";
@@ -15,8 +16,11 @@ afterAll(() => checkpoint.close());
 /** Remembers what it is given. */
 function recorder() {
   const loaded = new Map<WeightId, WeightSource>();
+  const coded = new Map<WeightId, QuantizedTensor>();
   return {
     loaded,
+    coded,
+    loadQuantized: (id: WeightId, _: number, tensor: QuantizedTensor) => void coded.set(id, tensor),
     loadWeight: (id: WeightId, source: WeightSource) => void loaded.set(id, { ...source, data: source.data.slice() }),
   };
 }
@@ -36,6 +40,25 @@ test("every weight of the plan is loaded, and a tied tensor is read once", () =>
   expect(reads.filter((name) => name === "model.embed_tokens.weight")).toHaveLength(1);
   expect(progress.at(-1)).toMatchObject({ loadedTensors: reads.length, totalTensors: reads.length });
   expect(progress.at(-1)!.loadedBytes).toBe(progress.at(-1)!.totalBytes);
+});
+
+test("weights that the checkpoint holds quantized are loaded from their codes", () => {
+  const module = "model.layers.0.self_attn.q_proj";
+  const { id, rows, cols } = plan.weights.find(({ name }) => name === `${module}.weight`)!;
+  const tensor = quantizeAbsMax(new Float32Array(rows * cols).fill(0.5), rows, cols, parseWeightFormat("int8"));
+  const modules = new Map([
+    [module, { weightFormat: tensor.weightFormat, activations: undefined, compression: "int-quantized" as const }],
+  ]);
+  const tensors = new Map([...checkpoint.tensors].filter(([name]) => name !== `${module}.weight`));
+  const executable = recorder();
+  loadModel({ ...checkpoint, tensors }, plan, executable, { quantized: { modules, readQuantized: () => tensor } });
+  expect(executable.coded).toEqual(new Map([[id, tensor]]));
+  expect(executable.loaded.size).toBe(plan.weights.length - 1);
+
+  const wrong = { ...tensor, rows: rows + 1 };
+  const load = () =>
+    loadModel({ ...checkpoint, tensors }, plan, recorder(), { quantized: { modules, readQuantized: () => wrong } });
+  expect(load).toThrow(expect.objectContaining({ code: "TENSOR_SHAPE", field: `${module}.weight` }));
 });
 
 test("missing tensors are named before anything is loaded", () => {

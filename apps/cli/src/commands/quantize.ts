@@ -1,12 +1,14 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { evaluate, quantizationPage } from "@kvant/bench";
 import { KvantError } from "@kvant/core";
 import { accelerateQuantizers, openQuantizeSource, type QuantizeSource } from "@kvant/engine";
 import {
-  type CheckpointReport,
   calibrationSamples,
   parseLinearRecipe,
   parseRecipe,
+  type QualityReport,
+  type QuantizationReport,
   quantizeCheckpoint,
   type Recipe,
 } from "@kvant/quantizers";
@@ -14,6 +16,7 @@ import { load } from "js-yaml";
 import { engineOptions, type ModelFlags } from "../model-options.ts";
 import { megabytes, printRow, say, table } from "../print.ts";
 import { progressBar } from "../progress.ts";
+import { readText } from "../read-text.ts";
 
 export interface QuantizeFlags extends Pick<ModelFlags, "device" | "backend" | "threads"> {
   readonly out: string;
@@ -29,6 +32,7 @@ export interface QuantizeFlags extends Pick<ModelFlags, "device" | "backend" | "
   readonly damping?: number;
   readonly actOrder?: boolean;
   readonly recipe?: string;
+  readonly eval?: string;
   readonly calibration?: readonly string[];
   readonly samples: number;
   readonly sampleTokens: number;
@@ -63,12 +67,47 @@ export async function quantize(model: string | undefined, flags: QuantizeFlags):
       seconds: (performance.now() - startedAt) / 1000,
       peakResidentBytes: process.resourceUsage().maxRSS * 1024,
     };
-    writeFileSync(join(flags.out, "quantization-report.json"), `${JSON.stringify(finished, undefined, 1)}\n`);
-    printSummary(finished, recipe, flags);
+    const quality = await measureQuality(model, flags);
+    writeReports(flags.out, finished, quality);
+    printSummary(finished, recipe, flags, quality);
   } finally {
     bar.stop();
     source.close();
   }
+}
+
+/** The quantized model beside the original on a text; undefined where no text is named. */
+async function measureQuality(model: string | undefined, flags: QuantizeFlags): Promise<QualityReport | undefined> {
+  if (flags.eval === undefined) return undefined;
+  const bar = progressBar("evaluating");
+  try {
+    const row = await evaluate({
+      engine: engineOptions(flags.out, flags),
+      text: readText(flags.eval),
+      divergence: false,
+      reference: engineOptions(model, flags),
+      onProgress: bar.update,
+    });
+    const { mean, low, high } = row.nllDifference!;
+    return {
+      text: flags.eval,
+      tokens: row.tokens,
+      originalPerplexity: row.reference!.perplexity,
+      quantizedPerplexity: row.perplexity,
+      nllDifference: { mean, low: low ?? mean, high: high ?? mean },
+      klDivergence: row.klVsReference!,
+      top1Agreement: row.top1Agreement! / 100,
+    };
+  } finally {
+    bar.stop();
+  }
+}
+
+/** `quantization-report.json` and the same as a page, `quantization-report.html`, inside the folder. */
+function writeReports(out: string, report: QuantizationReport, quality: QualityReport | undefined): void {
+  const data = JSON.stringify({ ...report, quality: quality ?? null }, undefined, 1);
+  writeFileSync(join(out, "quantization-report.json"), `${data}\n`);
+  writeFileSync(join(out, "quantization-report.html"), quantizationPage(report, quality));
 }
 
 /** The recipe as data: the file's, or one rule made of flags. */
@@ -135,9 +174,10 @@ function calibrationOf(flags: QuantizeFlags, { runtime, tokenizer, name }: Quant
 }
 
 function printSummary(
-  report: CheckpointReport & { readonly seconds: number; readonly peakResidentBytes: number },
+  report: QuantizationReport,
   recipe: Recipe,
   flags: QuantizeFlags,
+  quality: QualityReport | undefined,
 ): void {
   const { linears, kept, bytesBefore, bytesAfter, bitsPerWeight, seconds, peakResidentBytes } = report;
   const formats = [...new Set(linears.map(({ weightFormat }) => weightFormat))];
@@ -162,6 +202,7 @@ function printSummary(
     `kept: ${kept.length} tensors of ${megabytes(kept.reduce((sum, { bytes }) => sum + bytes, 0))} (embedding, norms, output head and what the recipe ignores)`,
     ...(recipe.kv === undefined ? [] : [`KV cache: static ${recipe.kv.format} scales per ${recipe.kv.granularity}`]),
     `${megabytes(bytesBefore)} -> ${megabytes(bytesAfter)}, ${bitsPerWeight.toFixed(2)} bits per quantized weight, ${seconds.toFixed(1)} s, peak ${megabytes(peakResidentBytes)}`,
+    ...(quality === undefined ? [] : [qualityLine(quality)]),
     `written: ${flags.out} (serve it: kvant serve ${flags.out})`,
   ];
   if (flags.json) {
@@ -175,11 +216,25 @@ function printSummary(
       bitsPerWeight,
       seconds,
       peakResidentBytes,
+      quality: quality ?? null,
     });
     say(lines.join("\n"));
   } else {
     process.stdout.write(`${lines.join("\n")}\n`);
   }
+}
+
+function qualityLine({
+  text,
+  originalPerplexity,
+  quantizedPerplexity,
+  klDivergence,
+  top1Agreement,
+}: QualityReport): string {
+  return (
+    `${text}: perplexity ${originalPerplexity.toFixed(3)} -> ${quantizedPerplexity.toFixed(3)}, ` +
+    `KL ${klDivergence.toExponential(2)} nats per token, same first choice ${(100 * top1Agreement).toFixed(1)}%`
+  );
 }
 
 function percent(values: readonly number[]): string {
