@@ -36,6 +36,8 @@ class PacedExecutable {
 
   loadWeight() {}
 
+  loadCodes() {}
+
   variants() {
     return this.#plan.ops.map(({ op }) => op);
   }
@@ -55,7 +57,14 @@ class PacedExecutable {
 }
 
 module.exports = {
-  abi: 5,
-  info: () => ({ tier: "paced", tiers: ["paced"], cores: 1, compiler: "none", cudaAbsent: "this addon paces" }),
+  abi: 6,
+  info: () => ({
+    tier: "paced",
+    tiers: ["paced"],
+    refusedTiers: {},
+    cores: 1,
+    compiler: "none",
+    cudaAbsent: "this addon paces",
+  }),
   createExecutable: (plan) => new PacedExecutable(plan),
 };
