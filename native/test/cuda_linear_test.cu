@@ -241,14 +241,7 @@ struct Held {
 std::vector<Held> held_formats() {
   std::vector<Held> out;
   for (Format format : {Format::fp32, Format::bf16, Format::fp16}) out.push_back({format, 0});
-  for (Format format : {Format::int8, Format::int4, Format::e4m3, Format::e5m2, Format::e2m1}) {
-    for (int group : {-1, -2, 32, 64, 128, 48, 7}) out.push_back({format, group});
-  }
-  for (Format format : {Format::int8, Format::int4}) {
-    for (int group : {-1, 32, 64, 128, 48, 7}) out.push_back({format, group, Scales::affine});
-  }
-  out.push_back({Format::e2m1, 32, Scales::e8m0});
-  out.push_back({Format::e2m1, 16, Scales::e4m3});
+  for (const auto& [format, group, scales] : kvant_test::coded_formats()) out.push_back({format, group, scales});
   return out;
 }
 

@@ -1,8 +1,8 @@
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { KvantError } from "@kvant/core";
 import { writing } from "./disk-errors.ts";
 import { headerLengthBytes } from "./safetensors-header.ts";
 import { type Dtype, dtypeBytes, type Tensor } from "./tensor.ts";
+import { replaceFile, writeAll } from "./write-durably.ts";
 
 /** A tensor whose data arrives in pieces. */
 export interface StreamedTensor {
@@ -46,23 +46,12 @@ export function writeSafetensorsStream(
 ): void {
   const ordered = tensors.toSorted((a, b) => dtypeBytes[b.dtype] - dtypeBytes[a.dtype] || (a.name < b.name ? -1 : 1));
   const start = headerOf(ordered, metadata);
-  const temporary = `${path}.${process.pid}.tmp`;
-  writing(path, () => {
-    const descriptor = openSync(temporary, "w");
-    try {
-      try {
-        writeAll(descriptor, start);
-        for (const tensor of ordered) writeTensor(descriptor, tensor);
-        fsyncSync(descriptor);
-      } finally {
-        closeSync(descriptor);
-      }
-      renameSync(temporary, path);
-    } catch (error) {
-      rmSync(temporary, { force: true });
-      throw error;
-    }
-  });
+  writing(path, () =>
+    replaceFile(path, (descriptor) => {
+      writeAll(descriptor, start);
+      for (const tensor of ordered) writeTensor(descriptor, tensor);
+    }),
+  );
 }
 
 function writeTensor(descriptor: number, { name, bytes, pieces }: StreamedTensor): void {
@@ -99,10 +88,4 @@ function headerOf(tensors: readonly StreamedTensor[], metadata: Readonly<Record<
   new DataView(padded.buffer).setBigUint64(0, BigInt(padded.length - headerLengthBytes), true);
   padded.set(header, headerLengthBytes);
   return padded;
-}
-
-function writeAll(descriptor: number, data: Uint8Array): void {
-  for (let written = 0; written < data.length; ) {
-    written += writeSync(descriptor, data, written, Math.min(data.length - written, 2 ** 30));
-  }
 }

@@ -52,10 +52,10 @@ export function loadModel(
   { quantized, onProgress = () => undefined }: LoadModelOptions = {},
 ): void {
   const weightsOf = new Map<string, PlanWeight[]>();
-  const codes: { readonly weight: PlanWeight; readonly module: string }[] = [];
+  const coded: { readonly weight: PlanWeight; readonly module: string; readonly bytes: number }[] = [];
   for (const weight of plan.weights) {
     const module = weight.name.replace(/\.weight$/, "");
-    if (quantized?.modules.has(module)) codes.push({ weight, module });
+    if (quantized?.modules.has(module)) coded.push({ weight, module, bytes: heldBytes(weight) });
     else weightsOf.set(weight.name, [...(weightsOf.get(weight.name) ?? []), weight]);
   }
   const missing = [...weightsOf.keys()].filter((name) => !checkpoint.tensors.has(name));
@@ -71,23 +71,18 @@ export function loadModel(
   const infos = [...weightsOf].map(([name, weights]) => ({ weights, info: checkpoint.tensors.get(name)! }));
   for (const { weights, info } of infos) for (const weight of weights) checkTensor(info, weight);
 
-  const codeBytes = codes.map(({ weight: { format, rows, cols } }) => {
-    const { codes, scales } = weightBytes(format, rows, cols);
-    return codes + scales;
-  });
-  const totalBytes =
-    infos.reduce((sum, { info }) => sum + info.bytes, 0) + codeBytes.reduce((sum, bytes) => sum + bytes, 0);
-  const totalTensors = infos.length + codes.length;
+  const totalBytes = [...infos.map(({ info }) => info), ...coded].reduce((sum, { bytes }) => sum + bytes, 0);
+  const totalTensors = infos.length + coded.length;
   let [loadedBytes, loadedTensors] = [0, 0];
   const advance = (tensorName: string, bytes: number) => {
     loadedBytes += bytes;
     loadedTensors++;
     onProgress({ tensorName, loadedTensors, totalTensors, loadedBytes, totalBytes });
   };
-  codes.forEach(({ weight, module }, index) => {
+  for (const { weight, module, bytes } of coded) {
     executable.loadQuantized(weight.id, 0, checkedTensor(quantized!.readQuantized(module), module, weight));
-    advance(module, codeBytes[index]!);
-  });
+    advance(module, bytes);
+  }
   for (const { weights, info } of infos) {
     const dtype = floatDtypes[info.dtype]!;
     const chunks = rowChunks(weights, info.bytes / (weights[0]!.rows * weights[0]!.cols), executable);
@@ -101,6 +96,11 @@ export function loadModel(
     }
     advance(info.name, info.bytes);
   }
+}
+
+function heldBytes({ format, rows, cols }: PlanWeight): number {
+  const { codes, scales } = weightBytes(format, rows, cols);
+  return codes + scales;
 }
 
 function checkedTensor(tensor: QuantizedTensor, module: string, { rows, cols }: PlanWeight): QuantizedTensor {

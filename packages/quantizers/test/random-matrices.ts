@@ -1,13 +1,4 @@
-/** Reproducible uniform numbers in [0, 1): mulberry32. */
-export function uniforms(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+import { uniforms } from "../src/uniforms.ts";
 
 /** Roughly normal numbers of variance 1: sums of twelve uniform ones. */
 export function normals(seed: number, count: number): Float32Array {

@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { evaluate, quantizationPage } from "@kvant/bench";
+import { evaluate, quantizationPage, quantizationSummary } from "@kvant/bench";
 import { KvantError } from "@kvant/core";
 import { accelerateQuantizers, openQuantizeSource, type QuantizeSource } from "@kvant/engine";
 import {
@@ -10,7 +10,6 @@ import {
   type QualityReport,
   type QuantizationReport,
   quantizeCheckpoint,
-  type Recipe,
 } from "@kvant/quantizers";
 import { load } from "js-yaml";
 import { engineOptions, type ModelFlags } from "../model-options.ts";
@@ -69,7 +68,7 @@ export async function quantize(model: string | undefined, flags: QuantizeFlags):
     };
     const quality = await measureQuality(model, flags);
     writeReports(flags.out, finished, quality);
-    printSummary(finished, recipe, flags, quality);
+    printSummary(finished, flags, quality);
   } finally {
     bar.stop();
     source.close();
@@ -173,12 +172,7 @@ function calibrationOf(flags: QuantizeFlags, { runtime, tokenizer, name }: Quant
   return { samples: calibrationSamples(report, encode, runtime.beginningOfSequenceId), report };
 }
 
-function printSummary(
-  report: QuantizationReport,
-  recipe: Recipe,
-  flags: QuantizeFlags,
-  quality: QualityReport | undefined,
-): void {
+function printSummary(report: QuantizationReport, flags: QuantizeFlags, quality: QualityReport | undefined): void {
   const { linears, kept, bytesBefore, bytesAfter, bitsPerWeight, seconds, peakResidentBytes } = report;
   const formats = [...new Set(linears.map(({ weightFormat }) => weightFormat))];
   const rows = formats.map((format) => {
@@ -197,12 +191,11 @@ function printSummary(
     ];
   });
   const header = ["weights", "method", "activations", "layers", "weight error", "output error", "nearest", "clipped"];
+  const [title, ...figures] = quantizationSummary(report, quality);
   const lines = [
     table(header, rows),
     `kept: ${kept.length} tensors of ${megabytes(kept.reduce((sum, { bytes }) => sum + bytes, 0))} (embedding, norms, output head and what the recipe ignores)`,
-    ...(recipe.kv === undefined ? [] : [`KV cache: static ${recipe.kv.format} scales per ${recipe.kv.granularity}`]),
-    `${megabytes(bytesBefore)} -> ${megabytes(bytesAfter)}, ${bitsPerWeight.toFixed(2)} bits per quantized weight, ${seconds.toFixed(1)} s, peak ${megabytes(peakResidentBytes)}`,
-    ...(quality === undefined ? [] : [qualityLine(quality)]),
+    table(title!, figures),
     `written: ${flags.out} (serve it: kvant serve ${flags.out})`,
   ];
   if (flags.json) {
@@ -222,19 +215,6 @@ function printSummary(
   } else {
     process.stdout.write(`${lines.join("\n")}\n`);
   }
-}
-
-function qualityLine({
-  text,
-  originalPerplexity,
-  quantizedPerplexity,
-  klDivergence,
-  top1Agreement,
-}: QualityReport): string {
-  return (
-    `${text}: perplexity ${originalPerplexity.toFixed(3)} -> ${quantizedPerplexity.toFixed(3)}, ` +
-    `KL ${klDivergence.toExponential(2)} nats per token, same first choice ${(100 * top1Agreement).toFixed(1)}%`
-  );
 }
 
 function percent(values: readonly number[]): string {

@@ -1,4 +1,4 @@
-// Packing and products of strips for one tier; included by quantize_kernels_<tier>.cc inside an unnamed namespace, after
+// Packing and products of strips for one tier; included by quantize_kernels.inc.h inside an unnamed namespace, after
 // kVectorLanes (float64 in a register), kLeftWidth (rows of a unit) and kRightVectors (registers of its columns).
 
 using Vector = double __attribute__((vector_size(8 * kVectorLanes)));

@@ -1,4 +1,4 @@
-// Scales and codes of rows of float32 for one tier; included by quantize_kernels_<tier>.cc inside an unnamed namespace, after
+// Scales and codes of rows of float32 for one tier; included by quantize_kernels.inc.h inside an unnamed namespace, after
 // kFusedMultiplyAdd. Plain loops over 32-bit lanes without branches, which the compiler turns into the tier's vectors.
 
 // `condition ? yes : no`, written so that GCC does not go two ways through all that follows.

@@ -1,5 +1,5 @@
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { KvantError } from "@kvant/core";
+import { replaceFile, writeAll } from "../write-durably.ts";
 import { type GgmlType, ggmlBytes, ggmlTypes } from "./ggml-blocks.ts";
 import { encodeGgufEntry, type GgufValue } from "./gguf-value.ts";
 
@@ -26,22 +26,11 @@ export function writeGguf(
   metadata: ReadonlyMap<string, GgufValue>,
   tensors: readonly GgufTensor[],
 ): void {
-  const temporary = `${path}.${process.pid}.tmp`;
   const header = headerOf(metadata, tensors);
-  const descriptor = openSync(temporary, "w");
-  try {
-    try {
-      writeAll(descriptor, header);
-      for (const tensor of tensors) writeTensor(descriptor, tensor);
-      fsyncSync(descriptor);
-    } finally {
-      closeSync(descriptor);
-    }
-    renameSync(temporary, path);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw error;
-  }
+  replaceFile(path, (descriptor) => {
+    writeAll(descriptor, header);
+    for (const tensor of tensors) writeTensor(descriptor, tensor);
+  });
 }
 
 function headerOf(metadata: ReadonlyMap<string, GgufValue>, tensors: readonly GgufTensor[]): Uint8Array {
@@ -106,10 +95,4 @@ function writeTensor(descriptor: number, tensor: GgufTensor): void {
 
 function aligned(bytes: number): number {
   return Math.ceil(bytes / alignment) * alignment;
-}
-
-function writeAll(descriptor: number, data: Uint8Array): void {
-  for (let written = 0; written < data.length; ) {
-    written += writeSync(descriptor, data, written, Math.min(data.length - written, 2 ** 30));
-  }
 }

@@ -1,6 +1,7 @@
 import { dequantize, parseWeightFormat, quantizeAbsMax, weightFormatName } from "@kvant/formats";
 import { expect, test } from "vitest";
-import { normals, plainGram, plainProduct, plainTranspose, uniforms } from "../../test/random-matrices.ts";
+import { normals, plainGram, plainProduct, plainTranspose } from "../../test/random-matrices.ts";
+import { uniforms } from "../uniforms.ts";
 import { divideColumns, scaleColumns } from "./fold-scales.ts";
 import { searchAwqScales } from "./search-awq-scales.ts";
 

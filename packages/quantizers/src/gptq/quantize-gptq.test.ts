@@ -1,10 +1,11 @@
 import { dequantize, parseWeightFormat, quantizeAbsMax, type WeightFormat, weightFormatName } from "@kvant/formats";
 import { describe, expect, test } from "vitest";
-import { correlated, normals, plainGram, uniforms } from "../../test/random-matrices.ts";
+import { correlated, normals, plainGram } from "../../test/random-matrices.ts";
 import { codeGrid } from "../grid/code-grid.ts";
 import { checkedMagnitude, matrixScales, wholeRangeScale } from "../grid/group-scales.ts";
 import { choleskyInverse } from "../linear-algebra/cholesky.ts";
 import { roundingErrors, total } from "../linear-algebra/output-error.ts";
+import { uniforms } from "../uniforms.ts";
 import { gptqFactor } from "./gptq-factor.ts";
 import { type GptqOptions, quantizeGptq } from "./quantize-gptq.ts";
 

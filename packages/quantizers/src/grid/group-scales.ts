@@ -83,17 +83,17 @@ export function roundMatrix(
 }
 
 /**
- * Checks a weight matrix and returns its largest magnitude.
+ * Checks a weight matrix and returns its largest magnitude. Errors call it `name`.
  * @throws KvantError INVALID_ARGUMENT if the shape does not match the values, WEIGHT_NOT_FINITE if one is NaN or infinite
  */
-export function checkedMagnitude(values: Float32Array, rows: number, cols: number): number {
+export function checkedMagnitude(values: Float32Array, rows: number, cols: number, name = "weight"): number {
   if (!Number.isSafeInteger(rows) || !Number.isSafeInteger(cols) || rows < 0 || cols < 0) {
     throw new KvantError("INVALID_ARGUMENT", `[${rows}, ${cols}] is not a matrix shape`);
   }
   if (values.length !== rows * cols) {
     throw new KvantError("INVALID_ARGUMENT", `${values.length} values do not fill a matrix [${rows}, ${cols}]`);
   }
-  requireFinite(values, "weight");
+  requireFinite(values, name);
   const { smallest, largest } = rangeOf(values, 0, values.length);
   return Math.max(-smallest, largest);
 }

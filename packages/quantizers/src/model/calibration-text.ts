@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { KvantError } from "@kvant/core";
+import { uniforms } from "../uniforms.ts";
 
 export interface CalibrationOptions {
   /** Text files, or JSON lines with a field `text` or `prompt` each (files that end in .jsonl). */
@@ -90,23 +91,12 @@ function lineText(path: string, index: number, line: string): string {
 /** The first `count` of a Fisher-Yates shuffle. */
 function draw<T>(items: readonly T[], count: number, seed: number): readonly T[] {
   const shuffled = [...items];
-  const random = mulberry32(seed);
+  const random = uniforms(seed);
   for (let i = 0; i < count; i++) {
     const other = i + Math.floor(random() * (shuffled.length - i));
     [shuffled[i], shuffled[other]] = [shuffled[other]!, shuffled[i]!];
   }
   return shuffled.slice(0, count);
-}
-
-/** Uniform numbers in [0, 1): Tommy Ettinger's mulberry32 (public domain), enough to draw samples. */
-function mulberry32(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 function invalid(sentence: string): KvantError {

@@ -6,7 +6,6 @@ import {
   inputScaleTensor,
   kvScaleTensors,
   packQuantized,
-  storableTensor,
   type Tensor,
   toFloat32,
   unpackQuantized,
@@ -37,7 +36,7 @@ export function layerTensors(
   };
   for (const [module, tensor] of quantized) {
     const activations = quantizedActivations(recipe, module);
-    add(packQuantized(module, storableTensor(tensor), compressionFormat(tensor.weightFormat, activations)));
+    add(packQuantized(module, tensor, compressionFormat(tensor.weightFormat, activations)));
   }
   add([...inputScales].map(([module, scale]) => inputScaleTensor(module, scale)));
   if (kv !== undefined && recipe.kv !== undefined) add(kvScaleTensors(attention, recipe.kv.granularity, kv));

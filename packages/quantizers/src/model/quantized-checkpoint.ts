@@ -7,7 +7,7 @@ import {
   type ModelConfig,
   type QuantizedModule,
   quantizationConfigJson,
-  type Tensor,
+  type TensorInfo,
 } from "@kvant/checkpoint";
 import { KvantError } from "@kvant/core";
 import type { KeptTensor, LinearReport, QuantizationReport } from "../report/quantization-report.ts";
@@ -71,15 +71,14 @@ export async function quantizeCheckpoint(options: QuantizeCheckpointOptions): Pr
         return note === undefined ? undefined : readLayer(writer, part, JSON.parse(note) as LayerNote);
       },
       onLayer: (layer, finished) => {
-        const names = runtime.tensorNames(layer);
-        for (const name of names) layerNames.add(name);
-        const tensors = layerTensors(finished, checkpoint, `model.layers.${layer}.self_attn`, recipe);
+        for (const name of runtime.tensorNames(layer)) layerNames.add(name);
+        const part = partName(layer);
         const note = noteOf(finished, recipe);
-        if (!writer.has(partName(layer))) {
-          writer.writeNote(partName(layer), JSON.stringify(note));
-          writer.writePart(partName(layer), tensors);
+        if (!writer.has(part)) {
+          writer.writeNote(part, JSON.stringify(note));
+          writer.writePart(part, layerTensors(finished, checkpoint, `model.layers.${layer}.self_attn`, recipe));
         }
-        layers.push({ ...note, kv: finished.kv, bytes: totalBytes(tensors.values()) });
+        layers.push({ ...note, kv: finished.kv, bytes: partBytes(writer, part) });
       },
       ...(onProgress === undefined ? {} : { onProgress }),
     });
@@ -186,9 +185,18 @@ function kvReport({ kv }: Recipe, layers: readonly LayerSummary[]): Quantization
   };
 }
 
-function totalBytes(tensors: Iterable<{ readonly bytes: number } | Tensor>): number {
+function partBytes(writer: CheckpointWriter, part: string): number {
+  const file = writer.openPart(part);
+  try {
+    return totalBytes(file.tensors.values());
+  } finally {
+    file.close();
+  }
+}
+
+function totalBytes(tensors: Iterable<Pick<TensorInfo, "bytes">>): number {
   let sum = 0;
-  for (const tensor of tensors) sum += "bytes" in tensor ? tensor.bytes : tensor.data.length;
+  for (const { bytes } of tensors) sum += bytes;
   return sum;
 }
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { uniforms } from "../../test/random-matrices.ts";
+import { uniforms } from "../uniforms.ts";
 import { chooseOptions, type StorageOption } from "./sensitivity-choice.ts";
 
 const seed = 48_501;

@@ -1,10 +1,6 @@
-import { forEachScale, type QuantizedTensor, scaleCount, type WeightFormat } from "@kvant/formats";
-import { type CodeGrid, codeGrid, encodeOnGrid, type GroupScale } from "../grid/code-grid.ts";
-import { checkedMagnitude } from "../grid/group-scales.ts";
-import { requireFinite } from "../require-finite.ts";
-
-/** Chooses the scale for the values that share it, `members[start, end)`. They may be none. */
-export type ChooseScale = (grid: CodeGrid, members: Float32Array, start: number, end: number) => GroupScale;
+import type { QuantizedTensor, WeightFormat } from "@kvant/formats";
+import { codeGrid, encodeOnGrid } from "../grid/code-grid.ts";
+import { type ChooseGroupScale, checkedMagnitude, matrixScales } from "../grid/group-scales.ts";
 
 /**
  * Quantizes a matrix [rows, cols] with the scale that `choose` gives to each group; the tensor scale of NVFP4 is that of
@@ -18,18 +14,9 @@ export function quantizeByGroup(
   cols: number,
   weightFormat: WeightFormat,
   name: string,
-  choose: ChooseScale,
+  choose: ChooseGroupScale,
 ): QuantizedTensor {
-  requireFinite(values, name);
-  const grid = codeGrid(weightFormat, checkedMagnitude(values, rows, cols));
-  const granularity = weightFormat.granularity!; // codeGrid refuses formats without
-  const count = scaleCount(granularity, [rows, cols]);
-  const scales = new Float32Array(count);
-  const zeroPoints = new Int8Array(count);
-  forEachScale(granularity, [rows, cols], values, (index, members, start, end) => {
-    const { scale, zeroPoint } = choose(grid, members, start, end);
-    scales[index] = scale;
-    zeroPoints[index] = zeroPoint;
-  });
+  const grid = codeGrid(weightFormat, checkedMagnitude(values, rows, cols, name));
+  const { scales, zeroPoints } = matrixScales(grid, choose, values, rows, cols);
   return encodeOnGrid(grid, values, rows, cols, scales, zeroPoints);
 }
