@@ -79,8 +79,10 @@ export interface EngineMeasurement {
 
 /** The engine's default, written down because the measurement depends on it. */
 const pageTokens = 16;
-/** Decode tokens of the round that is not measured. */
-const warmUpTokens = 4;
+/** Decode tokens of a round that is not measured. */
+const warmUpTokens = 32;
+/** Such rounds go on for so long: by then V8 has compiled what runs between the plans. */
+const warmUpMilliseconds = 1500;
 
 /**
  * Decode and prefill speed of one scheme, through the engine with scheduler and sampling, beside the machine's read
@@ -111,7 +113,9 @@ export async function measureEngine(options: MeasureEngineOptions): Promise<Engi
   );
   try {
     const { model } = engine;
-    await decodeOnce(engine, { ...round, decodeTokens: warmUpTokens }, 0);
+    const warmUpEndsAt = performance.now() + warmUpMilliseconds;
+    do await decodeOnce(engine, { ...round, decodeTokens: warmUpTokens }, 0);
+    while (performance.now() < warmUpEndsAt);
     let peakResidentBytes = process.resourceUsage().maxRSS * 1024;
     const probes = probesOf({ device, threads: model.threads, tier: model.tier });
     const multipliers = computeKindOf(model);

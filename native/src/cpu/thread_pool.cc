@@ -186,6 +186,7 @@ void ThreadPool::parallel_for(int64_t count, int64_t grain, const std::function<
   state.call_workers();
   state.take_ranges(0);
   state.close_and_wait();
+  state.take_aside();  // where no worker was awake for it
 }
 
 }  // namespace kvant
