@@ -9,7 +9,15 @@ export { type EvaluatedModel, type EvaluateOptions, type Evaluation, evaluate } 
 export { type GenerateSequencesOptions, generateSequences } from "./quality/generate-sequences.ts";
 export { type Cluster, type MeanInterval, meanInterval } from "./quality/mean-interval.ts";
 export { type MeasureCostOptions, measureCost, type SchemeCost } from "./quality/measure-cost.ts";
+export { type MeasureQualityOptions, measureQuality, type QualityRow } from "./quality/measure-quality.ts";
 export { type ModelSize, modelSize } from "./quality/model-size.ts";
+export { outlierClaims, type QualityClaim, qualityClaims } from "./quality/quality-claims.ts";
+export {
+  defaultQualitySchemes,
+  outlierQualitySchemes,
+  parseQualityScheme,
+  type QualityScheme,
+} from "./quality/quality-scheme.ts";
 export { quantizationPage, quantizationSummary } from "./quality/quantization-page.ts";
 export { type Window, windows } from "./quality/windows.ts";
 export {

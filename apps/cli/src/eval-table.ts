@@ -106,6 +106,6 @@ function shortened(name: string): string {
   return name.length <= nameLength ? name : `…${name.slice(1 - nameLength)}`;
 }
 
-function milliseconds(seconds: number | undefined): string {
+export function milliseconds(seconds: number | undefined): string {
   return seconds === undefined ? "-" : (1000 * seconds).toFixed(seconds < 0.01 ? 2 : 1);
 }

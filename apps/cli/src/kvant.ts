@@ -153,6 +153,26 @@ program
   .option("--json", "print one JSON object")
   .action(async (model, flags) => (await import("./commands/quantize.ts")).quantize(model, flags));
 
+program
+  .command("sensitivity [model]")
+  .description("what quantizing each linear layer alone does, and a recipe for kvant quantize within a budget of bits")
+  .requiredOption("--budget-bits <bits>", "per weight of all linear layers, scales included", decimal)
+  .option("--candidates <names>", "ways to quantize a layer, as in kvant bench quality", nameList, [
+    "int4-g128/gptq",
+    "int8-channel",
+  ])
+  .option("--keep", "layers may also stay as they are, at 16 bits")
+  .requiredOption("--calibration <file>", "text, or .jsonl with a field text or prompt; repeatable", collect)
+  .option("--samples <count>", "calibration sequences", positiveInteger, 16)
+  .option("--sample-tokens <count>", "tokens of each", positiveInteger, 512)
+  .option("--seed <seed>", "which parts of the texts are drawn", nonNegativeInteger, 0)
+  .option("--out <file>", "write the recipe here, as YAML; must not exist")
+  .option("--device <device>", "cpu, cuda or cuda:N: where layers run")
+  .addOption(new Option("--backend <backend>", "run on the plain TypeScript reference").choices(["reference"]))
+  .option("--threads <count>", "compute threads of device cpu; default: the machine's cores", positiveInteger)
+  .option("--json", "print one JSON object per linear layer")
+  .action(async (model, flags) => (await import("./commands/sensitivity.ts")).sensitivity(model, flags));
+
 const bench = program.command("bench").description("measure");
 addModelFlags(
   bench.command("engine [model]").description("decode and prefill speed beside the machine's read bandwidth"),
@@ -193,6 +213,30 @@ bench
   .option("--json", "print one JSON object per row")
   .addHelpText("after", "\nLists are comma-separated.")
   .action(async (flags) => (await import("./commands/bench-kernels.ts")).benchKernels(flags));
+
+bench
+  .command("quality [model]")
+  .description("perplexity of quantization schemes beside BF16 on a text, and what theory promises of them")
+  .requiredOption("--text <file>", "a UTF-8 text that the model has not been trained on")
+  .option("--text-bytes <bytes>", "only so many bytes of it", positiveInteger)
+  .option("--calibration <file>", "text for schemes that look at activations; repeatable", collect)
+  .option("--samples <count>", "calibration sequences", positiveInteger, 128)
+  .option("--sample-tokens <count>", "tokens of each", positiveInteger, 512)
+  .option("--seed <seed>", "of calibration and planted outliers", nonNegativeInteger, 0)
+  .option("--schemes <names>", "WEIGHTS[+ACTIVATIONS[-static]][/METHOD], as in int4-g128/awq", nameList)
+  .option(
+    "--plant-outliers <factor>",
+    "first give the model activation outliers that leave it the same function",
+    decimal,
+  )
+  .option("--outlier-channels <count>", "channels of the hidden state that get them", positiveInteger, 6)
+  .option("--folder <folder>", "keep the quantized checkpoints here and use them again; default: a temporary folder")
+  .option("--speed", "also memory, tokens per second and first-token latency, each scheme in a process of its own")
+  .option("--check", "end with 1 if a claim does not hold")
+  .option("--device <device>", "cpu, cuda or cuda:N")
+  .option("--threads <count>", "compute threads of device cpu; default: the machine's cores", positiveInteger)
+  .option("--json", "print one JSON object per row")
+  .action(async (model, flags) => (await import("./commands/bench-quality.ts")).benchQuality(model, flags));
 
 bench
   .command("serve [args...]")

@@ -17,7 +17,13 @@ export type { QuantizeMethod, QuantizeOptions } from "./method.ts";
 export { quantizeMethod, quantizeMethods, quantizeWeight } from "./methods.ts";
 export { type CalibrationOptions, calibrationSamples } from "./model/calibration-text.ts";
 export type { FloatFormat } from "./model/fold-part.ts";
-export { type LinearRecipe, type LinearRecipeNames, parseLinearRecipe } from "./model/linear-recipe.ts";
+export {
+  type LinearRecipe,
+  type LinearRecipeNames,
+  needsCalibration,
+  parseLinearRecipe,
+} from "./model/linear-recipe.ts";
+export { type OutlierTwinOptions, writeOutlierTwin } from "./model/outlier-twin.ts";
 export { type FinishedLayer, type QuantizeModelOptions, quantizeModel } from "./model/quantize-model.ts";
 export {
   type ForwardLayerOptions,

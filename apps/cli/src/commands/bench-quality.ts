@@ -1,0 +1,131 @@
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  defaultQualitySchemes,
+  measureQuality,
+  outlierClaims,
+  outlierQualitySchemes,
+  parseQualityScheme,
+  type QualityRow,
+  qualityClaims,
+} from "@kvant/bench";
+import { accelerateQuantizers, openQuantizeSource } from "@kvant/engine";
+import { writeOutlierTwin } from "@kvant/quantizers";
+import { engineOptions, type ModelFlags } from "../model-options.ts";
+import { printRow, say } from "../print.ts";
+import { progressBar } from "../progress.ts";
+import { claimLines, qualityRowsTable } from "../quality-table.ts";
+import { readText } from "../read-text.ts";
+import { costApart } from "./eval-cost.ts";
+
+export interface BenchQualityFlags extends Pick<ModelFlags, "device" | "threads"> {
+  readonly text: string;
+  readonly textBytes?: number;
+  readonly calibration?: readonly string[];
+  readonly samples: number;
+  readonly sampleTokens: number;
+  readonly seed: number;
+  readonly schemes?: readonly string[];
+  readonly plantOutliers?: number;
+  readonly outlierChannels: number;
+  readonly folder?: string;
+  readonly speed?: boolean;
+  readonly check?: boolean;
+  readonly json?: boolean;
+}
+
+/** What schemes of one model lose on a text against BF16, and with --speed what they cost: one row each. */
+export async function benchQuality(model: string | undefined, flags: BenchQualityFlags): Promise<void> {
+  const names = flags.schemes ?? (flags.plantOutliers === undefined ? defaultQualitySchemes : outlierQualitySchemes);
+  const schemes = names.map(parseQualityScheme);
+  const text = textStart(readText(flags.text), flags.textBytes);
+  const acceleration = accelerateQuantizers(flags.threads);
+  if (!acceleration.native) say(`matrices are worked on in plain TypeScript, which is slower: ${acceleration.reason}`);
+  const folder = flags.folder ?? mkdtempSync(join(tmpdir(), "kvant-quality-"));
+  mkdirSync(folder, { recursive: true });
+  try {
+    const rows: QualityRow[] = [];
+    let phase = "";
+    let bar = progressBar("");
+    const measured = measureQuality({
+      ...flags,
+      model: subjectOf(model, flags, folder),
+      schemes,
+      text,
+      calibration:
+        flags.calibration === undefined
+          ? undefined
+          : {
+              files: flags.calibration,
+              sampleCount: flags.samples,
+              sampleTokens: flags.sampleTokens,
+              seed: flags.seed,
+            },
+      folder,
+      cost: flags.speed ? costApart : undefined,
+      onProgress(name, done, total) {
+        if (name !== phase) {
+          bar.stop();
+          bar = progressBar(name);
+          phase = name;
+        }
+        bar.update(done, total);
+      },
+    });
+    for await (const row of measured) {
+      bar.stop();
+      rows.push(row);
+      if (flags.json) printRow(row);
+    }
+    print(rows, flags);
+  } finally {
+    if (flags.folder === undefined) rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** The model's folder, or that of its twin with planted outliers. */
+function subjectOf(model: string | undefined, flags: BenchQualityFlags, folder: string): string {
+  const options = engineOptions(model, flags);
+  if (flags.plantOutliers === undefined) return options.model;
+  const source = openQuantizeSource(options);
+  try {
+    const out = join(folder, "twin");
+    rmSync(out, { recursive: true, force: true });
+    const channels = writeOutlierTwin({
+      ...source,
+      out,
+      factor: flags.plantOutliers,
+      channelCount: flags.outlierChannels,
+      seed: flags.seed,
+    });
+    say(
+      `norm channels ${channels.join(", ")} of every layer times ${flags.plantOutliers}, the next weights divided by it`,
+    );
+    return out;
+  } finally {
+    source.close();
+  }
+}
+
+/** The longest start of a text of at most so many UTF-8 bytes. */
+function textStart(text: string, bytes: number | undefined): string {
+  if (bytes === undefined) return text;
+  const { read } = new TextEncoder().encodeInto(text, new Uint8Array(bytes));
+  return text.slice(0, read);
+}
+
+function print(rows: readonly QualityRow[], { plantOutliers, check, json, text }: BenchQualityFlags): void {
+  const claims = (plantOutliers === undefined ? qualityClaims : outlierClaims)(rows);
+  const [first] = rows;
+  if (first === undefined) return;
+  const { tokens, windows, reference } = first;
+  const lines = [
+    `${tokens} tokens of ${text} in ${windows} windows against the same weights in BF16, whose perplexity is ${reference!.perplexity.toFixed(3)}`,
+    qualityRowsTable(rows),
+    ...(claims.length === 0 ? [] : ["", claimLines(claims)]),
+  ].join("\n");
+  if (json) say(lines);
+  else process.stdout.write(`${lines}\n`);
+  if (check && claims.some(({ holds }) => !holds)) process.exitCode = 1;
+}

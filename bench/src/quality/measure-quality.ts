@@ -1,0 +1,140 @@
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { KvantError } from "@kvant/core";
+import { type EngineOptions, openQuantizeSource } from "@kvant/engine";
+import { type CalibrationOptions, calibrationSamples, parseRecipe, quantizeCheckpoint } from "@kvant/quantizers";
+import { type Evaluation, evaluate } from "./evaluate.ts";
+import type { SchemeCost } from "./measure-cost.ts";
+import type { QualityScheme } from "./quality-scheme.ts";
+
+export interface MeasureQualityOptions {
+  /** A float checkpoint. */
+  readonly model: string;
+  readonly device?: string | undefined;
+  readonly threads?: number | undefined;
+  readonly schemes: readonly QualityScheme[];
+  readonly text: string;
+  /** For the schemes that look at activations. */
+  readonly calibration?: CalibrationOptions | undefined;
+  /** Folder for one quantized checkpoint per scheme. What an earlier call with the same settings has left there is used again. */
+  readonly folder: string;
+  /** What a scheme costs to run, where that is wanted. */
+  readonly cost?: ((engine: EngineOptions) => SchemeCost) | undefined;
+  /** `phase` is one of a scheme. */
+  readonly onProgress?: (phase: string, done: number, total: number) => void;
+}
+
+/** A scheme on a text, beside the same checkpoint in BF16. */
+export interface QualityRow extends Evaluation {
+  /** As it was asked for, such as `int4-g128/awq`. */
+  readonly scheme: string;
+  /** Wall time of quantizing; null where nothing was, or where an earlier call did. */
+  readonly quantizeSeconds: number | null;
+  readonly cost: SchemeCost | null;
+}
+
+/**
+ * Quality of schemes of one model against the same weights in BF16, each quantized into a checkpoint of its own by the pipeline
+ * of `kvant quantize`, with linear layers alone quantized: head and embedding stay as they are, the KV cache is BF16.
+ * @throws KvantError INVALID_ARGUMENT for a scheme that needs calibration text where there is none, or for a folder whose
+ * checkpoint was made with other settings; and what quantizing and evaluating throw
+ */
+export async function* measureQuality(options: MeasureQualityOptions): AsyncGenerator<QualityRow, void> {
+  const { schemes, calibration } = options;
+  const blind = schemes.find((scheme) => scheme.kind === "quantized" && scheme.needsCalibration);
+  if (blind !== undefined && calibration === undefined) {
+    throw new KvantError("INVALID_ARGUMENT", `${blind.name} looks at activations, so it needs calibration text`, {
+      field: "calibration",
+    });
+  }
+  for (const scheme of schemes) yield await measureScheme(scheme, options);
+}
+
+async function measureScheme(scheme: QualityScheme, options: MeasureQualityOptions): Promise<QualityRow> {
+  const { model, device, threads, text, cost, onProgress = () => undefined } = options;
+  const shared = {
+    ...(device === undefined ? {} : { device }),
+    ...(threads === undefined ? {} : { threads }),
+    kvFormat: "bf16",
+  };
+  const { engine, quantizeSeconds } = await engineOf(scheme, options, shared);
+  const evaluation = await evaluate({
+    engine,
+    text,
+    divergence: false,
+    reference: { ...shared, model, weights: "bf16", activations: "bf16" },
+    onProgress: (done, total) => onProgress(`${scheme.name}: evaluating`, done, total),
+  });
+  return { scheme: scheme.name, quantizeSeconds, ...evaluation, cost: cost?.(engine) ?? null };
+}
+
+async function engineOf(scheme: QualityScheme, options: MeasureQualityOptions, shared: Partial<EngineOptions>) {
+  if (scheme.kind === "float") {
+    const engine = { ...shared, model: options.model, weights: scheme.format, activations: scheme.format };
+    return { engine, quantizeSeconds: null };
+  }
+  const out = join(options.folder, scheme.name.replaceAll(/[+/]/g, "_"));
+  const quantizeSeconds = existsSync(out) ? null : await quantizeInto(out, scheme, options);
+  requireSettings(out, settingsOf(scheme, options));
+  // A scheme of weights alone names no activations, and the backend's own choice may quantize them.
+  const activations = scheme.recipe.activations === undefined ? { activations: "bf16" } : {};
+  return { engine: { ...shared, ...activations, model: out }, quantizeSeconds };
+}
+
+const settingsFile = "bench-quality.json";
+
+/** @returns seconds */
+async function quantizeInto(
+  out: string,
+  scheme: Extract<QualityScheme, { kind: "quantized" }>,
+  options: MeasureQualityOptions,
+): Promise<number> {
+  const { model, device, threads, calibration, onProgress = () => undefined } = options;
+  const startedAt = performance.now();
+  const source = openQuantizeSource({
+    model,
+    ...(device === undefined ? {} : { device }),
+    ...(threads === undefined ? {} : { threads }),
+  });
+  try {
+    const { checkpoint, config, runtime, tokenizer, name } = source;
+    const recipeData = { rules: [{ match: "*", ...scheme.names }], ignore: ["lm_head"] };
+    if (scheme.needsCalibration && tokenizer === undefined) {
+      throw new KvantError("TOKENIZER_ABSENT", `${name} has no tokenizer, so it cannot read calibration text`);
+    }
+    const encode = (text: string) => tokenizer!.encode(text, { addBos: false });
+    const report = await quantizeCheckpoint({
+      checkpoint,
+      config,
+      runtime,
+      recipe: parseRecipe(recipeData),
+      recipeData,
+      // Read for every scheme that can do without, too: a report with output errors says more.
+      calibration:
+        calibration === undefined || tokenizer === undefined
+          ? undefined
+          : { samples: calibrationSamples(calibration, encode, runtime.beginningOfSequenceId), report: calibration },
+      out,
+      onProgress: (done, total) => onProgress(`${scheme.name}: quantizing`, done, total),
+    });
+    const seconds = (performance.now() - startedAt) / 1000;
+    const { linears: _, ...summary } = report;
+    writeFileSync(join(out, settingsFile), `${JSON.stringify({ settings: settingsOf(scheme, options), summary })}\n`);
+    return seconds;
+  } finally {
+    source.close();
+  }
+}
+
+/** What a checkpoint's bytes depend on, in words. */
+function settingsOf(scheme: QualityScheme, { model, calibration }: MeasureQualityOptions): string {
+  return JSON.stringify([scheme.name, model, calibration ?? null]);
+}
+
+function requireSettings(out: string, settings: string): void {
+  const path = join(out, settingsFile);
+  if (existsSync(path) && JSON.parse(readFileSync(path, "utf8")).settings === settings) return;
+  throw new KvantError("INVALID_ARGUMENT", `${out}: was made with other settings; name another folder or remove it`, {
+    field: "folder",
+  });
+}
