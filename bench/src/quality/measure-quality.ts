@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { KvantError } from "@kvant/core";
-import { type EngineOptions, openQuantizeSource } from "@kvant/engine";
+import { type EngineOptions, openQuantizeSource, type QuantizeSource } from "@kvant/engine";
 import { type CalibrationOptions, calibrationSamples, parseRecipe, quantizeCheckpoint } from "@kvant/quantizers";
 import { type Evaluation, evaluate } from "./evaluate.ts";
 import type { SchemeCost } from "./measure-cost.ts";
@@ -97,23 +97,16 @@ async function quantizeInto(
     ...(threads === undefined ? {} : { threads }),
   });
   try {
-    const { checkpoint, config, runtime, tokenizer, name } = source;
+    const { checkpoint, config, runtime } = source;
     const recipeData = { rules: [{ match: "*", ...scheme.names }], ignore: ["lm_head"] };
-    if (scheme.needsCalibration && tokenizer === undefined) {
-      throw new KvantError("TOKENIZER_ABSENT", `${name} has no tokenizer, so it cannot read calibration text`);
-    }
-    const encode = (text: string) => tokenizer!.encode(text, { addBos: false });
+    const samples = scheme.needsCalibration ? calibrationOf(source, calibration!) : undefined;
     const report = await quantizeCheckpoint({
       checkpoint,
       config,
       runtime,
       recipe: parseRecipe(recipeData),
       recipeData,
-      // Read for every scheme that can do without, too: a report with output errors says more.
-      calibration:
-        calibration === undefined || tokenizer === undefined
-          ? undefined
-          : { samples: calibrationSamples(calibration, encode, runtime.beginningOfSequenceId), report: calibration },
+      calibration: samples && { samples, report: calibration! },
       out,
       onProgress: (done, total) => onProgress(`${scheme.name}: quantizing`, done, total),
     });
@@ -126,9 +119,18 @@ async function quantizeInto(
   }
 }
 
+function calibrationOf({ runtime, tokenizer, name }: QuantizeSource, calibration: CalibrationOptions) {
+  if (tokenizer === undefined) {
+    throw new KvantError("TOKENIZER_ABSENT", `${name} has no tokenizer, so it cannot read calibration text`);
+  }
+  const encode = (text: string) => tokenizer.encode(text, { addBos: false });
+  return calibrationSamples(calibration, encode, runtime.beginningOfSequenceId);
+}
+
 /** What a checkpoint's bytes depend on, in words. */
 function settingsOf(scheme: QualityScheme, { model, calibration }: MeasureQualityOptions): string {
-  return JSON.stringify([scheme.name, model, calibration ?? null]);
+  const needed = scheme.kind === "quantized" && scheme.needsCalibration;
+  return JSON.stringify([scheme.name, model, needed ? calibration : null]);
 }
 
 function requireSettings(out: string, settings: string): void {
