@@ -30,7 +30,7 @@ interface Row {
   readonly quantizeSeconds: number | null;
 }
 
-function rows(stdout: string): Row[] {
+function rows<Kind = Row>(stdout: string): Kind[] {
   return stdout
     .trimEnd()
     .split("\n")
@@ -101,7 +101,7 @@ test("a sensitivity scan writes a recipe within the budget that kvant quantize r
   const candidates = ["--candidates", "int4-g128,int8-channel", "--budget-bits", "5", "--out", recipe];
   const { exitCode, stdout, stderr } = await cli.run(["sensitivity", "tiny", ...candidates, ...short(), "--json"]);
   expect(exitCode, stderr).toBe(0);
-  const modules = rows(stdout) as unknown as { module: string; choice: number }[];
+  const modules = rows<{ module: string; choice: number }>(stdout);
   expect(modules).toHaveLength(70);
   expect(new Set(modules.map(({ choice }) => choice))).toEqual(new Set([0, 1]));
   expect(load(readFileSync(recipe, "utf8"))).toMatchObject({ ignore: ["lm_head"] });
