@@ -8,7 +8,7 @@ import { referencePage } from "./reference-tables.ts";
 const pages = [
   "README.md",
   "CONTRIBUTING.md",
-  ...["docs", "docs/how-to"].flatMap((folder) =>
+  ...["docs", "docs/how-to", "docs/operations"].flatMap((folder) =>
     readdirSync(join(repository, folder))
       .filter((name) => name.endsWith(".md"))
       .map((name) => `${folder}/${name}`),
@@ -18,7 +18,10 @@ const readmes = workspacePackages().map(({ folder }) => `${folder}/README.md`);
 const roots = /^(packages|apps|native|proto|bench|docs|scripts)\//;
 const commandLine = readFileSync(join(repository, "apps/cli/src/kvant.ts"), "utf8");
 const modelOptions = readFileSync(join(repository, "apps/cli/src/model-options.ts"), "utf8");
-const flags = new Set([...`${commandLine}${modelOptions}`.matchAll(/"(--[a-z-]+)[ "]/g)].map(([, flag]) => flag!));
+const loadFlags = readFileSync(join(repository, "apps/cli/src/load-flags.ts"), "utf8");
+const flags = new Set(
+  [...`${commandLine}${modelOptions}${loadFlags}`.matchAll(/"(--[a-z-]+)[ "]/g)].map(([, flag]) => flag!),
+);
 const commands = new Set([...commandLine.matchAll(/command\("([a-z]+)/g)].map(([, name]) => name!));
 
 test("docs/reference.md is what the tables in the code say", async () => {

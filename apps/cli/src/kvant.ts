@@ -1,6 +1,7 @@
 import { errorCode } from "@kvant/core";
 import { Command, CommanderError, Option } from "commander";
-import { countList, nameList } from "./list-options.ts";
+import { countList, nameList, percentage } from "./list-options.ts";
+import { addLoadFlags } from "./load-flags.ts";
 import {
   addModelFlags,
   addSizeFlags,
@@ -12,6 +13,7 @@ import {
 } from "./model-options.ts";
 import { say } from "./print.ts";
 import { endWithReader } from "./standard-streams.ts";
+import { version } from "./version.ts";
 
 // Commands are imported when they run: `generate` should not wait for the server's code.
 
@@ -26,7 +28,7 @@ function isSystemError(error: unknown): error is NodeJS.ErrnoException {
 
 const program = new Command("kvant")
   .description("Serve, run, inspect and measure quantized language models.")
-  .version("0.1.0")
+  .version(version)
   .exitOverride();
 
 addSizeFlags(
@@ -233,29 +235,63 @@ bench
   .option("--folder <folder>", "keep the quantized checkpoints here and use them again; default: a temporary folder")
   .option("--speed", "also memory, tokens per second and first-token latency, each scheme in a process of its own")
   .option("--check", "end with 1 if a claim does not hold")
+  .option("--output <file>", "the result as JSON")
+  .option("--html <file>", "the result as one self-contained page")
+  .option("--markdown <file>", "the table and the claims as Markdown")
   .option("--device <device>", "cpu, cuda or cuda:N")
   .option("--threads <count>", "compute threads of device cpu; default: the machine's cores", positiveInteger)
   .option("--json", "print one JSON object per row")
   .action(async (model, flags) => (await import("./commands/bench-quality.ts")).benchQuality(model, flags));
 
-bench
-  .command("serve [args...]")
-  .description("a server of its own under streams over HTTP; arguments after -- go to kvant serve")
-  .option("--shape <name>", "random weights of a named shape, e.g. llama3-8b")
-  .option("--device <device>", "handed to kvant serve")
-  .option("--weights <format>", "handed to kvant serve")
-  .option("--kv-format <format>", "handed to kvant serve")
-  .option("--streams <count>", "streams open at once", positiveInteger, 256)
-  .option("--requests <count>", "requests in all; default: one per stream", positiveInteger)
-  .option("--prompt-tokens <count>", "tokens in", positiveInteger, 1000)
-  .option("--output-tokens <count>", "tokens out", positiveInteger, 1000)
-  .option("--limit-seconds <seconds>", "give up after this long", positiveInteger, 600)
-  .option("--json", "print one JSON object")
+addLoadFlags(
+  bench
+    .command("serve [args...]")
+    .description(
+      "a server under load, over HTTP or gRPC: throughput and latencies, over time and against each other; " +
+        "without --url or --grpc one of its own, and what its processes spend (arguments after -- go to kvant serve)",
+    ),
+)
   .addHelpText(
     "after",
-    "\nExample: kvant bench serve --shape llama3-8b --device cuda --weights e4m3 -- --head-format bf16",
+    "\nCtrl-C ends the load with a report. Ends with 1 if a request failed." +
+      "\nExamples: kvant bench serve --url http://127.0.0.1:8000 --concurrency 1,4,16 --html report.html" +
+      "\n          kvant bench serve --shape llama3-8b --device cuda --weights e4m3 -- --head-format bf16",
   )
   .action(async (args, flags) => (await import("./commands/bench-serve.ts")).benchServe(args, flags));
+
+addSizeFlags(
+  addModelFlags(
+    bench
+      .command("cold [model]")
+      .description(
+        "kvant serve from its start to the first tokens, with the model's files in the page cache and without",
+      ),
+  ),
+)
+  .option("--shape <name>", "random weights of a named shape; they come from no file, so every start is warm")
+  .option("--runs <count>", "cold and warm starts of each, in turn", positiveInteger, 3)
+  .option("--prompt-tokens <count>", "tokens in of the first request", positiveInteger, 32)
+  .option("--limit-seconds <seconds>", "give a start up after this long", positiveInteger, 600)
+  .option("--drop-caches", "where dropping the files alone does not help, drop the machine's page cache; needs root")
+  .option("--json", "print one JSON object")
+  .action(async (model, flags) => (await import("./commands/bench-cold.ts")).benchCold(model, flags));
+
+bench
+  .command("compare <before> <after>")
+  .description("two results of kvant bench serve, level by level, with 95 % intervals of each difference")
+  .option(
+    "--metric <names>",
+    "throughput, ttft, tpot, e2e (each also .p50 or .p99), failed, good; default: all",
+    nameList,
+  )
+  .option("--threshold <percent>", "a change within it does not count, e.g. 5%", percentage, 0.05)
+  .option("--seed <seed>", "of the resamples", nonNegativeInteger, 0)
+  .option("--markdown <file>", "also write the table as Markdown")
+  .option("--json", "print one JSON object per level and metric")
+  .addHelpText("after", "\nEnds with 3 if something is worse by more than the threshold with 95 % confidence.")
+  .action(async (before, after, flags) =>
+    (await import("./commands/bench-compare.ts")).benchCompare(before, after, flags),
+  );
 
 bench
   .command("peers")
@@ -277,6 +313,7 @@ bench
 bench
   .command("peer-process", { hidden: true })
   .action(async () => (await import("./commands/bench-peers.ts")).peerProcess());
+bench.command("load-worker", { hidden: true }).action(async () => (await import("@kvant/bench")).serveLoadWorker());
 
 endWithReader();
 try {

@@ -69,9 +69,16 @@ test("schemes become rows beside BF16, and a kept folder is used again", async (
 
 test("a claim that does not hold ends with 1 where it is checked", async () => {
   const schemes = ["--text-bytes", "600", "--schemes", "bf16,int4-channel,int4-g128,int4-g128/gptq"];
-  const { exitCode, stdout, stderr } = await quality([...schemes, ...short(), "--check"]);
+  const [output, html, markdown] = ["json", "html", "md"].map((ending) => join(folder, `result.${ending}`));
+  const files = ["--output", output!, "--html", html!, "--markdown", markdown!];
+  const { exitCode, stdout, stderr } = await quality([...schemes, ...short(), ...files, "--check"]);
   expect(stdout, stderr).toContain("loses less than int4-channel");
-  expect(exitCode).toBe(/^NO /m.test(stdout) ? 1 : 0);
+  const result = JSON.parse(readFileSync(output!, "utf8"));
+  expect(result).toMatchObject({ kind: "kvant-quality", version: 1, model: "tiny", flags: { samples: 2 } });
+  expect(result.rows).toHaveLength(4);
+  expect(exitCode).toBe(result.claims.every(({ holds }: { holds: boolean }) => holds) ? 0 : 1);
+  expect(readFileSync(html!, "utf8")).toContain("Perplexity against bytes");
+  expect(readFileSync(markdown!, "utf8")).toContain("| int4-g128/gptq |");
 });
 
 test("planted outliers: the twin is as good in FP32, and claims speak of outliers", async () => {

@@ -26,6 +26,8 @@ export interface LoadLevel {
   readonly requestsPerSecond?: number;
   /** Of the measured part, warm-up left out. */
   readonly seconds: number;
+  /** Before the measured part, in the timeline alone; absent without a warm-up. */
+  readonly warmUpSeconds?: number;
   readonly requests: number;
   readonly completed: number;
   readonly failures: { readonly [kind in FailureKind]?: number };

@@ -27,6 +27,10 @@ export interface RequestRecord {
   readonly countedBy: TokenCounter;
   /** [chunks with text or tokens - 1] seconds between them; a chunk of k tokens is one gap. */
   readonly gaps: Float32Array;
+  /** [gaps] tokens of the chunk that ended each gap, where the server tells them chunk by chunk. */
+  readonly gapTokens?: Uint16Array;
+  /** In the server's queue, where its answer tells. */
+  readonly queueSeconds?: number;
   readonly finishReason?: string;
   readonly failure?: { readonly kind: FailureKind; readonly message: string; readonly status?: number };
 }

@@ -137,6 +137,16 @@ describe("a writer", () => {
     expect(new CheckpointWriter(out, { resumeKey: "one" }).has("a")).toBe(true);
   });
 
+  test("that is discarded leaves nothing, parts that could be taken up neither", () => {
+    const out = fresh("discard");
+    const writer = new CheckpointWriter(out, { resumeKey: "key" });
+    writer.writePart("a", new Map([["a", bytes(1)]]));
+    writer.discard();
+    writer.abort();
+    expect(beside(out)).toEqual([]);
+    expect(() => writer.writePart("b", new Map())).toThrow("has finished or aborted");
+  });
+
   test("that aborts leaves nothing, and without parts none to take up", () => {
     for (const [name, options] of [
       ["abort", {}],

@@ -132,6 +132,13 @@ export class CheckpointWriter {
     if (existsSync(gone)) rmSync(gone, { recursive: true });
   }
 
+  /** Gives up for good: what a later run could take up goes too. After `finish`, `abort` or `discard` it does nothing. */
+  discard(): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    rmSync(this.#work, { recursive: true, force: true });
+  }
+
   get #partsFolder(): string {
     return join(this.#work, "parts");
   }

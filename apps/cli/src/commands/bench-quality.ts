@@ -7,8 +7,15 @@ import {
   outlierClaims,
   outlierQualitySchemes,
   parseQualityScheme,
+  type QualityClaim,
+  type QualityResult,
   type QualityRow,
   qualityClaims,
+  qualityMarkdown,
+  qualityPage,
+  qualityResultVersion,
+  readMachine,
+  replaceTextFile,
 } from "@kvant/bench";
 import { accelerateQuantizers, openQuantizeSource } from "@kvant/engine";
 import { writeOutlierTwin } from "@kvant/quantizers";
@@ -17,6 +24,7 @@ import { printRow, say } from "../print.ts";
 import { progressBar } from "../progress.ts";
 import { claimLines, qualityRowsTable } from "../quality-table.ts";
 import { readText } from "../read-text.ts";
+import { version } from "../version.ts";
 import { costApart } from "./eval-cost.ts";
 
 export interface BenchQualityFlags extends Pick<ModelFlags, "device" | "threads"> {
@@ -32,11 +40,15 @@ export interface BenchQualityFlags extends Pick<ModelFlags, "device" | "threads"
   readonly folder?: string;
   readonly speed?: boolean;
   readonly check?: boolean;
+  readonly output?: string;
+  readonly html?: string;
+  readonly markdown?: string;
   readonly json?: boolean;
 }
 
 /** What schemes of one model lose on a text against BF16, and with --speed what they cost: one row each. */
 export async function benchQuality(model: string | undefined, flags: BenchQualityFlags): Promise<void> {
+  const startedAt = new Date().toISOString();
   const names = flags.schemes ?? (flags.plantOutliers === undefined ? defaultQualitySchemes : outlierQualitySchemes);
   const schemes = names.map(parseQualityScheme);
   const text = textStart(readText(flags.text), flags.textBytes);
@@ -78,7 +90,9 @@ export async function benchQuality(model: string | undefined, flags: BenchQualit
       rows.push(row);
       if (flags.json) printRow(row);
     }
-    print(rows, flags);
+    const claims = (flags.plantOutliers === undefined ? qualityClaims : outlierClaims)(rows);
+    writeFiles({ startedAt, model: model ?? "tiny", names, rows, claims }, flags);
+    print(rows, claims, flags);
   } finally {
     if (flags.folder === undefined) rmSync(folder, { recursive: true, force: true });
   }
@@ -115,8 +129,32 @@ function textStart(text: string, bytes: number | undefined): string {
   return text.slice(0, read);
 }
 
-function print(rows: readonly QualityRow[], { plantOutliers, check, json, text }: BenchQualityFlags): void {
-  const claims = (plantOutliers === undefined ? qualityClaims : outlierClaims)(rows);
+interface Finished extends Pick<QualityResult, "startedAt" | "model" | "rows" | "claims"> {
+  /** Of schemes. */
+  readonly names: readonly string[];
+}
+
+/** The files that were asked for, each whole or not at all. */
+function writeFiles({ names, ...finished }: Finished, flags: BenchQualityFlags): void {
+  const { output, html, markdown } = flags;
+  if (output === undefined && html === undefined && markdown === undefined) return;
+  const { facts, node } = readMachine(process.argv[1]!);
+  const result: QualityResult = {
+    ...{ kind: "kvant-quality", version: qualityResultVersion, machine: facts },
+    software: { kvant: version, node },
+    flags: { ...flags, schemes: names },
+    ...finished,
+  };
+  if (output !== undefined) replaceTextFile(output, `${JSON.stringify(result)}\n`);
+  if (html !== undefined) replaceTextFile(html, qualityPage(result));
+  if (markdown !== undefined) replaceTextFile(markdown, qualityMarkdown(result));
+}
+
+function print(
+  rows: readonly QualityRow[],
+  claims: readonly QualityClaim[],
+  { check, json, text }: BenchQualityFlags,
+): void {
   const [first] = rows;
   if (first === undefined) return;
   const { tokens, windows, reference } = first;

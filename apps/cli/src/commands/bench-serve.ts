@@ -1,83 +1,222 @@
-import { measureServing, type ProcessShare, type ServingMeasurement } from "@kvant/bench";
-import { KvantError } from "@kvant/core";
-import { printRow, say, table } from "../print.ts";
+import { setMaxListeners } from "node:events";
+import {
+  describeServer,
+  type LoadResult,
+  type LoadTarget,
+  loadMarkdown,
+  loadPage,
+  loadResultOf,
+  loadRow,
+  measureClient,
+  type Objectives,
+  parseObjectives,
+  readMachine,
+  replaceTextFile,
+  runSweep,
+  type ServerDescription,
+  type StartedServer,
+  type Sweep,
+  type SweepLevel,
+  startServer,
+  writeLoadResult,
+} from "@kvant/bench";
+import { type LiveLoadView, liveLoadView } from "../live-load-view.ts";
+import type { LoadFlags } from "../load-flags.ts";
+import { apiKey, isOwnServer, recordedFlags, serveFlags, serverUrl, sweepLevels, withDefaults } from "../load-plan.ts";
+import { loadSummary } from "../load-summary.ts";
+import { printRow, say } from "../print.ts";
+import { version } from "../version.ts";
 
-export interface BenchServeFlags {
-  readonly shape?: string;
-  readonly device?: string;
-  readonly weights?: string;
-  readonly kvFormat?: string;
-  readonly streams: number;
-  readonly requests?: number;
-  readonly promptTokens: number;
-  readonly outputTokens: number;
-  readonly limitSeconds: number;
-  readonly json?: boolean;
+/** What a shell reports for a program that SIGINT ended. */
+const interruptedExitCode = 130;
+
+/** The hidden command of the client's processes. */
+const workerCommand = { entry: process.argv[1]!, args: ["bench", "load-worker"] };
+
+/** Loads a server, or one of its own that takes `serveArgs`, and reports. */
+export async function benchServe(serveArgs: readonly string[], given: LoadFlags): Promise<void> {
+  const flags = withDefaults(given);
+  const objectives = flags.slo === undefined ? undefined : parseObjectives(flags.slo);
+  // A mistake should show before a server has loaded its model, not after.
+  if (isOwnServer(flags)) sweepLevels(flags, flags.vocabularySize);
+  const ending = endOfLoad(flags.limitSeconds);
+  let own: StartedServer | undefined;
+  let sweep: Sweep | undefined;
+  try {
+    if (isOwnServer(flags)) own = await ownServer(flags, serveArgs, ending.signal);
+    const { target, description } = await loadTarget(flags, own, apiKey(flags));
+    const levels = sweepLevels(flags, target.dialect === "openai-chat" ? undefined : vocabulary(flags, description));
+    const client = await clientCost(flags, ending.signal);
+    const load = { flags, client, target, description, levels, ...(objectives === undefined ? {} : { objectives }) };
+    sweep = await measuredSweep(load, own, ending.signal);
+    report(sweep, resultOf(load, serveArgs, sweep), flags);
+    if (sweep.measured.some(({ level }) => Object.keys(level.failures).length > 0)) process.exitCode = 1;
+  } catch (error) {
+    // What Ctrl-C broke off before the load is no failure, and there is nothing to report.
+    if (sweep !== undefined || !ending.isInterrupted()) throw error;
+  } finally {
+    if (ending.isInterrupted()) process.exitCode = interruptedExitCode;
+    ending.forget();
+    await own?.stop();
+  }
 }
 
-/** Loads a server of its own with streams. `serveArgs` go to `kvant serve` as they are. */
-export async function benchServe(serveArgs: readonly string[], flags: BenchServeFlags): Promise<void> {
-  const { shape, streams, promptTokens, outputTokens, limitSeconds, requests = streams } = flags;
-  if (requests < streams)
-    throw new KvantError("INVALID_ARGUMENT", `--requests ${requests} is less than --streams ${streams}`);
-  const row = await measureServing({
-    entry: process.argv[1]!,
-    serveArgs: [
-      ...(shape === undefined ? [] : [shape, "--load", "dummy"]),
-      ...handedOn("--device", flags.device),
-      ...handedOn("--weights", flags.weights),
-      ...handedOn("--kv-format", flags.kvFormat),
-      ...serveArgs,
-    ],
-    streams,
-    requests,
-    promptTokens,
-    outputTokens,
-    limitSeconds,
-    onProgress: say,
+interface Ending {
+  readonly signal: AbortSignal;
+  readonly isInterrupted: () => boolean;
+  readonly forget: () => void;
+}
+
+/** The first Ctrl-C ends the load with a report, the second one the program; so does, without it, the time limit. */
+function endOfLoad(limitSeconds: number): Ending {
+  const interrupt = new AbortController();
+  const onInterrupt = (): void => {
+    if (interrupt.signal.aborted) process.exit(interruptedExitCode);
+    say("kvant: ending the load; once more to leave without a report");
+    interrupt.abort();
+  };
+  process.on("SIGINT", onInterrupt);
+  const signal = AbortSignal.any([interrupt.signal, AbortSignal.timeout(limitSeconds * 1000)]);
+  // Levels, workers and the server all listen.
+  setMaxListeners(0, signal);
+  return {
+    signal,
+    isInterrupted: () => interrupt.signal.aborted,
+    forget: () => void process.off("SIGINT", onInterrupt),
+  };
+}
+
+async function ownServer(flags: LoadFlags, rest: readonly string[], signal: AbortSignal): Promise<StartedServer> {
+  say("starting the server");
+  const server = await startServer({ entry: process.argv[1]!, serveArgs: serveFlags(flags, rest) }, signal);
+  // A first request sets up what is lazy, which no load should pay.
+  const body = JSON.stringify({ prompt: [0], max_tokens: 8, temperature: 0, ignore_eos: true });
+  const headers = { "content-type": "application/json" };
+  await fetch(`${server.url}/v1/completions`, { method: "POST", headers, body, signal }).then((answer) =>
+    answer.text(),
+  );
+  return server;
+}
+
+interface AskedServer {
+  readonly target: LoadTarget;
+  readonly description: ServerDescription;
+}
+
+async function loadTarget(
+  flags: LoadFlags,
+  own: StartedServer | undefined,
+  key: string | undefined,
+): Promise<AskedServer> {
+  const { grpc, model, endpoint, dataset, temperature, extraBody, tokenizer } = flags;
+  const url = grpc === undefined ? serverUrl(own?.url ?? flags.url!) : `grpc://${grpc}`;
+  const asked = { url, ...(key === undefined ? {} : { apiKey: key }), ...(model === undefined ? {} : { model }) };
+  const description = await describeServer(asked);
+  const kind = endpoint ?? (dataset === "conversation" ? "chat" : "completions");
+  return {
+    description,
+    target: {
+      ...asked,
+      model: description.model,
+      dialect: grpc !== undefined ? "kvant-grpc" : kind === "chat" ? "openai-chat" : "openai-completions",
+      ...(temperature === undefined ? {} : { temperature }),
+      ...(extraBody === undefined ? {} : { extraBody }),
+      ...(tokenizer === undefined ? {} : { tokenizerFolder: tokenizer }),
+    },
+  };
+}
+
+function vocabulary({ vocabularySize }: LoadFlags, description: ServerDescription): number | undefined {
+  return vocabularySize ?? description.vocabularySize;
+}
+
+/** What the client costs by itself, so that nobody takes its limits for the server's. */
+async function clientCost({ workers }: LoadFlags, signal: AbortSignal): Promise<LoadResult["client"]> {
+  say("measuring the client against a server that answers at once");
+  const measured = await measureClient({ workerCommand, signal, ...(workers === undefined ? {} : { workers }) });
+  return {
+    workers: measured.workers,
+    tokensPerSecond: measured.tokensPerSecond,
+    addedP99Seconds: measured.addedP99Seconds,
+  };
+}
+
+interface LoadInHand extends AskedServer {
+  readonly flags: LoadFlags;
+  readonly client: LoadResult["client"];
+  readonly levels: readonly SweepLevel[];
+  readonly objectives?: Objectives;
+}
+
+async function measuredSweep(
+  { flags, target, levels, objectives }: LoadInHand,
+  own: StartedServer | undefined,
+  signal: AbortSignal,
+): Promise<Sweep> {
+  const { warmUp, workers, requestTimeout, limitSeconds, metricsUrl } = flags;
+  const metrics = metricsUrl ?? (target.dialect === "kvant-grpc" ? undefined : `${target.url}/metrics`);
+  let view: LiveLoadView | undefined;
+  return await runSweep({
+    target,
+    levels,
+    deadlineSeconds: requestTimeout ?? limitSeconds,
+    workerCommand,
+    signal,
+    ...(workers === undefined ? {} : { workers }),
+    ...(warmUp === undefined ? {} : { warmUp }),
+    ...(objectives === undefined ? {} : { objectives }),
+    ...(metrics === undefined ? {} : { metricsUrl: metrics }),
+    ...(own === undefined ? {} : { process: own }),
+    onLevelStart: ({ name, requestLimit, durationSeconds }, index) => {
+      view = liveLoadView({
+        name,
+        ...(levels.length === 1 ? {} : { place: `${index + 1} of ${levels.length}` }),
+        ...(requestLimit === undefined ? {} : { requests: requestLimit }),
+        ...(durationSeconds === undefined ? {} : { durationSeconds }),
+      });
+    },
+    onProgress: (live) => view?.update(live),
+    onLevelEnd: () => view?.stop(),
   });
-  if (flags.json) printRow(row);
-  else process.stdout.write(`${measurementTable(row)}\n`);
-  if (row.failures > 0) process.exitCode = 1;
 }
 
-/** One row per thread name that costs a hundredth of a millisecond or more. */
-function threadCells(process: string, share: ProcessShare | null, steps: number): [string, string][] {
-  return (share?.threads ?? []).flatMap(({ name, threadCount, userSeconds, systemSeconds }) => {
-    const [user, system] = [(userSeconds / steps) * 1000, (systemSeconds / steps) * 1000];
-    if (user + system < 0.01) return [];
-    const threads = threadCount === 1 ? name : `${threadCount} x ${name}`;
-    const value = `${(user + system).toFixed(2)} (user ${user.toFixed(2)}, kernel ${system.toFixed(2)})`;
-    return [[`  ${process} ${threads}`, value] as [string, string]];
+function resultOf(load: LoadInHand, serveArgs: readonly string[], sweep: Sweep): LoadResult {
+  const { flags, client, target, description, levels, objectives } = load;
+  const { facts, node } = readMachine(process.argv[1]!);
+  const { software, scheme } = description;
+  return loadResultOf(sweep, {
+    machine: facts,
+    software: { kvant: version, node },
+    server: {
+      ...{ target: target.url, model: target.model, dialect: target.dialect },
+      ...(software === undefined ? {} : { software }),
+      ...(scheme === undefined ? {} : { scheme }),
+    },
+    client,
+    flags: recordedFlags(flags, serveArgs),
+    seed: flags.seed,
+    workload: workloadText(levels),
+    ...(objectives === undefined ? {} : { objectives }),
   });
 }
 
-function handedOn(flag: string, value: string | undefined): readonly string[] {
-  return value === undefined ? [] : [flag, value];
+/** Levels of a closed loop ask alike; of those with a rate the first speaks for the others. Seeds are told apart. */
+function workloadText(levels: readonly SweepLevel[]): string {
+  const [first, ...others] = levels.map(({ workload }) => workload.description.replace(/; seed \d+$/, ""));
+  if (others.every((description) => description === first)) return first!;
+  const names = levels.slice(1).map(({ name }) => name);
+  return `${first}; the same at ${names.join("; ")}`;
 }
 
-function measurementTable(row: ServingMeasurement): string {
-  const milliseconds = (seconds: number | undefined) => (seconds === undefined ? "-" : (seconds * 1000).toFixed(2));
-  const cells: readonly (readonly [string, string])[] = [
-    ["output tok/s", row.outputTokensPerSecond.toFixed(0)],
-    ["first token p50, p99 ms", [row.firstTokenSeconds.p50, row.firstTokenSeconds.p99].map(milliseconds).join(", ")],
-    ["inter-token p50, p99 ms", [row.interTokenSeconds.p50, row.interTokenSeconds.p99].map(milliseconds).join(", ")],
-    ["failed requests", `${row.failures} of ${row.requests}`],
-    ["steps, mean ms", `${row.steps}, ${milliseconds(row.meanStepSeconds)}`],
-    ["% of the time in steps", row.busyPercent.toFixed(1)],
-    ["decode steps, mean ms", `${row.decodeSteps}, ${milliseconds(row.meanDecodeStepSeconds)}`],
-    ["server CPU ms per step", milliseconds(row.server?.cpuSecondsPerStep)],
-    ...threadCells("server", row.server, row.steps),
-    ["engine CPU ms per step", milliseconds(row.engine?.cpuSecondsPerStep)],
-    ...threadCells("engine", row.engine, row.steps),
-    ["CPU % of step, JavaScript threads", row.mainThreadPercentOfStep?.toFixed(1) ?? "-"],
-    ["CPU % of step, all threads", row.cpuPercentOfStep?.toFixed(1) ?? "-"],
-    ["CPU % of decode step, all threads", row.cpuPercentOfDecodeStep?.toFixed(1) ?? "-"],
-    ["CPU us per output token, all threads", ((row.cpuSecondsPerOutputToken ?? Number.NaN) * 1e6).toFixed(1)],
-  ];
-  const title =
-    `${row.model}, ${row.tier}, ${row.weights} weights, ${row.headFormat ?? "no"} head, ${row.kvFormat} KV, ${row.streams} streams, ` +
-    `${row.promptTokens} tokens in, ${row.outputTokens} out, ${row.seconds.toFixed(1)} s`;
-  const failures = row.failureSentences.map((sentence) => `\n  ${sentence}`).join("");
-  return `${title}\n${table(["measure", "value"], cells)}${failures}`;
+function report({ measured }: Sweep, result: LoadResult, { output, html, markdown, name, json }: LoadFlags): void {
+  const write = (path: string | undefined, content: (path: string) => void): void => {
+    if (path === undefined) return;
+    content(path);
+    say(`wrote ${path}`);
+  };
+  write(output, (path) => writeLoadResult(path, result));
+  write(html, (path) => replaceTextFile(path, loadPage(result, name)));
+  write(markdown, (path) => replaceTextFile(path, loadMarkdown(result, name)));
+  if (json) for (const { level, cost } of measured) printRow({ ...loadRow(result, level), ...cost });
+  else process.stdout.write(`${loadSummary(result, measured)}\n`);
 }

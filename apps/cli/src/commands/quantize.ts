@@ -44,6 +44,7 @@ export async function quantize(model: string | undefined, flags: QuantizeFlags):
   const startedAt = performance.now();
   const data = recipeData(flags);
   const recipe = parseRecipe(data);
+  const text = flags.eval === undefined ? undefined : readText(flags.eval);
   const acceleration = accelerateQuantizers(flags.threads);
   if (!acceleration.native) say(`matrices are worked on in plain TypeScript, which is slower: ${acceleration.reason}`);
   const source = openQuantizeSource(engineOptions(model, flags));
@@ -66,7 +67,7 @@ export async function quantize(model: string | undefined, flags: QuantizeFlags):
       seconds: (performance.now() - startedAt) / 1000,
       peakResidentBytes: process.resourceUsage().maxRSS * 1024,
     };
-    const quality = await measureQuality(model, flags);
+    const quality = text === undefined ? undefined : await measureQuality(model, flags, text);
     writeReports(flags.out, finished, quality);
     printSummary(finished, flags, quality);
   } finally {
@@ -75,21 +76,20 @@ export async function quantize(model: string | undefined, flags: QuantizeFlags):
   }
 }
 
-/** The quantized model beside the original on a text; undefined where no text is named. */
-async function measureQuality(model: string | undefined, flags: QuantizeFlags): Promise<QualityReport | undefined> {
-  if (flags.eval === undefined) return undefined;
+/** The quantized model beside the original on the text of `--eval`. */
+async function measureQuality(model: string | undefined, flags: QuantizeFlags, text: string): Promise<QualityReport> {
   const bar = progressBar("evaluating");
   try {
     const row = await evaluate({
       engine: engineOptions(flags.out, flags),
-      text: readText(flags.eval),
+      text,
       divergence: false,
       reference: engineOptions(model, flags),
       onProgress: bar.update,
     });
     const { mean, low, high } = row.nllDifference!;
     return {
-      text: flags.eval,
+      text: flags.eval!,
       tokens: row.tokens,
       originalPerplexity: row.reference!.perplexity,
       quantizedPerplexity: row.perplexity,

@@ -13,6 +13,8 @@ export interface CliResult {
 
 /** The command line as it ships: bundled into a folder of its own, run in processes of its own. */
 export interface BundledCli {
+  /** The file that Node runs, for processes that a test starts in its own way. */
+  readonly entry: string;
   run(args: readonly string[], environment?: Readonly<Record<string, string>>): Promise<CliResult>;
   start(args: readonly string[]): ReturnType<typeof spawn>;
   remove(): void;
@@ -33,6 +35,7 @@ export async function bundleCli(): Promise<BundledCli> {
   const entry = join(folder, "kvant.js");
 
   return {
+    entry,
     start: (args) => spawn(process.execPath, [entry, ...args], { stdio: ["ignore", "pipe", "pipe"] }),
     run: (args, environment = {}) =>
       new Promise((resolve, reject) => {

@@ -9,7 +9,7 @@ import {
   quantizationConfigJson,
   type TensorInfo,
 } from "@kvant/checkpoint";
-import { KvantError } from "@kvant/core";
+import { type ErrorCode, errorCode, KvantError } from "@kvant/core";
 import type { KeptTensor, LinearReport, QuantizationReport } from "../report/quantization-report.ts";
 import { layerTensors, quantizedActivations, readLayer, storedFormat } from "./layer-tensors.ts";
 import { type FinishedLayer, quantizeModel } from "./quantize-model.ts";
@@ -37,6 +37,9 @@ export type CheckpointReport = Omit<QuantizationReport, "seconds" | "peakResiden
 
 /** Bump when the same recipe and samples give other bytes, so that an interrupted run of the old code is not continued. */
 const methodVersion = 1;
+
+/** Faults of weights and recipe: the next run would meet them again, so that it has no use for the layers of this one. */
+const lastingFaults: readonly ErrorCode[] = ["WEIGHT_NOT_FINITE", "QUANTIZATION_UNSUPPORTED"];
 
 /**
  * Quantizes a checkpoint folder into another one in the compressed-tensors dialect, layer by layer: each layer is on disk as
@@ -109,6 +112,9 @@ export async function quantizeCheckpoint(options: QuantizeCheckpointOptions): Pr
         totalBytes(rest.map((name) => checkpoint.tensors.get(name)!)),
       bitsPerWeight: meanBits(linears),
     };
+  } catch (error) {
+    if (lastingFaults.includes(errorCode(error))) writer.discard();
+    throw error;
   } finally {
     writer.abort();
   }

@@ -1,0 +1,68 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type BundledCli, bundleCli, goldenModel } from "./testing/bundled-cli.ts";
+
+let cli: BundledCli;
+beforeAll(async () => {
+  cli = await bundleCli();
+});
+afterAll(() => cli?.remove());
+
+test("the built-in model starts cold and warm in turn, or the result says why not", async () => {
+  const { exitCode, stdout, stderr } = await cli.run([
+    "bench",
+    "cold",
+    "--runs",
+    "2",
+    "--weights",
+    "int4-g32",
+    "--json",
+  ]);
+  expect(exitCode, stderr).toBe(0);
+  const result = JSON.parse(stdout);
+  expect(result).toMatchObject({
+    kind: "kvant-cold",
+    version: 1,
+    model: { id: "tiny", weights: "int4-g32" },
+    serveArgs: ["--weights", "int4-g32"],
+    promptTokens: 32,
+    files: { count: 5 },
+  });
+  const starts = result.runs.map(({ start }: { start: string }) => start);
+  if (result.eviction === "none") {
+    expect(starts).toEqual(["warm", "warm"]);
+    expect(result.warnings.join()).toContain("no cold start: ");
+  } else expect(starts).toEqual(["cold", "warm", "cold", "warm"]);
+  for (const { at, loadSeconds, firstTokenSeconds, firstStepSeconds, laterStepSeconds } of result.runs) {
+    const marks = [at.loading, at.loaded, at.listening, at.ready, at.firstToken, at.firstStep];
+    expect(marks).toEqual(marks.toSorted((a: number, b: number) => a - b));
+    expect(loadSeconds).toBeLessThan(at.loaded);
+    expect(firstTokenSeconds).toBeLessThan(at.firstToken);
+    expect(firstStepSeconds).toBeGreaterThan(0);
+    expect(laterStepSeconds).toBeGreaterThan(0);
+  }
+});
+
+test("a model without a tokenizer and random weights are timed too, and the table says that nothing was cold", async () => {
+  const folder = goldenModel("llama");
+  const { exitCode, stdout, stderr } = await cli.run(["bench", "cold", folder, "--runs", "1"]);
+  expect(exitCode, stderr).toBe(0);
+  expect(stdout).toMatch(/^warm +/m);
+
+  const random = await cli.run(["bench", "cold", folder, "--load", "dummy", "--runs", "1"]);
+  expect(random.exitCode, random.stderr).toBe(0);
+  expect(random.stdout).toContain("No start was cold.");
+  expect(random.stdout).toContain("random weights come from no file");
+});
+
+test("a model that does not load ends the command with what its server said", async () => {
+  const { exitCode, stderr } = await cli.run(["bench", "cold", "absent", "--runs", "1"]);
+  expect(exitCode).toBe(1);
+  expect(stderr).toContain("the server ended with 1 before it was ready");
+  expect(stderr).toContain("CHECKPOINT_NOT_FOUND");
+});
+
+test("a shape and a model exclude each other", async () => {
+  const { exitCode, stderr } = await cli.run(["bench", "cold", "tiny", "--shape", "tinyllama-1.1b"]);
+  expect(exitCode).toBe(1);
+  expect(stderr).toContain("give either MODEL or --shape NAME, not both");
+});

@@ -1,0 +1,47 @@
+import { basename } from "node:path";
+import {
+  compareLoads,
+  comparisonMarkdown,
+  comparisonNotes,
+  comparisonTable,
+  type LoadComparison,
+  readLoadResult,
+  replaceTextFile,
+  textTable,
+} from "@kvant/bench";
+import { printRow, say, table } from "../print.ts";
+
+export interface BenchCompareFlags {
+  readonly metric?: readonly string[];
+  readonly threshold: number;
+  readonly seed: number;
+  readonly markdown?: string;
+  readonly json?: boolean;
+}
+
+/** What ends a comparison that found something worse: no error, and not to be taken for one. */
+export const worseExitCode = 3;
+
+/** Sets two results of `kvant bench serve` side by side, for people and for CI. */
+export async function benchCompare(before: string, after: string, flags: BenchCompareFlags): Promise<void> {
+  const { metric, threshold, seed, markdown, json } = flags;
+  const comparison = compareLoads(readLoadResult(before), readLoadResult(after), {
+    ...(metric === undefined ? {} : { measures: metric }),
+    threshold,
+    seed,
+  });
+  if (markdown !== undefined) {
+    replaceTextFile(markdown, comparisonMarkdown(comparison, basename(before), basename(after)));
+    say(`wrote ${markdown}`);
+  }
+  if (json) for (const row of rows(comparison)) printRow(row);
+  else {
+    const [header, ...cells] = textTable(comparisonTable(comparison));
+    process.stdout.write(`${table(header!, cells)}\n${comparisonNotes(comparison).join("\n")}\n`);
+  }
+  if (comparison.isWorse) process.exitCode = worseExitCode;
+}
+
+function rows({ levels, threshold }: LoadComparison): readonly object[] {
+  return levels.flatMap(({ level, measures }) => measures.map((measure) => ({ level, threshold, ...measure })));
+}

@@ -1,0 +1,3 @@
+import { serveLoadWorker } from "../load-worker.ts";
+
+serveLoadWorker();
