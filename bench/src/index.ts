@@ -65,6 +65,7 @@ export { type LoadRow, loadRow } from "./results/load-row.ts";
 export { failureTable, latencyTable, levelTable, milliseconds, textTable } from "./results/load-tables.ts";
 export { type Objectives, parseObjectives } from "./results/objectives.ts";
 export { repeatCommand, serveArguments } from "./results/repeat-command.ts";
+export { overlayPage } from "./results/overlay-page.ts";
 export { replaceTextFile } from "./results/replace-text-file.ts";
 export { clientSentence, countedSentence, schemeText } from "./results/run-facts.ts";
 export { describeServer, type ServerDescription } from "./serving/describe-server.ts";

@@ -277,6 +277,13 @@ addSizeFlags(
   .action(async (model, flags) => (await import("./commands/bench-cold.ts")).benchCold(model, flags));
 
 bench
+  .command("overlay <results...>")
+  .description("the sweeps of several results of kvant bench serve as curves of one page")
+  .requiredOption("--html <file>", "the page")
+  .option("--title <text>", "its title")
+  .action(async (results, flags) => (await import("./commands/bench-overlay.ts")).benchOverlay(results, flags));
+
+bench
   .command("compare <before> <after>")
   .description("two results of kvant bench serve, level by level, with 95 % intervals of each difference")
   .option(

@@ -41,7 +41,8 @@ class Client {
         resolve(answer.record());
       };
       const answer = new Answer({ request, dueAt: this.#clock.now(), clock: this.#clock, keepsText: true, onEnd });
-      onSent?.(this.#transport.send(answer, history));
+      const cancel = this.#transport.send(answer, history);
+      onSent?.(cancel);
     });
   }
 

@@ -48,9 +48,10 @@ export class HttpTransport implements LoadTransport {
   #attempt(answer: Answer, body: Buffer, mayRepeat: boolean): Cancel {
     const headers = { ...this.#headers, "content-length": body.length };
     let cancelNext: Cancel | undefined;
+    let breakOff: ((error: Error) => void) | undefined;
     const sent = this.#request(this.#url, { method: "POST", agent: this.#agent, headers }, (response) => {
-      if (response.statusCode === 200 && isEventStream(response)) readStream(response, answer);
-      else readRefusal(response, answer);
+      const isStream = response.statusCode === 200 && isEventStream(response);
+      breakOff = isStream ? readStream(response, answer) : readRefusal(response, answer);
     });
     sent.on("error", (error: NodeJS.ErrnoException) => {
       if (answer.hasEnded) return;
@@ -59,7 +60,9 @@ export class HttpTransport implements LoadTransport {
         cancelNext = this.#attempt(answer, body, false);
         return;
       }
-      answer.end({ kind: "connect", message: sentenceOf(error) });
+      // The socket's own error comes here first, whether or not the answer has begun.
+      if (breakOff === undefined) answer.end({ kind: "connect", message: sentenceOf(error) });
+      else breakOff(error);
     });
     sent.end(body);
     return (failure) => {
@@ -93,7 +96,8 @@ export function requestBody(
   };
 }
 
-function readStream(response: IncomingMessage, answer: Answer): void {
+/** @returns ends the answer when the connection breaks */
+function readStream(response: IncomingMessage, answer: Answer): (error: Error) => void {
   const chunks = new ChunkReader();
   const events = new EventStream((data, name) => {
     if (chunks.isDone) return;
@@ -122,7 +126,8 @@ function readStream(response: IncomingMessage, answer: Answer): void {
   };
   response.on("data", (piece: Buffer) => read(() => events.push(piece)));
   response.once("end", () => finish());
-  response.once("error", (error) => finish(error));
+  response.once("error", finish);
+  return finish;
 }
 
 /** A finish reason will do in place of `[DONE]`: some servers forget it. */
@@ -133,7 +138,7 @@ function streamFailure(chunks: ChunkReader, answer: Answer, broken: Error | unde
   return { kind: "cut-off", message: `the stream ended after ${answer.chunkCount} chunks ${why}` };
 }
 
-function readRefusal(response: IncomingMessage, answer: Answer): void {
+function readRefusal(response: IncomingMessage, answer: Answer): () => void {
   const pieces: Buffer[] = [];
   let length = 0;
   const finish = (): void => {
@@ -153,6 +158,7 @@ function readRefusal(response: IncomingMessage, answer: Answer): void {
   });
   response.once("end", finish);
   response.once("error", finish);
+  return finish;
 }
 
 /** Of JSON the error's sentence, of HTML its words. */
