@@ -1,8 +1,11 @@
 import { expect, test } from "vitest";
 import { outlierClaims, qualityClaims } from "./quality-claims.ts";
 
+/** Divergences in the order of perplexities. */
 const rows = (perplexities: Readonly<Record<string, number>>) =>
-  Object.entries(perplexities).map(([scheme, perplexity]) => ({ scheme, perplexity }));
+  Object.entries(perplexities).map(([scheme, perplexity]) => {
+    return { scheme, perplexity, klVsReference: Math.log(perplexity / perplexities.bf16!) };
+  });
 
 test("claims are made of the rows that are there, and say what was measured", () => {
   const claims = qualityClaims(
@@ -12,7 +15,7 @@ test("claims are made of the rows that are there, and say what was measured", ()
     {
       claim: "int8-channel loses less than int8-tensor",
       holds: true,
-      measured: "perplexity 40.100 and 41.000",
+      measured: "KL 0.00250 and 0.0247, perplexity 40.100 and 41.000",
     },
     { claim: "int8-channel is within 0.5 % of BF16", holds: true, measured: "+0.250 %" },
     {
@@ -32,6 +35,15 @@ test("a claim that rows break does not hold", () => {
     ["int8-channel is within 0.5 % of BF16", false],
     ["awq at int4-g128 is not worse than round to nearest", false],
   ]);
+});
+
+test("granularities are told apart by divergence: a perplexity can be lower by luck", () => {
+  const [tensor, channel] = rows({ bf16: 40, "int8-tensor": 40.01, "int8-channel": 40.02 }).slice(1);
+  const [claim] = qualityClaims([
+    { ...tensor!, klVsReference: 0.0007 },
+    { ...channel!, klVsReference: 0.0002 },
+  ]);
+  expect(claim).toMatchObject({ claim: "int8-channel loses less than int8-tensor", holds: true });
 });
 
 test("outliers: losses compare above BF16, also where one side has none", () => {
