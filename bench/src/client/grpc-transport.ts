@@ -1,25 +1,20 @@
-import { createRequire } from "node:module";
-import { dirname } from "node:path";
 import {
   type Client,
   type ClientReadableStream,
   credentials,
-  loadPackageDefinition,
   Metadata,
   type ServiceClientConstructor,
   type ServiceError,
   status,
 } from "@grpc/grpc-js";
-import { load } from "@grpc/proto-loader";
-import { KvantError } from "@kvant/core";
 import type { ChatMessage } from "../load/planned-request.ts";
 import type { Answer, Failure } from "./answer.ts";
+import { generationService } from "./generation-service.ts";
 import type { LoadTarget } from "./load-target.ts";
 import { type Cancel, chatMessages, type LoadTransport } from "./load-transport.ts";
 
 /** An HTTP/2 connection is one TCP stream with one window, and servers bound its calls; a few carry hundreds. */
 const connectionCount = 4;
-const serviceName = "kvant.v1.GenerationService";
 const scheme = "grpc://";
 
 /** What a message of the answer may hold (proto/kvant/v1/generation.proto, `GenerateResponse`). */
@@ -46,25 +41,7 @@ export class GrpcTransport implements LoadTransport {
   #next = 0;
 
   static async open(target: LoadTarget): Promise<GrpcTransport> {
-    const root = dirname(createRequire(import.meta.url).resolve("@kvant/proto/package.json"));
-    const protos = await load("kvant/v1/generation.proto", {
-      includeDirs: [root],
-      longs: Number,
-      enums: String,
-      defaults: true,
-      arrays: true,
-      objects: false,
-      oneofs: true,
-    });
-    const service = serviceName
-      .split(".")
-      .reduce<unknown>(
-        (scope, name) => (typeof scope === "object" && scope !== null ? Reflect.get(scope, name) : undefined),
-        loadPackageDefinition(protos),
-      );
-    if (typeof service !== "function")
-      throw new KvantError("INTERNAL", `the .proto files define no service ${serviceName}`);
-    return new GrpcTransport(target, service as ServiceClientConstructor);
+    return new GrpcTransport(target, await generationService());
   }
 
   private constructor(target: LoadTarget, Service: ServiceClientConstructor) {

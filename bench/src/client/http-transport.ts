@@ -11,6 +11,8 @@ import { type Cancel, chatMessages, type LoadTransport } from "./load-transport.
 /** Of the body of a refusal; more is a page for people. */
 const refusalBytes = 16 * 1024;
 const sentenceCharacters = 300;
+/** Node keeps 256; a load of more streams would connect anew with each request. */
+const mostFreeConnections = 65_536;
 
 /** Streams of /v1/completions or /v1/chat/completions, over connections that are kept. */
 export class HttpTransport implements LoadTransport {
@@ -25,7 +27,7 @@ export class HttpTransport implements LoadTransport {
     this.#target = target;
     this.#url = `${target.url.replace(/\/+$/, "")}${target.dialect === "openai-chat" ? "/v1/chat/completions" : "/v1/completions"}`;
     // Of free connections the one used last: a server closes the others when a load falls, and none under a request.
-    const options = { keepAlive: true, scheduling: "lifo" } as const;
+    const options = { keepAlive: true, scheduling: "lifo", maxFreeSockets: mostFreeConnections } as const;
     this.#agent = isSecure ? new HttpsAgent(options) : new HttpAgent(options);
     this.#request = isSecure ? httpsRequest : httpRequest;
     this.#headers = {

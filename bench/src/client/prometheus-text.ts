@@ -25,6 +25,7 @@ function parseSample(line: string): MetricSample | undefined {
   if (name === undefined) return undefined;
   const labels: Record<string, string> = {};
   let end = name.length;
+  while (line[end] === " ") end++;
   if (line[end] === "{") {
     labelPattern.lastIndex = end + 1;
     end += 1;

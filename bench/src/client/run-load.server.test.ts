@@ -1,3 +1,6 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { PlannedRequest, Workload } from "../load/planned-request.ts";
 import { percentiles } from "../percentiles.ts";
@@ -76,8 +79,8 @@ function truthOf(run: LoadRun, times: SentTimes) {
 }
 
 /** A machine with more to do than it has cores delays either process now and then; what is wrong in the client comes each time. */
-async function inOneOfThree(attempt: () => Promise<void>): Promise<void> {
-  for (let left = 2; ; left--) {
+async function inOneOfFive(attempt: () => Promise<void>): Promise<void> {
+  for (let left = 4; ; left--) {
     try {
       return await attempt();
     } catch (error) {
@@ -100,7 +103,7 @@ describe("against a server whose moments are known", () => {
     });
     const due = scripts.map((_, i) => i * 0.025);
     for (const options of [{ due }, { concurrency: 20 }]) {
-      await inOneOfThree(async () => {
+      await inOneOfFive(async () => {
         const run = await load(scripts, options);
         expect(run.totals, `seed ${seed}`).toMatchObject({ requests: 60, completed: 60, outputTokens: 2400 });
         const truth = truthOf(run, await sentTimes());
@@ -124,7 +127,8 @@ describe("against a server whose moments are known", () => {
   test("a stall of 5 s stands in the percentiles of an open loop, for every request that was due in it", async () => {
     // 20 a second, 8 s: the stall from 1 s to 6 s meets 100 of 160 requests, evenly from 5 s to nothing.
     const scripts = Array.from({ length: 160 }, (_, id): AnswerScript => ({ id, delays: [0.02, 0.01] }));
-    const running = load(scripts, {
+    let hasStalled = false;
+    const run = await load(scripts, {
       due: scripts.map((_, i) => i / 20),
       onProgress: ({ seconds }) => {
         if (seconds > 1 && !hasStalled) {
@@ -133,8 +137,6 @@ describe("against a server whose moments are known", () => {
         }
       },
     });
-    let hasStalled = false;
-    const run = await running;
     await sentTimes();
     expect(run.totals).toMatchObject({ requests: 160, completed: 160 });
     const { timeToFirstToken, sendDelay } = run.histograms;
@@ -269,6 +271,37 @@ describe("a load", () => {
       expect(live.outputTokens).toBeGreaterThanOrEqual(lives[i]!.outputTokens);
     }
     expect(run.client.busyShare).toBeLessThan(1);
+  });
+
+  test("reads the server's metrics beside, and says when it could not", async () => {
+    let reads = 0;
+    const metrics = createServer((_, response) => {
+      response.writeHead(reads++ === 0 ? 200 : 503, { "content-type": "text/plain" });
+      response.end('vllm:num_requests_running{engine="0"} 3\n');
+    });
+    await new Promise<void>((resolve) => metrics.listen(0, "127.0.0.1", resolve));
+    try {
+      const { port } = metrics.address() as AddressInfo;
+      const run = await load([{ id: 0, delays: [1.5] }], {
+        concurrency: 1,
+        metricsUrl: `http://127.0.0.1:${port}/metrics`,
+      });
+      expect(run.serverSamples).toEqual([{ at: expect.any(Number), running: 3 }]);
+      expect(run.warnings).toContain("the server's metrics could not always be read: status 503");
+    } finally {
+      await new Promise((resolve) => metrics.close(resolve));
+    }
+  });
+
+  test("fails when one of its processes dies, and leaves none behind", async () => {
+    const workerCommand = {
+      ...testWorkerCommand,
+      entry: fileURLToPath(new URL("testing/dying-worker.ts", import.meta.url)),
+    };
+    await expect(load(steady(5), { concurrency: 2, workers: 2, workerCommand })).rejects.toMatchObject({
+      code: "INTERNAL",
+      message: "a client process of the load failed: it ended with 7",
+    });
   });
 
   test("refuses what it cannot do", async () => {

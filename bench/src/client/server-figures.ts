@@ -5,9 +5,9 @@ type Figures = Omit<ServerSample, "at">;
 
 /**
  * The names under which servers export each figure; the first that is there counts, as older names stay beside newer ones.
- * Kvant: `apps/server/src/metrics`. vLLM: docs.vllm.ai, "Production Metrics" (`gpu_cache_usage_perc` until 0.10). llama.cpp:
- * `tools/server/README.md`, `GET /metrics` (its `kv_cache_usage_ratio` went in 2025). SGLang: docs.sglang.ai, "Production
- * Metrics". Samples of one name that differ in labels are added up: processes, kinds of preemption, kinds of memory. A share of
+ * Kvant: `apps/server/src/metrics`. vLLM: docs.vllm.ai, "Production Metrics" (`gpu_cache_usage_perc` until vllm#29330).
+ * llama.cpp: `tools/server/README.md`, "GET /metrics" (`kv_cache_usage_ratio` until llama.cpp#13660). SGLang: docs.sglang.io,
+ * "Production Metrics". Samples of one name that differ in labels are added up: processes, kinds of preemption, kinds of memory. A share of
  * several engines is their mean.
  */
 const names: { readonly [figure in keyof Figures]-?: readonly string[] } = {

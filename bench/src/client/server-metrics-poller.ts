@@ -67,7 +67,7 @@ export class ServerMetricsPoller {
       });
       const text = await response.text();
       if (!response.ok) throw new Error(`status ${response.status}`);
-      this.#add({ at: clock.now(), ...serverFigures(text) });
+      this.#add({ at: Math.max(0, clock.now()), ...serverFigures(text) });
     } catch (error) {
       if (!this.#stop.signal.aborted) this.#failure = sentenceOf(error);
     }

@@ -21,7 +21,7 @@ export class WorkerProcess {
       if (message.type === "failed") this.#fail(message.message, message.code);
       else for (const listener of this.#listeners) listener(message);
     });
-    this.#child.once("error", (error) => this.#fail(error.message));
+    this.#child.on("error", (error) => this.#fail(error.message));
     this.#child.once("exit", (code, signal) => {
       if (!this.#isClosing) this.#fail(`it ended with ${signal ?? code}`);
     });
