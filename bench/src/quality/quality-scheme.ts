@@ -17,7 +17,7 @@ export type QualityScheme =
 export const defaultQualitySchemes: readonly string[] = [
   ...["fp32", "bf16"],
   ...["int8-tensor", "int8-channel", "int8-g128", "int8-tensor+int8", "int8-channel+int8"],
-  ...["e4m3-tensor", "e4m3-channel", "e4m3-channel+e4m3"],
+  ...["e4m3-tensor", "e4m3-channel"],
   ...["tensor", "channel", "g128", "g32"].flatMap((granularity) => methods(`int4-${granularity}`)),
   ...methods("int3-g128"),
   ...["mxfp4", "nvfp4"],
