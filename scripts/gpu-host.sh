@@ -5,9 +5,11 @@
 #     test:gpu       conformance and golden models, deterministic and default; --only TEXT, --mode MODE, --subset racecheck,
 #                    --worst, --processes N
 #     test:ptx       the same on the portable code alone, compiled by the driver; for folders packed after build:ptx
+#     test:quantize  statistics and quantization methods against those of the CPU; --only TEXT
 #     test:faults    refused memory, a lost device context and a killed engine behind the real server; --only TEXT
 #     bench:kernels  kvant bench kernels: each kernel beside the device's probes
 #     bench:engine   kvant bench engine: decode and prefill beside the same probes
+#     bench:quantize kvant bench quantize: a layer's quantization by phase beside the same probes
 #     bench:serve    kvant bench serve: streams over HTTP; flags of kvant serve come after --
 #     kvant          any command of the command line; serve needs --no-grpc there
 # The addon must have been built with nvcc; the host needs an NVIDIA driver and the C++ runtime library, nothing else.
@@ -27,7 +29,7 @@ pack() {
   [ ! -e "$ptx" ] || cp "$ptx" "$folder/kvant-ptx.node"
   cp -r "$root/packages/models/test/golden-models" "$folder/"
   [ -e "$folder/node.xz" ] || xz -T0 -6 -c "$(node -p process.execPath)" > "$folder/node.xz"
-  for suite in test-gpu test-faults; do
+  for suite in test-gpu test-quantize test-faults; do
     "$root/node_modules/.bin/esbuild" "$root/scripts/gpu/$suite.ts" --bundle --platform=node --format=esm \
       --conditions=@kvant/source --log-level=warning --outfile="$folder/$suite.mjs" \
       --banner:js='import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);'
@@ -67,9 +69,11 @@ run() {
       export KVANT_NATIVE="$folder/kvant-ptx.node" CUDA_FORCE_PTX_JIT=1
       test_gpu "$@"
       ;;
+    test:quantize) start "$node" "$folder/test-quantize.mjs" --golden "$folder/golden-models" "$@" ;;
     test:faults) start "$node" "$folder/test-faults.mjs" --kvant "$kvant" --model "$folder/golden-models/llama" "$@" ;;
     bench:kernels) start "$node" "$kvant" bench kernels --device cuda --json "$@" ;;
     bench:engine) start "$node" "$kvant" bench engine --device cuda --json "$@" ;;
+    bench:quantize) start "$node" "$kvant" bench quantize --device cuda --json "$@" ;;
     bench:serve) start "$node" "$kvant" bench serve --device cuda --json "$@" ;;
     kvant) start "$node" "$kvant" "$@" ;;
     *) echo "there is no suite $suite:" >&2; usage >&2; exit 2 ;;
@@ -85,7 +89,7 @@ test_gpu() {
 
 start() { exec ${KVANT_GPU_WRAPPER:-} "$@"; }
 
-usage() { sed -n '2,16s/^# //p' "$0"; }
+usage() { sed -n '2,18s/^# //p' "$0"; }
 
 case "${1:-}" in
   pack) pack "${2:?name the folder to pack into}" ;;

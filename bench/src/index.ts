@@ -51,6 +51,12 @@ export {
 export { quantizationPage, quantizationSummary } from "./quality/quantization-page.ts";
 export { type Window, windows } from "./quality/windows.ts";
 export {
+  type MeasureQuantizationOptions,
+  measureQuantization,
+  type PhaseMeasurement,
+  type QuantizationMeasurement,
+} from "./quantize/measure-quantization.ts";
+export {
   type ComparedMeasure,
   comparedMeasures,
   compareLoads,

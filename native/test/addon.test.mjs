@@ -82,7 +82,9 @@ test("logits do not depend on tier rounding beyond 1e-5, nor at all on threads a
     await submit(chunked, rowStep(0, 0, ids.slice(0, 3), want.nothing));
     const rest = await submit(chunked, rowStep(0, 3, ids.slice(3), want.logits));
     assert.deepEqual(rest.logits, logits.subarray(3 * 8));
-    assert.deepEqual(whole.readBuffer(6, ids.length), logits);
+    const read = new Float32Array(logits.length);
+    whole.readBuffer(6, ids.length, read);
+    assert.deepEqual(read, logits);
     results.push(logits);
     whole.close();
     chunked.close();
@@ -262,7 +264,10 @@ test("codes must fit the weight, and their products are those of their values", 
   executable.loadCodes(3, 0, head.rows, good);
   refuse({}, "TENSOR_SHAPE", /arrived twice/);
   const { logits } = await submit(executable, rowStep(0, 0, [1], want.logits));
-  const x = executable.readBuffer(5, 1);
+  const width = head.cols;
+  const x = new Float32Array(width);
+  executable.readBuffer(5, 1, x);
+  assert.throws(() => executable.readBuffer(5, 1, new Float32Array(width + 1)), /the number of values/);
   const expected = x.reduce((sum, value, column) => sum + value * (column % 2 === 0 ? -4 : 3.5), 0);
   for (const logit of logits) assert.ok(Math.abs(logit - expected) < 1e-4, `${logit} for ${expected}`);
   executable.close();

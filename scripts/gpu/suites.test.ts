@@ -53,6 +53,12 @@ test("checks that are left out for want of time fail the run", async () => {
   expect(exitCode).toBe(1);
 });
 
+test("the suite of quantization checks runs on any device", async () => {
+  const { exitCode, output } = await runSource(["test-quantize.ts", "--device", "cpu", "--only", "statistics"]);
+  expect(output, output).toContain("2 passed, 0 failed");
+  expect(exitCode).toBe(0);
+});
+
 test("a killed engine is survived on the CPU, and faults of a GPU are skipped aloud", async () => {
   const { exitCode, output } = await runSource(["test-faults.ts", "--device", "cpu"]);
   expect(output, output).toContain("all faults are survived");

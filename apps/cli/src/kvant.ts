@@ -217,6 +217,22 @@ bench
   .action(async (flags) => (await import("./commands/bench-kernels.ts")).benchKernels(flags));
 
 bench
+  .command("quantize")
+  .description("seconds to quantize one decoder layer of random weights, by phase, beside the multipliers' peak")
+  .option("--shape <name>", "whose layer: a named shape or a model folder, whose weights are not read", "llama3-8b")
+  .option("--device <device>", "cpu, cuda or cuda:N", "cpu")
+  .option("--samples <count>", "calibration sequences", positiveInteger, 128)
+  .option("--sample-tokens <count>", "tokens of each", positiveInteger, 2048)
+  .option("--scheme <scheme>", "as in kvant quantize", "int4")
+  .option("--method <method>", "as in kvant quantize", "gptq")
+  .option("--granularity <granularity>", "where scales lie; default: group:128, none for mxfp4 and nvfp4")
+  .option("--act-order", "gptq: columns with large inputs first")
+  .option("--threads <count>", "compute threads of device cpu; default: the machine's cores", positiveInteger)
+  .option("--rounds <count>", "how often the layer is measured", positiveInteger, 1)
+  .option("--json", "print one JSON object")
+  .action(async (flags) => (await import("./commands/bench-quantize.ts")).benchQuantize(flags));
+
+bench
   .command("quality [model]")
   .description("perplexity of quantization schemes beside BF16 on a text, and what theory promises of them")
   .requiredOption("--text <file>", "a UTF-8 text that the model has not been trained on")

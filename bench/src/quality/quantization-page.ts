@@ -200,7 +200,7 @@ function keptSection(kept: readonly KeptTensor[]): Section {
   return { title, parts: [{ kind: "table", columns, rows }] };
 }
 
-function inputSection({ calibration, recipe }: QuantizationReport): Section {
+function inputSection({ calibration, arithmetic, recipe }: QuantizationReport): Section {
   const facts =
     calibration === null
       ? []
@@ -208,6 +208,12 @@ function inputSection({ calibration, recipe }: QuantizationReport): Section {
           { label: "Texts", value: calibration.files.join(", ") },
           { label: "Samples", value: `${calibration.sampleCount} of ${calibration.sampleTokens} tokens` },
           { label: "Seed", value: String(calibration.seed) },
+          ...(arithmetic === undefined
+            ? []
+            : [
+                { label: "Layers ran in", value: arithmetic.layers },
+                { label: "Methods computed in", value: arithmetic.methods },
+              ]),
         ];
   const recipeText = JSON.stringify(recipe, null, 2) as string | undefined;
   return {

@@ -21,6 +21,7 @@ const char* cublaslt_absent();
 struct DeviceMemoryState {
   size_t free = 0;  // bytes that can still be allocated now
   size_t total = 0;
+  size_t peak = 0;  // the most that this process has held at one time, on all devices; libraries' own memory does not count
 };
 // Memory of a device, after the context of this process has been made. Throws as make_cuda_executor.
 DeviceMemoryState cuda_memory(const std::string& device);
@@ -30,7 +31,7 @@ DeviceMemoryState cuda_memory(const std::string& device);
 std::vector<double> probe_device_read(const std::string& device, size_t bytes, int64_t repeats);
 
 // Operations per second (a multiply-add is two) of the multipliers of a device on random operands that lie in shared memory
-// or registers, one rate per repeat. `kind`: fp32 (no tensor cores), fp16, bf16, int8 or e4m3. Devices without E4M3
+// or registers, one rate per repeat. `kind`: fp64 (tensor cores), fp32 (without), fp16, bf16, int8 or e4m3. Devices without E4M3
 // multipliers decode those codes to 16 bit, so they are probed with fp16. Throws as make_cuda_executor, INVALID_ARGUMENT for
 // other kinds.
 std::vector<double> probe_device_matmul(const std::string& device, const std::string& kind, int64_t repeats);

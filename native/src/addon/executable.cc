@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "addon/calibration.h"
 #include "addon/js_error.h"
 #include "addon/read_plan.h"
 #include "addon/step_values.h"
@@ -28,6 +29,7 @@ Napi::Function Executable::define(Napi::Env env) {
                          InstanceMethod<&Executable::submit>("submit"),
                          InstanceMethod<&Executable::write_buffer>("writeBuffer"),
                          InstanceMethod<&Executable::read_buffer>("readBuffer"),
+                         InstanceMethod<&Executable::gather>("gather"),
                          InstanceMethod<&Executable::read_page>("readPage"),
                          InstanceMethod<&Executable::variants>("variants"),
                          InstanceMethod<&Executable::memory>("memory"),
@@ -207,14 +209,20 @@ void Executable::write_buffer(const Napi::CallbackInfo& call) {
   });
 }
 
-Napi::Value Executable::read_buffer(const Napi::CallbackInfo& call) {
-  return with_js_errors(call.Env(), [&]() -> Napi::Value {
+void Executable::read_buffer(const Napi::CallbackInfo& call) {
+  with_js_errors(call.Env(), [&] {
     const StepExecutor& executor = open_executor("readBuffer", true);
     const int64_t index = to_integer(call[0], "index"), rows = to_integer(call[1], "rows");
-    const std::vector<float> values = executor.read_buffer(index, rows);
-    Napi::Float32Array copy = Napi::Float32Array::New(call.Env(), values.size());
-    std::copy(values.begin(), values.end(), copy.Data());
-    return copy;
+    const ArrayView to = view_array(call[2], napi_float32_array, "Float32Array", "to");
+    executor.read_buffer(index, rows, static_cast<float*>(const_cast<void*>(to.data)), to.length);
+  });
+}
+
+void Executable::gather(const Napi::CallbackInfo& call) {
+  with_js_errors(call.Env(), [&] {
+    const StepExecutor& executor = open_executor("gather", true);
+    const int64_t index = to_integer(call[0], "index"), rows = to_integer(call[1], "rows");
+    executor.gather(index, rows, Calibration::of(call[2]));
   });
 }
 

@@ -28,7 +28,8 @@ class Executable : public Napi::ObjectWrap<Executable> {
   void load_codes(const Napi::CallbackInfo& call);
   void submit(const Napi::CallbackInfo& call);
   void write_buffer(const Napi::CallbackInfo& call);
-  Napi::Value read_buffer(const Napi::CallbackInfo& call);
+  void read_buffer(const Napi::CallbackInfo& call);
+  void gather(const Napi::CallbackInfo& call);
   Napi::Value read_page(const Napi::CallbackInfo& call);
   Napi::Value variants(const Napi::CallbackInfo& call);
   Napi::Value memory(const Napi::CallbackInfo& call);

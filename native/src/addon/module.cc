@@ -5,7 +5,9 @@
 #include <thread>
 #include <vector>
 
+#include "addon/calibration.h"
 #include "addon/executable.h"
+#include "addon/instance.h"
 #include "addon/js_error.h"
 #include "addon/quantize_math.h"
 #include "addon/value_reader.h"
@@ -19,7 +21,7 @@ namespace kvant {
 namespace {
 
 // Counts the changes of the surface in packages/kernels/src/cpu/native-addon.ts.
-constexpr int kAbi = 6;
+constexpr int kAbi = 7;
 
 std::string compiler_name() {
 #if defined(__clang__)
@@ -47,17 +49,16 @@ Napi::Value info(const Napi::CallbackInfo& call) {
   return result;
 }
 
-// What one environment (main thread or worker) holds of the addon; there are no globals.
-struct Instance {
-  Napi::FunctionReference executable, quantize_math;
-};
-
 Napi::Value create_executable(const Napi::CallbackInfo& call) {
   return call.Env().GetInstanceData<Instance>()->executable.New({call[0], call[1]});
 }
 
 Napi::Value create_quantize_math(const Napi::CallbackInfo& call) {
   return call.Env().GetInstanceData<Instance>()->quantize_math.New({call[0]});
+}
+
+Napi::Value create_calibration(const Napi::CallbackInfo& call) {
+  return call.Env().GetInstanceData<Instance>()->calibration.New({call[0]});
 }
 
 int64_t count_argument(const Napi::Value& value, const char* name) {
@@ -115,6 +116,7 @@ Napi::Value device_memory(const Napi::CallbackInfo& call) {
     Napi::Object result = Napi::Object::New(env);
     result.Set("free", static_cast<double>(state.free));
     result.Set("total", static_cast<double>(state.total));
+    result.Set("peak", static_cast<double>(state.peak));
     return result;
   });
 }
@@ -139,11 +141,13 @@ Napi::Object load(Napi::Env env, Napi::Object exports) {
   auto instance = std::make_unique<Instance>();
   instance->executable = Napi::Persistent(Executable::define(env));
   instance->quantize_math = Napi::Persistent(QuantizeMath::define(env));
+  instance->calibration = Napi::Persistent(Calibration::define(env));
   env.SetInstanceData(instance.release());
   exports.Set("abi", kAbi);
   exports.Set("info", Napi::Function::New(env, info, "info"));
   exports.Set("createExecutable", Napi::Function::New(env, create_executable, "createExecutable"));
   exports.Set("createQuantizeMath", Napi::Function::New(env, create_quantize_math, "createQuantizeMath"));
+  exports.Set("createCalibration", Napi::Function::New(env, create_calibration, "createCalibration"));
   exports.Set("cudaDevice", Napi::Function::New(env, cuda_device, "cudaDevice"));
   exports.Set("cublasltAbsence", Napi::Function::New(env, cublaslt_absence, "cublasltAbsence"));
   exports.Set("cudaMemory", Napi::Function::New(env, device_memory, "cudaMemory"));

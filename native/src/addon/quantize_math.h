@@ -20,6 +20,11 @@ class QuantizeMath : public Napi::ObjectWrap<QuantizeMath> {
  private:
   void add_product(const Napi::CallbackInfo& call);
   void quantize_absmax(const Napi::CallbackInfo& call);
+  void dequantize(const Napi::CallbackInfo& call);
+  Napi::Value sum_errors(const Napi::CallbackInfo& call);
+  Napi::Value count_values(const Napi::CallbackInfo& call);
+  void scale_matrix(const Napi::CallbackInfo& call);
+  Napi::Value all_finite(const Napi::CallbackInfo& call);
 
   std::unique_ptr<ThreadPool> pool_;
   const QuantizeKernels* kernels_ = nullptr;

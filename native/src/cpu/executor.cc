@@ -171,11 +171,15 @@ void Executor::write_buffer(int64_t index, const float* values, size_t count) {
   std::copy_n(values, count, buffer(index));
 }
 
-std::vector<float> Executor::read_buffer(int64_t index, int64_t rows) const {
+void Executor::read_buffer(int64_t index, int64_t rows, float* to, size_t count) const {
   check_range("a buffer index", index, 0, static_cast<int64_t>(plan_.buffers.size()) - 1);
   check_range("the number of rows", rows, 0, limits_.max_rows_of(buffer_spec(index).rows));
-  const float* const values = buffer(index);
-  return {values, values + rows * buffer_spec(index).width};
+  check_equal("the number of values", static_cast<int64_t>(count), rows * buffer_spec(index).width);
+  std::copy_n(buffer(index), count, to);
+}
+
+void Executor::gather(int64_t, int64_t, CudaCalibration&) const {
+  throw Error("OP_UNSUPPORTED", "buffers of the CPU are read, not gathered on a device");
 }
 
 std::vector<uint8_t> Executor::read_page(int64_t group, int64_t page) const {

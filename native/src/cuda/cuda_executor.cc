@@ -6,6 +6,7 @@
 #include "cuda/check.h"
 #include "cuda/device.h"
 #include "cuda/op_kernels.h"
+#include "kvant/cuda/calibration.h"
 #include "plan/check_value.h"
 #include "plan/format_names.h"
 #include "plan/overloaded.h"
@@ -219,13 +220,20 @@ void CudaExecutor::write_buffer(int64_t index, const float* values, size_t count
   check(cudaMemcpy(buffer(index), values, count * sizeof(float), cudaMemcpyHostToDevice), "writing a buffer");
 }
 
-std::vector<float> CudaExecutor::read_buffer(int64_t index, int64_t rows) const {
+void CudaExecutor::read_buffer(int64_t index, int64_t rows, float* to, size_t count) const {
   check_range("a buffer index", index, 0, static_cast<int64_t>(plan_.buffers.size()) - 1);
   check_range("the number of rows", rows, 0, limits_.max_rows_of(buffer_spec(index).rows));
+  check_equal("the number of values", static_cast<int64_t>(count), rows * buffer_spec(index).width);
   stream_.enter();
-  std::vector<float> values(static_cast<size_t>(rows * buffer_spec(index).width));
-  check(cudaMemcpy(values.data(), buffer(index), values.size() * sizeof(float), cudaMemcpyDeviceToHost), "reading a buffer");
-  return values;
+  check(cudaMemcpy(to, buffer(index), count * sizeof(float), cudaMemcpyDeviceToHost), "reading a buffer");
+}
+
+void CudaExecutor::gather(int64_t index, int64_t rows, CudaCalibration& into) const {
+  check_range("a buffer index", index, 0, static_cast<int64_t>(plan_.buffers.size()) - 1);
+  check_range("the number of rows", rows, 0, limits_.max_rows_of(buffer_spec(index).rows));
+  check_equal("the width of the statistics", into.width(), buffer_spec(index).width);
+  stream_.enter();
+  into.add_on_device(buffer(index), rows, stream_.get());
 }
 
 std::vector<uint8_t> CudaExecutor::read_page(int64_t group, int64_t page) const {

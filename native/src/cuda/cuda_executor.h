@@ -40,7 +40,8 @@ class CudaExecutor final : public StepExecutor {
   void start(const StepInputs& inputs, StepOutputs& outputs) override;
   void finish(StepOutputs& outputs) override;
   void write_buffer(int64_t index, const float* values, size_t count) override;
-  std::vector<float> read_buffer(int64_t index, int64_t rows) const override;
+  void read_buffer(int64_t index, int64_t rows, float* to, size_t count) const override;
+  void gather(int64_t index, int64_t rows, CudaCalibration& into) const override;
   std::vector<uint8_t> read_page(int64_t group, int64_t page) const override;
   const Plan& plan() const override { return plan_; }
   const PlanLimits& limits() const override { return limits_; }

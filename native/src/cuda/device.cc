@@ -6,6 +6,7 @@
 
 #include "cuda/check.h"
 #include "cuda/cuda_executor.h"
+#include "cuda/device_memory.h"
 #include "cuda/launch.cuh"
 #include "kvant/cuda.h"
 #include "kvant/cuda/linear.h"
@@ -77,6 +78,7 @@ DeviceMemoryState cuda_memory(const std::string& device) {
   cuda::check(cudaSetDevice(cuda::device_index(device)), "selecting the device");
   DeviceMemoryState state;
   cuda::check(cudaMemGetInfo(&state.free, &state.total), "reading the device's free memory");
+  state.peak = cuda::peak_device_bytes();
   return state;
 }
 

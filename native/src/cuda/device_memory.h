@@ -5,6 +5,9 @@
 
 namespace kvant::cuda {
 
+// The most bytes that DeviceMemory objects of this process have held at one time.
+size_t peak_device_bytes();
+
 // Memory of the current device, 256-byte aligned; zeroed on allocation.
 class DeviceMemory {
  public:

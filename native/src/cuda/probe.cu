@@ -174,16 +174,50 @@ __global__ void __launch_bounds__(kMultiplyThreads) multiply_fp32_kernel(uint32_
   if (blockIdx.x == 0 && threadIdx.x == 0) *counts = 1ull * kSteps * kFloatChains * kMultiplyThreads;
 }
 
+// Four independent products per warp on the float64 tensor cores of 8.0 and newer; 9.0 has one instruction for a larger step.
+__global__ void __launch_bounds__(kMultiplyThreads) multiply_fp64_kernel(uint32_t* out, unsigned long long* counts) {
+  constexpr int kDoubleChains = 4;
+  const auto operand = [](uint32_t index) { return static_cast<double>(scrambled(index + 1)) * 0x1p-33 - 0.25; };
+  double sum = 0;
+#ifdef KVANT_WARPGROUP
+  constexpr int kA = 8, kB = 4, kD = 4, kProduct = 16 * 8 * 16;
+#else
+  constexpr int kA = 1, kB = 1, kD = 2, kProduct = 8 * 8 * 4;
+#endif
+  double a[kA], b[kB], d[kDoubleChains][kD] = {};
+  for (uint32_t i = 0; i < kA; i++) a[i] = operand(threadIdx.x * (kA + kB) + i);
+  for (uint32_t i = 0; i < kB; i++) b[i] = operand(threadIdx.x * (kA + kB) + kA + i);
+  for (int i = 0; i < kSteps; i++) {
+#pragma unroll
+    for (auto& c : d) {
+#ifdef KVANT_WARPGROUP
+      asm volatile(
+          "mma.sync.aligned.m16n8k16.row.col.f64.f64.f64.f64 {%0,%1,%2,%3}, {%4,%5,%6,%7,%8,%9,%10,%11}, {%12,%13,%14,%15}, {%0,%1,%2,%3};"
+          : "+d"(c[0]), "+d"(c[1]), "+d"(c[2]), "+d"(c[3])
+          : "d"(a[0]), "d"(a[1]), "d"(a[2]), "d"(a[3]), "d"(a[4]), "d"(a[5]), "d"(a[6]), "d"(a[7]), "d"(b[0]), "d"(b[1]), "d"(b[2]), "d"(b[3]));
+#else
+      asm volatile("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0,%1}, {%2}, {%3}, {%0,%1};" : "+d"(c[0]), "+d"(c[1]) : "d"(a[0]), "d"(b[0]));
+#endif
+    }
+  }
+  for (const auto& c : d) {
+    for (double each : c) sum += each;
+  }
+  if (sum == 1.25) *out = 1;
+  if (blockIdx.x == 0 && threadIdx.x == 0) *counts = 1ull * kSteps * kDoubleChains * (kMultiplyThreads / 32) * kProduct;
+}
+
 using MultiplyKernel = void (*)(uint32_t*, unsigned long long*);
 
 MultiplyKernel multiply_kernel_of(const std::string& kind) {
-  static const std::map<std::string, MultiplyKernel> kernels = {{"fp32", multiply_fp32_kernel},
+  static const std::map<std::string, MultiplyKernel> kernels = {{"fp64", multiply_fp64_kernel},
+                                                                {"fp32", multiply_fp32_kernel},
                                                                 {"fp16", multiply_kernel<Kind::fp16>},
                                                                 {"bf16", multiply_kernel<Kind::bf16>},
                                                                 {"int8", multiply_kernel<Kind::int8>},
                                                                 {"e4m3", multiply_kernel<Kind::e4m3>}};
   const auto found = kernels.find(kind);
-  if (found == kernels.end()) throw invalid("no multipliers are called \"" + kind + "\"; there are fp32, fp16, bf16, int8, e4m3");
+  if (found == kernels.end()) throw invalid("no multipliers are called \"" + kind + "\"; there are fp64, fp32, fp16, bf16, int8, e4m3");
   return found->second;
 }
 

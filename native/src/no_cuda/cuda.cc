@@ -1,4 +1,5 @@
 #include "kvant/cuda.h"
+#include "kvant/cuda/calibration.h"
 
 #include "plan/error.h"
 
@@ -22,5 +23,9 @@ std::vector<double> probe_device_read(const std::string&, size_t, int64_t) { ref
 std::vector<double> probe_device_matmul(const std::string&, const std::string&, int64_t) { refuse(); }
 
 std::unique_ptr<StepExecutor> make_cuda_executor(Plan, const ExecutorOptions&) { refuse(); }
+
+CodedSizes coded_sizes(const GridFormat&, int64_t, int64_t) { refuse(); }
+
+std::unique_ptr<CudaCalibration> make_cuda_calibration(const CalibrationOptions&) { refuse(); }
 
 }  // namespace kvant

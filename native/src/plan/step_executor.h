@@ -10,6 +10,8 @@
 
 namespace kvant {
 
+class CudaCalibration;
+
 struct ExecutorOptions {
   PlanLimits limits;
   int threads = 1;             // cpu
@@ -51,8 +53,11 @@ class StepExecutor {
 
   // [count] floats to the first rows of a buffer.
   virtual void write_buffer(int64_t index, const float* values, size_t count) = 0;
-  // The first `rows` rows of a buffer.
-  virtual std::vector<float> read_buffer(int64_t index, int64_t rows) const = 0;
+  // The first `rows` rows of a buffer, to room for `count` floats, which must be as many.
+  virtual void read_buffer(int64_t index, int64_t rows, float* to, size_t count) const = 0;
+  // Adds the first `rows` rows of a buffer to statistics on the same device. Throws Error OP_UNSUPPORTED where buffers lie in the
+  // machine's own memory.
+  virtual void gather(int64_t index, int64_t rows, CudaCalibration& into) const = 0;
   // [page_bytes] of the group's layout.
   virtual std::vector<uint8_t> read_page(int64_t group, int64_t page) const = 0;
 

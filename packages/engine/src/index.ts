@@ -34,5 +34,6 @@ export { type ForwardPassModel, type OpenForwardPass, openForwardPass } from "./
 export { groupPageBytes, type PageBudget, pageBudget } from "./page-budget.ts";
 export { type EngineProcessHooks, RemoteEngine, startEngineProcess } from "./process/remote-engine.ts";
 export { accelerateQuantizers, type QuantizerSpeed } from "./quantize/accelerate-quantizers.ts";
+export { layerParts } from "./quantize/layer-parts.ts";
 export { LayerRunner, type LayerRunnerOptions } from "./quantize/layer-runner.ts";
 export { openQuantizeSource, type QuantizeSource } from "./quantize/quantize-source.ts";

@@ -1,4 +1,5 @@
 import type { QuantizedTensor } from "@kvant/formats";
+import type { CalibrationOptions, DeviceCalibration } from "./cuda/device-calibration.ts";
 import type { BufferId, Plan, WeightId } from "./plan.ts";
 import type { StepInputs, StepOutputs } from "./step.ts";
 
@@ -53,10 +54,20 @@ export interface DeviceMemory {
   readonly reserveBytes: number;
 }
 
+/** Whether a device gathers statistics of activations and quantizes through them, or why not. */
+export interface CalibrationPresence {
+  /** Why it does not; undefined when it does. */
+  readonly absence: () => string | undefined;
+  /** Throws BACKEND_UNAVAILABLE with the reason, or OUT_OF_MEMORY. */
+  readonly create: (options: CalibrationOptions) => DeviceCalibration;
+}
+
 export interface Backend {
   readonly info: BackendInfo;
   /** Absent where plans run in the machine's own memory. */
   readonly deviceMemory?: (plan: Plan, options: Omit<CompileOptions, "pageCounts">) => DeviceMemory;
+  /** Statistics of activations where they lie. Absent where that is the machine's own memory. */
+  readonly calibration?: CalibrationPresence;
   /** Throws OP_UNSUPPORTED naming the op, or OUT_OF_MEMORY with the bytes asked for. */
   compile(plan: Plan, options: CompileOptions): Executable;
 }
@@ -87,8 +98,16 @@ export interface Executable {
   submit(inputs: StepInputs): Promise<StepOutputs>;
   /** Sets `[rows, width]` of an input buffer for the next step. Only between steps. */
   writeBuffer(id: BufferId, values: Float32Array): void;
-  /** The first `rows` rows of an output, tap or logits buffer after a step. Only between steps. */
-  readBuffer(id: BufferId, rows: number): Float32Array;
+  /**
+   * The first `rows` rows of an output, tap or logits buffer after a step, in a new array or in `into`, which has as many values.
+   * Only between steps.
+   */
+  readBuffer(id: BufferId, rows: number, into?: Float32Array): Float32Array;
+  /**
+   * Adds the first `rows` rows of such a buffer to statistics of the same device, which goes on with it by itself. Only between
+   * steps. Absent, or throws OP_UNSUPPORTED, where the backend has no `calibration`.
+   */
+  gather?: ((id: BufferId, rows: number, into: DeviceCalibration) => void) | undefined;
   /** A copy of one page's bytes in the layout of DESIGN §6. Only between steps. */
   readPage(group: number, page: number): Uint8Array;
   memory(): MemoryReport;

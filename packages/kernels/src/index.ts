@@ -1,6 +1,7 @@
 export type {
   Backend,
   BackendInfo,
+  CalibrationPresence,
   CompileOptions,
   DeviceMemory,
   Executable,
@@ -15,6 +16,12 @@ export { type LoweredPlan, type LoweringOptions, lowerPlan } from "./cpu/lowerin
 export type { NativeAddon, NativeInfo, NativeMatrixView, NativeProduct } from "./cpu/native-addon.ts";
 export { nativeQuantizeMath, type QuantizeMath, type QuantizeMathPresence } from "./cpu/quantize-math.ts";
 export { type CudaBackendOptions, createCudaBackend, cudaAbsence } from "./cuda/cuda-backend.ts";
+export {
+  type ActivationFigures,
+  type CalibrationOptions,
+  DeviceCalibration,
+  type DeviceQuantized,
+} from "./cuda/device-calibration.ts";
 export { buffersRead, bufferWritten, pinnedBuffers, weightsRead } from "./op-operands.ts";
 export type {
   ActivationScheme,

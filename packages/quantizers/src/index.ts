@@ -1,8 +1,14 @@
 export { absmax } from "./absmax.ts";
 export { type Acceleration, accelerate, acceleration } from "./acceleration.ts";
 export { divideColumns, divideRows, divideVector, scaleColumns, scaleRows } from "./awq/fold-scales.ts";
-export { type AwqClip, type AwqClipRequest, searchAwqClip } from "./awq/search-awq-clip.ts";
-export { type AwqScales, type AwqScalesRequest, type LinearWeight, searchAwqScales } from "./awq/search-awq-scales.ts";
+export { type AwqClip, type AwqClipRequest, clipCandidates, searchAwqClip } from "./awq/search-awq-clip.ts";
+export {
+  type AwqScales,
+  type AwqScalesRequest,
+  chooseAwqScales,
+  type LinearWeight,
+  searchAwqScales,
+} from "./awq/search-awq-scales.ts";
 export { shareChannels } from "./awq/shared-channels.ts";
 export { type GptqFactor, gptqFactor } from "./gptq/gptq-factor.ts";
 export { type GptqOptions, type GptqResult, quantizeGptq } from "./gptq/quantize-gptq.ts";
@@ -15,6 +21,7 @@ export { type MatrixView, reversed, rowMajor, tileAt, transposed } from "./linea
 export { roundingErrors } from "./linear-algebra/output-error.ts";
 export type { QuantizeMethod, QuantizeOptions } from "./method.ts";
 export { quantizeMethod, quantizeMethods, quantizeWeight } from "./methods.ts";
+export { type CalibrationGram, hostGram, type WithRestored } from "./model/calibration-gram.ts";
 export { type CalibrationOptions, calibrationSamples } from "./model/calibration-text.ts";
 export type { FloatFormat } from "./model/fold-part.ts";
 export {
@@ -24,14 +31,21 @@ export {
   parseLinearRecipe,
 } from "./model/linear-recipe.ts";
 export { type OutlierTwinOptions, writeOutlierTwin } from "./model/outlier-twin.ts";
+export { collectStatistics, PartCollector, type PartStatistics, sampleStride } from "./model/part-statistics.ts";
+export { type QuantizedLayer, type QuantizeLayerOptions, quantizeLayer } from "./model/quantize-layer.ts";
 export { type FinishedLayer, type QuantizeModelOptions, quantizeModel } from "./model/quantize-model.ts";
 export {
+  type ActivationCollector,
+  type Arithmetic,
   type ForwardLayerOptions,
+  feedTap,
   keysTap,
   type LayerPart,
   type LayerTap,
   type LayerTensors,
+  type MagnitudeCollector,
   type QuantizeRuntime,
+  type StatisticsCollector,
   valuesTap,
 } from "./model/quantize-runtime.ts";
 export {
@@ -60,6 +74,7 @@ export {
   percentileObserver,
 } from "./observers/observers.ts";
 export { type QuantizationError, quantizationError } from "./quantization-error.ts";
+export { MagnitudeCounts } from "./report/magnitude-counts.ts";
 export type {
   KeptTensor,
   LinearReport,

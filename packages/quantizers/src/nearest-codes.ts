@@ -1,4 +1,4 @@
-import { type QuantizedTensor, quantizeAbsMax, type WeightFormat } from "@kvant/formats";
+import { dequantize, type QuantizedTensor, quantizeAbsMax, type WeightFormat } from "@kvant/formats";
 import { acceleration } from "./acceleration.ts";
 
 /** `quantizeAbsMax` of `@kvant/formats`, by the acceleration where there is one that takes the weight format. */
@@ -12,4 +12,9 @@ export function nearestCodes(
     acceleration().quantizeAbsMax?.(values, rows, cols, weightFormat) ??
     quantizeAbsMax(values, rows, cols, weightFormat)
   );
+}
+
+/** `dequantize` of `@kvant/formats`, by the acceleration where there is one that takes the layout. */
+export function restoredValues(tensor: QuantizedTensor): Float32Array {
+  return acceleration().dequantize?.(tensor) ?? dequantize(tensor);
 }

@@ -1,5 +1,7 @@
 import { KvantError } from "@kvant/core";
-import { dequantize, formats, type QuantizedTensor, spreadOverRow } from "@kvant/formats";
+import { formats, type QuantizedTensor, spreadOverRow } from "@kvant/formats";
+import { acceleration } from "./acceleration.ts";
+import { restoredValues } from "./nearest-codes.ts";
 
 /** What quantization has cost a matrix. Values that are not finite are left out of all figures but their own count. */
 export interface QuantizationError {
@@ -25,13 +27,36 @@ const saturationTolerance = 1 + 2 ** -20;
  * Compares a matrix with its quantized form; e is the original minus the dequantized value.
  * @throws KvantError INVALID_ARGUMENT if the sizes differ
  */
-export function quantizationError(original: Float32Array, quantized: QuantizedTensor): QuantizationError {
-  const { rows, cols, scales, zeroPoints, weightFormat } = quantized;
+export function quantizationError(
+  original: Float32Array, // [rows, cols]
+  quantized: QuantizedTensor,
+  restored: Float32Array = restoredValues(quantized), // [rows, cols]; refuses formats without granularity
+): QuantizationError {
+  const { rows, cols } = quantized;
   if (original.length !== rows * cols) {
     throw new KvantError("INVALID_ARGUMENT", `${original.length} values are compared with a matrix [${rows}, ${cols}]`);
   }
-  const restored = dequantize(quantized); // refuses formats without granularity
-  const granularity = weightFormat.granularity!;
+  const sums = acceleration().sumErrors?.(original, quantized, restored) ?? sumErrors(original, quantized, restored);
+  const { signal, noise, ...figures } = sums;
+  return {
+    sqnrDecibels: noise === 0 ? Infinity : 10 * Math.log10(signal / noise),
+    relativeError: noise === 0 ? 0 : Math.sqrt(noise / signal),
+    ...figures,
+  };
+}
+
+/** What `quantizationError` adds up. */
+export interface ErrorSums
+  extends Pick<QuantizationError, "largestError" | "saturatedCount" | "zeroedCount" | "nonFiniteCount"> {
+  /** Sums of squares. */
+  readonly signal: number;
+  readonly noise: number;
+}
+
+/** Sums are over a row, and then over the rows' sums, so that rows can be shared out. */
+function sumErrors(original: Float32Array, quantized: QuantizedTensor, restored: Float32Array): ErrorSums {
+  const { rows, cols, scales, zeroPoints, weightFormat } = quantized;
+  const granularity = weightFormat.granularity!; // `dequantize` refuses formats without
   const { kind, max } = formats[weightFormat.format];
   // An integer code reaches half a step further: that far, rounding and not clipping makes the error.
   const halfStep = kind === "integer" ? 0.5 : 0;
@@ -46,6 +71,8 @@ export function quantizationError(original: Float32Array, quantized: QuantizedTe
   for (let row = 0; row < rows; row++) {
     spreadOverRow(granularity, scales, row, rowScales);
     if (zeroPoints !== undefined) spreadOverRow(granularity, zeroPoints, row, rowZeros);
+    let rowSignal = 0;
+    let rowNoise = 0;
     for (let col = 0; col < cols; col++) {
       const value = original[row * cols + col]!;
       if (!Number.isFinite(value)) {
@@ -54,21 +81,16 @@ export function quantizationError(original: Float32Array, quantized: QuantizedTe
       }
       const back = restored[row * cols + col]!;
       const error = value - back;
-      signal += value * value;
-      noise += error * error;
+      rowSignal += value * value;
+      rowNoise += error * error;
       largestError = Math.max(largestError, Math.abs(error));
       if (value !== 0 && back === 0) zeroedCount++;
       // Affine codes reach from -max - 1 to max, shifted by the zero point.
       const reach = zeroPoints === undefined ? max : value > 0 ? max - rowZeros[col]! : max + 1 + rowZeros[col]!;
       if (Math.abs(value) > (reach + halfStep) * rowScales[col]! * saturationTolerance) saturatedCount++;
     }
+    signal += rowSignal;
+    noise += rowNoise;
   }
-  return {
-    sqnrDecibels: noise === 0 ? Infinity : 10 * Math.log10(signal / noise),
-    relativeError: noise === 0 ? 0 : Math.sqrt(noise / signal),
-    largestError,
-    saturatedCount,
-    zeroedCount,
-    nonFiniteCount,
-  };
+  return { signal, noise, largestError, saturatedCount, zeroedCount, nonFiniteCount };
 }

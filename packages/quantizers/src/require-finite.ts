@@ -1,4 +1,5 @@
 import { KvantError } from "@kvant/core";
+import { acceleration } from "./acceleration.ts";
 
 /**
  * Refuses values that no scale can be chosen for. One infinity would take all resolution from its group, and NaN would turn
@@ -7,6 +8,7 @@ import { KvantError } from "@kvant/core";
  * @throws KvantError WEIGHT_NOT_FINITE with the index and the value of the first one
  */
 export function requireFinite(values: Float32Array, name: string): void {
+  if (acceleration().allFinite?.(values) === true) return;
   for (let i = 0; i < values.length; i++) {
     const value = values[i]!;
     // The difference is 0 for finite numbers and NaN for all others.

@@ -1,5 +1,5 @@
 import type { LayerPart, LayerTensors, QuantizeRuntime } from "../src/model/quantize-runtime.ts";
-import { keysTap, valuesTap } from "../src/model/quantize-runtime.ts";
+import { feedTap, keysTap, valuesTap } from "../src/model/quantize-runtime.ts";
 import { normals } from "./random-matrices.ts";
 
 const hiddenSize = 24;
@@ -96,7 +96,7 @@ export class PlainRuntime implements QuantizeRuntime {
   ): Promise<void> {
     for (const sequence of states) {
       const { output, read } = plainLayer(layer, tensors, sequence);
-      for (const { name, read: hand } of taps) hand(Float32Array.from(read.get(name)!), sequence.length / hiddenSize);
+      for (const tap of taps) feedTap(tap, Float32Array.from(read.get(tap.name)!), sequence.length / hiddenSize);
       if (fate === "replace") sequence.set(output);
       onSequence?.();
     }

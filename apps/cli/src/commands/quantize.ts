@@ -196,6 +196,9 @@ function printSummary(report: QuantizationReport, flags: QuantizeFlags, quality:
     table(header, rows),
     `kept: ${kept.length} tensors of ${megabytes(kept.reduce((sum, { bytes }) => sum + bytes, 0))} (embedding, norms, output head and what the recipe ignores)`,
     table(title!, figures),
+    ...(report.calibration === null || report.arithmetic === undefined
+      ? []
+      : [`layers ran in ${report.arithmetic.layers}; methods computed in ${report.arithmetic.methods}`]),
     `written: ${flags.out} (serve it: kvant serve ${flags.out})`,
   ];
   if (flags.json) {

@@ -14,6 +14,7 @@ namespace {
 
 cudaDataType_t type_of(Numbers numbers) {
   switch (numbers) {
+    case Numbers::fp32: return CUDA_R_32F;
     case Numbers::bf16: return CUDA_R_16BF;
     case Numbers::fp16: return CUDA_R_16F;
     case Numbers::e4m3: return CUDA_R_8F_E4M3;

@@ -63,7 +63,7 @@ Loaded load() {
     const bool complete = find(object, "cublasLtGetVersion", to.version) && find(object, "cublasLtCreate", to.create) &&
         find(object, "cublasLtMatmulDescCreate", to.operation_create) && find(object, "cublasLtMatmulDescDestroy", to.operation_destroy) &&
         find(object, "cublasLtMatmulDescSetAttribute", to.operation_set) && find(object, "cublasLtMatrixLayoutCreate", to.shape_create) &&
-        find(object, "cublasLtMatrixLayoutDestroy", to.shape_destroy) && find(object, "cublasLtMatmulPreferenceCreate", to.preference_create) &&
+        find(object, "cublasLtMatrixLayoutSetAttribute", to.shape_set) && find(object, "cublasLtMatrixLayoutDestroy", to.shape_destroy) && find(object, "cublasLtMatmulPreferenceCreate", to.preference_create) &&
         find(object, "cublasLtMatmulPreferenceDestroy", to.preference_destroy) &&
         find(object, "cublasLtMatmulPreferenceSetAttribute", to.preference_set) &&
         find(object, "cublasLtMatmulAlgoGetHeuristic", to.candidates) && find(object, "cublasLtMatmulAlgoCheck", to.check) &&

@@ -23,7 +23,8 @@ static_assert(kManyTokens > kFewTokens);
 std::optional<Numbers> numbers_of(const Layout& layout, Format activation, Operand operand) {
   const bool per_row = layout.groups == 1 && bits(layout.format) == 8;
   if (operand == Operand::int8) return per_row && layout.format == Format::int8 ? std::optional(Numbers::int8) : std::nullopt;
-  if (operand == Operand::fp32 || !(per_row || bits(layout.format) == 16)) return std::nullopt;
+  if (operand == Operand::fp32) return layout.format == Format::fp32 && activation == Format::fp32 ? std::optional(Numbers::fp32) : std::nullopt;
+  if (!(per_row || bits(layout.format) == 16)) return std::nullopt;
   if (activation == Format::e4m3 && layout.format == Format::e4m3) return Numbers::e4m3;
   return operand == Operand::bf16 ? Numbers::bf16 : Numbers::fp16;
 }
@@ -48,7 +49,7 @@ std::unique_ptr<LibraryProduct> LibraryProduct::make(const Layout& layout, Forma
   const auto can_give = [&](Result result) {
     return !product->finishes(false) && can_multiply(product->problem(layout.rows, kTokensAtOnce, result));
   };
-  product->gives_bf16_ = can_give(Result::bf16);
+  product->gives_bf16_ = *numbers != Numbers::fp32 && can_give(Result::bf16);  // a scheme of float32 names no such rounding
   product->gives_added_ = can_give(Result::added);
   return product;
 }
@@ -99,7 +100,7 @@ size_t LibraryProduct::workspace_bytes() const {
 void LibraryProduct::multiply(const Call& call, void* workspace, cudaStream_t stream) const {
   const bool integers = numbers_ == Numbers::int8, apart = integers && call.result == Result::bf16;
   const int tokens_at_once = this->tokens_at_once(call);
-  const size_t x_row = static_cast<size_t>(call.padded_cols) * (integers || takes_codes() ? 1 : 2);
+  const size_t x_row = static_cast<size_t>(call.padded_cols) * (integers || takes_codes() ? 1 : numbers_ == Numbers::fp32 ? 4 : 2);
   const size_t w_row = static_cast<size_t>(call.padded_cols) * static_cast<size_t>(bits(layout_.format) / 8);
   void* const decoded = static_cast<uint8_t*>(workspace) + kCallWorkspace;
   for (int row = 0; row < call.rows; row += slab_rows_) {

@@ -9,12 +9,12 @@ namespace kvant::cuda::linear::library {
 struct Problem;  // library_call.h
 
 // What the library multiplies, weights and activations alike.
-enum class Numbers { bf16, fp16, e4m3, int8 };
+enum class Numbers { fp32, bf16, fp16, e4m3, int8 };
 
 // Products of one matrix through cuBLASLt, for many tokens:
 //
 //   weights               activations   the library            then
-//   bf16, fp16            the same      float32 sums           bias
+//   fp32, bf16, fp16      the same      float32 sums           bias; fp32 in multiply-adds of float32, never TF32
 //   e4m3, scale per row   e4m3 codes    float32, both scales   bias; both scales and bias where tokens and rows are few
 //   int8, scale per row   int8          exact int32 sums       both scales, bias (library_scale.cu)
 //   8 bits, scale per row bf16, fp16    the same, of codes decoded to 16 bits a slab of rows at a time: exact

@@ -1,4 +1,4 @@
-import { parseWeightFormat } from "@kvant/formats";
+import { dequantize, parseWeightFormat, quantizeAbsMax } from "@kvant/formats";
 import { nativeInfo, nativeQuantizeMath, type QuantizeMath } from "@kvant/kernels";
 import { Random } from "@kvant/kernels/conformance";
 import {
@@ -7,12 +7,17 @@ import {
   addGram,
   addProduct,
   cholesky,
+  divideColumns,
+  divideRows,
   type MatrixView,
   type Product,
+  quantizationError,
   quantizeGptq,
   quantizeWeight,
   reversed,
   rowMajor,
+  scaleColumns,
+  scaleRows,
   tileAt,
   transposed,
 } from "@kvant/quantizers";
@@ -128,6 +133,101 @@ test(`methods have the same bits accelerated as not (seed ${seed})`, () => {
   expect(accelerateQuantizers(2)).toMatchObject({ native: true, threads: 2, tier: nativeInfo().tier });
   expect(acceleration().addProduct).toBeDefined();
   expect(results()).toEqual(expected);
+});
+
+const coded = [
+  "int8-tensor",
+  "int4-channel",
+  "int4-g32-affine",
+  "int8-channel-affine",
+  "e4m3-channel",
+  "mxfp4",
+  "nvfp4",
+];
+
+test.each(coded)(`values and errors of %s have the bits of TypeScript (seed ${seed})`, (name) => {
+  const random = new Random(seed + 3);
+  for (const [rows, cols] of [
+    [1, 1],
+    [5, 33],
+    [70, 200],
+    [0, 8],
+  ] as const) {
+    const values = random.normals(rows * cols).map((value, i) => (i % 17 === 0 ? 0 : value * 4 ** (i % 3)));
+    const tensor = quantizeAbsMax(values, rows, cols, parseWeightFormat(name));
+    const others = values.map((value, i) => [value * 1.5, Number.NaN, Number.POSITIVE_INFINITY][i % 23] ?? value);
+    const restored = dequantize(tensor);
+    const expected = [quantizationError(values, tensor), quantizationError(others, tensor)];
+    for (const { math, name: where } of maths) {
+      accelerate(math);
+      const place = `[${rows}, ${cols}] ${where}`;
+      expect(bytesOf(math.dequantize(tensor)!).equals(bytesOf(restored)), place).toBe(true);
+      expect([quantizationError(values, tensor), quantizationError(others, tensor)], place).toEqual(expected);
+      accelerate({});
+    }
+  }
+});
+
+test(`values are counted as in TypeScript (seed ${seed})`, () => {
+  const random = new Random(seed + 4);
+  for (const count of [0, 1, 5000, 100_000]) {
+    const before = random.normals(count);
+    const after = before.map((value, i) => (i % 31 === 7 ? Number.NaN : Math.round(value)));
+    const reach = [...before, ...after].reduce((most, value) => Math.max(most, Math.abs(value) || 0), 0);
+    const counted = (values: Float32Array) => {
+      const counts = new Float64Array(11);
+      for (const value of values) {
+        const bin = Math.floor((value + reach) * (reach === 0 ? 0 : 11 / (2 * reach)));
+        if (!Number.isNaN(bin)) counts[Math.min(10, Math.max(0, bin))]!++;
+      }
+      return counts;
+    };
+    const expected = { reach, before: counted(before), after: counted(after) };
+    for (const { math, name } of maths)
+      expect(math.countValues(before, after, 11), `${count} ${name}`).toEqual(expected);
+  }
+});
+
+test(`factors of rows and columns and a look for NaN have the results of TypeScript (seed ${seed})`, () => {
+  const random = new Random(seed + 5);
+  for (const [rows, cols] of [
+    [1, 1],
+    [3, 70],
+    [200, 333],
+  ] as const) {
+    const values = random.normals(rows * cols);
+    const factors = random.normals(Math.max(rows, cols)).map((value) => Math.exp(3 * value));
+    const columns = factors.subarray(0, cols);
+    const perRow = factors.subarray(0, rows);
+    const results = () =>
+      [
+        scaleColumns(values, rows, cols, columns),
+        divideColumns(values, rows, cols, columns),
+        scaleRows(values, rows, cols, perRow),
+        divideRows(values, rows, cols, perRow),
+      ].map(bytesOf);
+    const expected = results();
+    for (const { math, name } of maths) {
+      accelerate(math);
+      expect(results(), `[${rows}, ${cols}] ${name}`).toEqual(expected);
+      accelerate({});
+      expect(math.allFinite(values), name).toBe(true);
+      for (const wrong of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+        const spoilt = values.slice();
+        spoilt[spoilt.length - 1] = wrong;
+        expect(math.allFinite(spoilt), `${wrong} ${name}`).toBe(false);
+      }
+    }
+  }
+});
+
+test("scales that do not lie along rows are left to TypeScript", () => {
+  const { math } = maths[0]!;
+  const byColumn = { format: "int8", granularity: { kind: "channel", axis: 1 }, affine: false } as const;
+  const values = new Float32Array(32).fill(1);
+  const tensor = quantizeAbsMax(values, 4, 8, byColumn);
+  expect(math.dequantize(tensor)).toBeUndefined();
+  expect(math.sumErrors(values, tensor, values)).toBeUndefined();
 });
 
 test("views that reach beyond their arrays are refused", () => {

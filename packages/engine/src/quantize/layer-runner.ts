@@ -1,15 +1,18 @@
 import type { Checkpoint, ModelConfig } from "@kvant/checkpoint";
 import { KvantError } from "@kvant/core";
-import { type Backend, createBackend, type Executable, greedy, rowWants } from "@kvant/kernels";
+import { type Backend, type BackendInfo, createBackend, type Executable, greedy, rowWants } from "@kvant/kernels";
 import { buildLayerPlan, kTap, type LayerPlan, resolveScheme, vTap } from "@kvant/models";
 import {
+  type Arithmetic,
   type ForwardLayerOptions,
+  feedTap,
   keysTap,
   type LayerTap,
   type LayerTensors,
   type QuantizeRuntime,
   valuesTap,
 } from "@kvant/quantizers";
+import { DeviceCollector, DeviceMagnitudeCollector, DeviceStatisticsCollector } from "./device-collectors.ts";
 import { layerParts } from "./layer-parts.ts";
 
 const pageTokens = 16;
@@ -25,8 +28,9 @@ export interface LayerRunnerOptions {
 }
 
 /**
- * Runs decoder layers one at a time for `quantizeModel`, each as a plan of its own with float32 weights, activations and KV
- * pages, through the same kernels as serving. One layer's weights are on the device at a time.
+ * Runs decoder layers one at a time for `quantizeModel`, each as a plan of its own with float32 weights and activations,
+ * through the same kernels as serving. KV pages are float32 on the CPU and bf16 on CUDA, where attention rounds queries and
+ * softmax weights as well, as it does in serving. One layer's weights are on the device at a time.
  */
 export class LayerRunner implements QuantizeRuntime {
   readonly layerCount: number;
@@ -36,8 +40,12 @@ export class LayerRunner implements QuantizeRuntime {
   readonly vocabSize: number;
   readonly contextLength: number;
   readonly beginningOfSequenceId: number | undefined;
+  readonly arithmetic: Arithmetic;
+  readonly collectors: QuantizeRuntime["collectors"];
   readonly #config: ModelConfig;
   readonly #backend: Backend;
+  /** Of keys and values: float32 but on CUDA, where attention over it would take as long as all products of the layer. */
+  readonly #kvFormat: "fp32" | "bf16";
   readonly #embedding: Float32Array; // [vocabSize, hiddenSize]
 
   /** @throws KvantError TENSOR_MISSING, TENSOR_SHAPE, and what `createBackend` throws */
@@ -51,11 +59,31 @@ export class LayerRunner implements QuantizeRuntime {
     this.contextLength = config.contextLength;
     this.beginningOfSequenceId = config.bosTokenIds[0];
     this.#backend = createBackend(device, { threads });
+    const { calibration, info } = this.#backend;
+    this.#kvFormat = info.name === "cuda" ? "bf16" : "fp32";
+    const absence = calibration?.absence();
+    if (calibration !== undefined && absence === undefined) {
+      this.collectors = {
+        statistics: (width, tokenCount) => new DeviceStatisticsCollector(calibration, width, tokenCount),
+        magnitudes: (width) => new DeviceMagnitudeCollector(calibration, width),
+      };
+    }
+    this.arithmetic = {
+      layers:
+        info.name === "cuda"
+          ? `float32, attention in ${this.#kvFormat}, on ${info.tier}`
+          : `float32 on the CPU (${info.tier})`,
+      methods: `float64 on ${this.collectors === undefined ? "the CPU" : info.tier}${absence === undefined ? "" : `: ${absence}`}`,
+    };
     this.#embedding = checkpoint.readFloat32(embeddingName);
     const expected = config.vocabSize * config.hiddenSize;
     if (this.#embedding.length === expected) return;
     const sentence = `tensor "${embeddingName}" holds ${this.#embedding.length} values; the configuration implies ${expected}`;
     throw new KvantError("TENSOR_SHAPE", sentence, { field: embeddingName });
+  }
+
+  get backendInfo(): BackendInfo {
+    return this.#backend.info;
   }
 
   parts(layer: number) {
@@ -104,8 +132,12 @@ export class LayerRunner implements QuantizeRuntime {
       for (const sequence of states) {
         const tokens = sequence.length / hiddenSize;
         await runSequence(executable, recorded, sequence, tokens);
-        for (const [tap, { read }] of taps.entries()) read(executable.readBuffer(buffers[tap]!, tokens), tokens);
-        if (fate === "replace") sequence.set(executable.readBuffer(recorded.output, tokens));
+        for (const [index, tap] of taps.entries()) {
+          const buffer = buffers[index]!;
+          if ("into" in tap && tap.into instanceof DeviceCollector) tap.into.gather(executable, buffer, tokens);
+          else feedTap(tap, executable.readBuffer(buffer, tokens), tokens);
+        }
+        if (fate === "replace") executable.readBuffer(recorded.output, tokens, sequence);
         onSequence?.();
       }
     } finally {
@@ -114,7 +146,7 @@ export class LayerRunner implements QuantizeRuntime {
   }
 
   #plan(layer: number, contextLength: number, taps: readonly LayerTap[]): LayerPlan {
-    const scheme = resolveScheme({ weights: "fp32", activations: "fp32", kvFormat: "fp32" }, "fp32");
+    const scheme = resolveScheme({ weights: "fp32", activations: "fp32", kvFormat: this.#kvFormat }, "fp32");
     const names = new Set(taps.map((tap) => tapName(layer, tap)));
     return buildLayerPlan(this.#config, layer, { scheme, contextLength, tap: (name) => names.has(name) });
   }

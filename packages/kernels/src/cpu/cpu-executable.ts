@@ -1,6 +1,7 @@
 import { KvantError } from "@kvant/core";
 import { type QuantizedTensor, weightFormatName } from "@kvant/formats";
 import type { CompileOptions, Executable, MemoryReport, WeightSource } from "../backend.ts";
+import type { DeviceCalibration } from "../cuda/device-calibration.ts";
 import type { BufferId, Plan, PlanWeight, WeightId } from "../plan.ts";
 import type { StepInputs, StepOutputs } from "../step.ts";
 import { StepChecker } from "../step-checker.ts";
@@ -92,14 +93,27 @@ export class CpuExecutable implements Executable {
     callNative(() => this.#native.writeBuffer(this.#lowered.bufferOf.get(id)!, values));
   }
 
-  readBuffer(id: BufferId, rows: number): Float32Array {
+  readBuffer(id: BufferId, rows: number, into?: Float32Array): Float32Array {
     this.#requireIdle("readBuffer");
     const index = this.#lowered.bufferOf.get(id);
     if (index === undefined) {
       throw new KvantError("INVALID_ARGUMENT", `buffer ${id} is no output, tap or logits buffer of the plan`);
     }
     this.#checkRows(id, rows);
-    return callNative(() => this.#native.readBuffer(index, rows));
+    const values = into ?? new Float32Array(rows * this.plan.buffers[id]!.width);
+    callNative(() => this.#native.readBuffer(index, rows, values));
+    return values;
+  }
+
+  gather(id: BufferId, rows: number, into: DeviceCalibration): void {
+    this.#requireIdle("gather");
+    const index = this.#lowered.bufferOf.get(id);
+    if (index === undefined) {
+      throw new KvantError("INVALID_ARGUMENT", `buffer ${id} is no output, tap or logits buffer of the plan`);
+    }
+    this.#checkRows(id, rows);
+    callNative(() => this.#native.gather(index, rows, into.native));
+    into.counted(rows);
   }
 
   readPage(group: number, page: number): Uint8Array {

@@ -4,7 +4,7 @@ import type { HeldCodes } from "../weight-codes.ts";
  * The whole surface of the native addon. Plain data crosses it: numbers, strings, typed arrays. `native/src/addon` is the
  * other side; the two change together and `abi` counts the changes.
  */
-export const NATIVE_ABI = 6;
+export const NATIVE_ABI = 7;
 
 export type NativeDtype = "fp32" | "bf16" | "fp16";
 
@@ -172,7 +172,10 @@ export interface NativeExecutable {
   /** Copies its inputs, returns at once; `done` is called on the JS thread, with a message on failure. */
   submit(step: NativeStep, done: (error: string | undefined, result: NativeStepResult | undefined) => void): void;
   writeBuffer(index: number, values: Float32Array): void;
-  readBuffer(index: number, rows: number): Float32Array;
+  /** Fills an array of exactly as many values. */
+  readBuffer(index: number, rows: number, to: Float32Array): void;
+  /** `cuda` only: adds rows of a buffer to statistics on the same device. Returns before the device is done. */
+  gather(index: number, rows: number, into: NativeCalibration): void;
   readPage(group: number, page: number): Uint8Array;
   /** Names of the chosen kernels, one per op. */
   variants(): string[];
@@ -230,6 +233,124 @@ export interface NativeQuantizeMath {
     readonly codes: Uint8Array;
     readonly scales: Float32Array;
   }): void;
+  /** Fills `values`: `(table[code] - zero) * scale`. */
+  dequantize(
+    matrix: NativeScaledMatrix & {
+      readonly codes: Uint8Array;
+      /** 8 or 4 */
+      readonly storedBits: number;
+      readonly table: Float32Array; // [256]
+      readonly values: Float32Array; // [rows, cols]
+    },
+  ): void;
+  /** Sums over rows, and then over the rows' sums, first to last. */
+  sumErrors(
+    matrix: NativeScaledMatrix & {
+      readonly original: Float32Array; // [rows, cols]
+      readonly restored: Float32Array; // [rows, cols]
+      /** Largest code, and how much further than its value it reaches. */
+      readonly max: number;
+      readonly halfStep: number;
+    },
+  ): {
+    readonly signal: number;
+    readonly noise: number;
+    readonly largestError: number;
+    readonly saturatedCount: number;
+    readonly zeroedCount: number;
+    readonly nonFiniteCount: number;
+  };
+  /** Fills `out` with `values` times the factors, or divided by them; they belong to columns, or to rows. */
+  scaleMatrix(matrix: {
+    readonly values: Float32Array; // [rows, cols]
+    readonly rows: number;
+    readonly cols: number;
+    readonly factors: Float32Array; // [cols] or [rows]
+    readonly byRow: boolean;
+    readonly divides: boolean;
+    readonly out: Float32Array; // [rows, cols]
+  }): void;
+  /** Whether no value is NaN or infinite. */
+  allFinite(values: Float32Array): boolean;
+  /** Counts over `bins` equal bins from -reach to reach, the largest magnitude of both arrays. */
+  countValues(
+    before: Float32Array,
+    after: Float32Array,
+    bins: number,
+  ): { readonly reach: number; readonly before: Float64Array; readonly after: Float64Array };
+}
+
+/** A matrix [rows, cols] with scales along its rows. */
+export interface NativeScaledMatrix {
+  readonly rows: number;
+  readonly cols: number;
+  /** Values per scale along a row; -1: one scale per row; -2: one for the matrix. */
+  readonly groupSize: number;
+  readonly scales: Float32Array;
+  /** Empty where the format has no zero points. */
+  readonly zeros: Int8Array;
+}
+
+/** A matrix [rows, width] and the format that it takes. */
+export interface NativeGridMatrix {
+  readonly values: Float32Array;
+  readonly rows: number;
+  /** int8 int4 int3 int2 e4m3 e5m2 e2m1 */
+  readonly format: string;
+  /** Values per scale along a row; -1: one scale per row; -2: one for the matrix. */
+  readonly groupSize: number;
+  /** 1: with zero points. */
+  readonly affine: number;
+  /** Empty: float32 scales; e8m0 or e4m3. */
+  readonly scaleFormat: string;
+}
+
+/** Arrays that are filled; codes and scales as in a QuantizedTensor. */
+export interface NativeCodedMatrix {
+  readonly codes: Uint8Array;
+  readonly scales: Float32Array;
+  /** As many as scales, whether the format has zero points or not. */
+  readonly zeros: Int8Array;
+  /** `[rows, width]`, what the codes stand for. */
+  readonly restored: Float32Array;
+}
+
+/** Per row `E G E^T` of round to nearest and of the result. */
+export interface NativeRowErrors {
+  readonly nearest: Float64Array;
+  readonly own: Float64Array;
+  /** NVFP4 only; else 0. */
+  readonly tensorScale: number;
+}
+
+/** Statistics of activations on a CUDA device, and what is computed through their Gram matrix; synchronous. */
+export interface NativeCalibration {
+  add(values: Float32Array, tokens: number): void;
+  figures(): {
+    readonly sums: Float64Array; // [width] of magnitudes
+    readonly largest: Float32Array; // [width] magnitudes
+    readonly squares: Float64Array; // [width]; empty without a Gram matrix
+    readonly bins: Float64Array; // [100]
+    readonly zeros: number;
+    readonly sample: Float32Array; // [samples, width]
+  };
+  readGram(to: Float64Array): void;
+  divide(scales: Float32Array): NativeCalibration;
+  quantizeGptq(
+    matrix: NativeGridMatrix,
+    options: { readonly damping: number; readonly actOrder: number; readonly staticScales: number },
+    to: NativeCodedMatrix,
+  ): NativeRowErrors & { readonly damping: number; readonly deadColumns: number; readonly keptRows: number };
+  /** `candidates` [count, width] of column scales. */
+  awqLosses(matrix: NativeGridMatrix, candidates: Float32Array): Float64Array;
+  awqClip(
+    matrix: NativeGridMatrix,
+    shrinks: Float32Array,
+    to: NativeCodedMatrix,
+  ): NativeRowErrors & { readonly shrinks: Float32Array };
+  outputErrors(values: Float32Array, rounded: Float32Array | undefined, rows: number): Float64Array;
+  /** Frees everything; later calls throw. */
+  close(): void;
 }
 
 export interface NativeAddon {
@@ -238,7 +359,20 @@ export interface NativeAddon {
   /** What a device `cuda` or `cuda:N` is called; throws BACKEND_UNAVAILABLE with the reason. */
   cudaDevice(device: string): string;
   /** Bytes of a CUDA device, once this process has its context there; throws as `cudaDevice`. */
-  cudaMemory(device: string): { free: number; total: number };
+  cudaMemory(device: string): {
+    free: number;
+    total: number /** The most that this process has held at one time. */;
+    peak: number;
+  };
+  /** Throws as `cudaDevice`, and where there is no cuBLASLt. */
+  createCalibration(options: {
+    readonly device: string;
+    readonly width: number;
+    /** 1: with a Gram matrix. */
+    readonly gram: number;
+    readonly sampleStride: number;
+    readonly sampleCapacity: number;
+  }): NativeCalibration;
   /** Why matrix products on a device do not go through cuBLASLt; undefined when they do. The first call opens the library. */
   cublasltAbsence(): string | undefined;
   createExecutable(plan: NativePlan, options: NativeOptions): NativeExecutable;
@@ -254,8 +388,12 @@ export interface NativeAddon {
   /** Read bandwidth of a CUDA device in bytes per second, one figure per repeat; throws as `cudaDevice`. */
   probeDeviceRead(device: string, bytes: number, repeats: number): number[];
   /**
-   * Peak of a CUDA device's multipliers in operations per second on random operands; a multiply-add is two. `fp32` without
-   * tensor cores. A device without E4M3 multipliers is probed with fp16 for `e4m3`, which is what its kernels decode to.
+   * Peak of a CUDA device's multipliers in operations per second on random operands; a multiply-add is two. `fp64` with and
+   * `fp32` without tensor cores. A device without E4M3 multipliers is probed with fp16 for `e4m3`, which is what its kernels decode to.
    */
-  probeDeviceMatmul(device: string, kind: "fp32" | "fp16" | "bf16" | "int8" | "e4m3", repeats: number): number[];
+  probeDeviceMatmul(
+    device: string,
+    kind: "fp64" | "fp32" | "fp16" | "bf16" | "int8" | "e4m3",
+    repeats: number,
+  ): number[];
 }

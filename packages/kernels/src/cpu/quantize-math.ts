@@ -9,7 +9,7 @@ import {
 } from "@kvant/formats";
 import { type CpuBackendOptions, resolveCpuOptions } from "./cpu-backend.ts";
 import { loadAddon } from "./load-addon.ts";
-import type { NativeAddon, NativeProduct } from "./native-addon.ts";
+import type { NativeAddon, NativeProduct, NativeQuantizeMath, NativeScaledMatrix } from "./native-addon.ts";
 import { callNative } from "./native-error.ts";
 
 /** What quantizing a model spends its time on, in native code: the same bits as the TypeScript, sooner. */
@@ -32,6 +32,23 @@ export interface QuantizeMath {
     cols: number,
     weightFormat: WeightFormat,
   ): QuantizedTensor | undefined;
+  /** `dequantize` of `@kvant/formats`; undefined for scales per column or tile. */
+  dequantize(tensor: QuantizedTensor): Float32Array | undefined;
+  /**
+   * Sums of squares of a matrix and of its error against `restored`, the dequantized tensor: those of `quantizationError` of
+   * `@kvant/quantizers`; undefined for scales per column or tile.
+   */
+  sumErrors(
+    original: Float32Array, // [rows, cols]
+    tensor: QuantizedTensor,
+    restored: Float32Array, // [rows, cols]
+  ): ReturnType<NativeQuantizeMath["sumErrors"]> | undefined;
+  /** Counts of two arrays over `bins` equal bins, from minus to plus the largest magnitude of both. */
+  countValues: NativeQuantizeMath["countValues"];
+  /** `values` times, or divided by, a factor per column, or per row: `scaleColumns` of `@kvant/quantizers` and its neighbours. */
+  scaleMatrix(matrix: Omit<Parameters<NativeQuantizeMath["scaleMatrix"]>[0], "out">): Float32Array;
+  /** Whether no value is NaN or infinite. */
+  allFinite(values: Float32Array): boolean;
 }
 
 /** Native quantization, or why there is none. */
@@ -74,8 +91,53 @@ export function nativeQuantizeMath(options: CpuBackendOptions = {}): QuantizeMat
         callNative(() => native.quantizeAbsMax({ values, rows, cols, format, groupSize, codes, scales }));
         return { weightFormat, rows, cols, codes, scales, zeroPoints: undefined };
       },
+      dequantize: (tensor) => {
+        const scaled = scaledMatrix(tensor);
+        if (scaled === undefined) return undefined;
+        const { rows, cols, codes, weightFormat } = tensor;
+        const values = new Float32Array(rows * cols);
+        const { table, storedBits } = codeTable(weightFormat.format);
+        callNative(() => native.dequantize({ ...scaled, codes, storedBits, table, values }));
+        return values;
+      },
+      sumErrors: (original, tensor, restored) => {
+        const scaled = scaledMatrix(tensor);
+        if (scaled === undefined) return undefined;
+        const { kind, max } = formats[tensor.weightFormat.format];
+        const halfStep = kind === "integer" ? 0.5 : 0;
+        return callNative(() => native.sumErrors({ ...scaled, original, restored, max, halfStep }));
+      },
+      scaleMatrix: (matrix) => {
+        const out = new Float32Array(matrix.values.length);
+        callNative(() => native.scaleMatrix({ ...matrix, out }));
+        return out;
+      },
+      allFinite: (values) => callNative(() => native.allFinite(values)),
+      countValues: (before, after, bins) => callNative(() => native.countValues(before, after, bins)),
     },
     reason: undefined,
+  };
+}
+
+function scaledMatrix({
+  weightFormat,
+  rows,
+  cols,
+  scales,
+  zeroPoints,
+}: QuantizedTensor): NativeScaledMatrix | undefined {
+  const { granularity } = weightFormat;
+  const groupSize = granularity === undefined ? undefined : nativeGroupSize(granularity);
+  if (groupSize === undefined) return undefined;
+  return { rows, cols, groupSize, scales, zeros: zeroPoints ?? new Int8Array() };
+}
+
+/** The number that each code stands for as it lies in a tensor, and the bits that it takes there. */
+function codeTable(name: WeightFormat["format"]): { readonly table: Float32Array; readonly storedBits: 8 | 4 } {
+  const { bits, decode } = formats[name];
+  return {
+    table: Float32Array.from({ length: 256 }, (_, code) => (code < 2 ** Math.max(4, bits) ? decode(code) : 0)),
+    storedBits: bits <= 4 ? 4 : 8,
   };
 }
 

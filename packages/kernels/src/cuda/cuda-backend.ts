@@ -5,6 +5,7 @@ import { CpuExecutable } from "../cpu/cpu-executable.ts";
 import { loadAddon } from "../cpu/load-addon.ts";
 import { callNative } from "../cpu/native-error.ts";
 import type { Plan } from "../plan.ts";
+import { DeviceCalibration } from "./device-calibration.ts";
 import { planDeviceMemory } from "./device-memory.ts";
 
 export interface CudaBackendOptions {
@@ -35,6 +36,10 @@ export function createCudaBackend(options: CudaBackendOptions = {}): Backend {
         compileOptions,
         callNative(() => addon.cudaMemory(device)),
       ),
+    calibration: {
+      absence: () => callNative(() => addon.cublasltAbsence()),
+      create: (calibrationOptions) => DeviceCalibration.create(addon, device, calibrationOptions),
+    },
     compile: (plan: Plan, compileOptions: CompileOptions) => new CpuExecutable(addon, plan, compileOptions, target),
   };
 }

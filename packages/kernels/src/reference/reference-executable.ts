@@ -101,12 +101,18 @@ export class ReferenceExecutable implements Executable {
     this.#rowsOf(id, values.length / this.plan.buffers[id]!.width).set(values);
   }
 
-  readBuffer(id: BufferId, rows: number): Float32Array {
+  readBuffer(id: BufferId, rows: number, into?: Float32Array): Float32Array {
     this.#requireIdle("readBuffer");
     if (!this.#readable.has(id)) {
       throw new KvantError("INVALID_ARGUMENT", `buffer ${id} is no output, tap or logits buffer of the plan`);
     }
-    return this.#rowsOf(id, rows).slice();
+    const values = this.#rowsOf(id, rows);
+    if (into === undefined) return values.slice();
+    if (into.length !== values.length) {
+      throw new KvantError("INVALID_ARGUMENT", `${values.length} values do not fill an array of ${into.length}`);
+    }
+    into.set(values);
+    return into;
   }
 
   readPage(group: number, page: number): Uint8Array {

@@ -1,4 +1,5 @@
 import { KvantError } from "@kvant/core";
+import { type Acceleration, acceleration } from "../acceleration.ts";
 
 /**
  * Scales of a layer's input channels are folded into the weights around it, so that nothing is left to do at run time (AWQ,
@@ -9,30 +10,45 @@ import { KvantError } from "@kvant/core";
 /** `out[r, c] = values[r, c] * scales[c]` in float32. */
 export function scaleColumns(values: Float32Array, rows: number, cols: number, scales: Float32Array): Float32Array {
   checkScales(values, rows, cols, scales, cols);
-  return values.map((value, i) => value * scales[i % cols]!);
+  return scaled({ values, rows, cols, factors: scales, byRow: false, divides: false });
 }
 
 /** `out[r, c] = values[r, c] / scales[c]` in float32: what `scaleColumns` has multiplied, but for rounding. */
 export function divideColumns(values: Float32Array, rows: number, cols: number, scales: Float32Array): Float32Array {
   checkScales(values, rows, cols, scales, cols);
-  return values.map((value, i) => value / scales[i % cols]!);
+  return scaled({ values, rows, cols, factors: scales, byRow: false, divides: true });
 }
 
 /** `out[r, c] = values[r, c] * scales[r]` in float32. */
 export function scaleRows(values: Float32Array, rows: number, cols: number, scales: Float32Array): Float32Array {
   checkScales(values, rows, cols, scales, rows);
-  return values.map((value, i) => value * scales[Math.floor(i / cols)]!);
+  return scaled({ values, rows, cols, factors: scales, byRow: true, divides: false });
 }
 
 /** `out[r, c] = values[r, c] / scales[r]` in float32. */
 export function divideRows(values: Float32Array, rows: number, cols: number, scales: Float32Array): Float32Array {
   checkScales(values, rows, cols, scales, rows);
-  return values.map((value, i) => value / scales[Math.floor(i / cols)]!);
+  return scaled({ values, rows, cols, factors: scales, byRow: true, divides: true });
 }
 
 /** `out[i] = vector[i] / scales[i]` in float32: a norm's weight, or a bias. */
 export function divideVector(vector: Float32Array, scales: Float32Array): Float32Array {
   return divideColumns(vector, 1, vector.length, scales);
+}
+
+function scaled(matrix: Parameters<NonNullable<Acceleration["scaleMatrix"]>>[0]): Float32Array {
+  const accelerated = acceleration().scaleMatrix;
+  if (accelerated !== undefined) return accelerated(matrix);
+  const { values, rows, cols, factors, byRow, divides } = matrix;
+  const out = new Float32Array(values.length);
+  for (let row = 0; row < rows; row++) {
+    const start = row * cols;
+    for (let col = 0; col < cols; col++) {
+      const factor = factors[byRow ? row : col]!;
+      out[start + col] = divides ? values[start + col]! / factor : values[start + col]! * factor;
+    }
+  }
+  return out;
 }
 
 function checkScales(values: Float32Array, rows: number, cols: number, scales: Float32Array, count: number): void {

@@ -46,17 +46,12 @@ export interface AwqClip {
  * than per tensor, row or group; WEIGHT_NOT_FINITE
  */
 export function searchAwqClip(request: AwqClipRequest): AwqClip {
-  const { values, rows, cols, gram, weightFormat, shrinkSteps = 20, smallestShrink = 0.5 } = request;
+  const { values, rows, cols, gram, weightFormat } = request;
   const grid = codeGrid(weightFormat, checkedMagnitude(values, rows, cols));
   if (gram.length !== cols * cols) {
     throw new KvantError("INVALID_ARGUMENT", `${gram.length} sums are not a Gram matrix [${cols}, ${cols}]`);
   }
-  if (!Number.isSafeInteger(shrinkSteps) || shrinkSteps < 1 || !(smallestShrink > 0 && smallestShrink < 1)) {
-    throw new KvantError("INVALID_ARGUMENT", `${shrinkSteps} steps down to ${smallestShrink} are no clipping search`);
-  }
-  const candidates = Float32Array.from({ length: shrinkSteps }, (_, step) => {
-    return 1 - ((1 - smallestShrink) * (step + 1)) / shrinkSteps;
-  });
+  const candidates = clipCandidates(request);
   const granularity = weightFormat.granularity!; // codeGrid refuses formats without
   if (granularity.kind === "tensor") return clipTensor(request, grid, candidates);
   if (granularity.kind === "group") return clipGroups(request, grid, candidates, Math.min(granularity.size, cols));
@@ -66,6 +61,22 @@ export function searchAwqClip(request: AwqClipRequest): AwqClip {
     "INVALID_ARGUMENT",
     `AWQ clips tensors, rows and groups of rows; the scales of ${name} are others`,
   );
+}
+
+/**
+ * The parts of a range that are compared with the whole, falling.
+ * @throws KvantError INVALID_ARGUMENT if an option is out of range
+ */
+export function clipCandidates({
+  shrinkSteps = 20,
+  smallestShrink = 0.5,
+}: Pick<AwqClipRequest, "shrinkSteps" | "smallestShrink">): Float32Array {
+  if (!Number.isSafeInteger(shrinkSteps) || shrinkSteps < 1 || !(smallestShrink > 0 && smallestShrink < 1)) {
+    throw new KvantError("INVALID_ARGUMENT", `${shrinkSteps} steps down to ${smallestShrink} are no clipping search`);
+  }
+  return Float32Array.from({ length: shrinkSteps }, (_, step) => {
+    return 1 - ((1 - smallestShrink) * (step + 1)) / shrinkSteps;
+  });
 }
 
 function clipTensor({ values, rows, cols, gram }: AwqClipRequest, grid: CodeGrid, candidates: Float32Array): AwqClip {

@@ -1,8 +1,8 @@
 import { KvantError } from "@kvant/core";
-import { dequantize, type WeightFormat } from "@kvant/formats";
+import type { WeightFormat } from "@kvant/formats";
 import { checkedMagnitude } from "../grid/group-scales.ts";
 import { roundingErrors, total } from "../linear-algebra/output-error.ts";
-import { nearestCodes } from "../nearest-codes.ts";
+import { nearestCodes, restoredValues } from "../nearest-codes.ts";
 import { divideColumns, scaleColumns } from "./fold-scales.ts";
 import { shareChannels } from "./shared-channels.ts";
 
@@ -51,28 +51,49 @@ export interface AwqScales {
  * @throws KvantError INVALID_ARGUMENT if sizes do not match or a magnitude is negative, NaN or infinite; WEIGHT_NOT_FINITE
  */
 export function searchAwqScales(request: AwqScalesRequest): AwqScales {
-  const { linears, cols, gram, source, gridSteps = 20 } = request;
-  checkRequest(request, gridSteps);
-  const magnitude =
-    source === undefined ? request.activationMagnitude : shareChannels(request.activationMagnitude, source, "mean");
-  const losses = new Float64Array(gridSteps);
-  let best = 0;
-  for (let step = 0; step < gridSteps; step++) {
-    const scales = awqScales(magnitude, step / gridSteps);
-    for (const linear of linears) losses[step]! += scaledLoss(linear, cols, scales, gram, request);
-    if (losses[step]! < losses[best]!) best = step;
-  }
-  const ratio = best / gridSteps;
-  const scales = awqScales(magnitude, ratio);
-  return { scales, ratio, lossBefore: losses[0]!, lossAfter: losses[best]!, losses };
-}
-
-function checkRequest({ linears, cols, activationMagnitude, gram }: AwqScalesRequest, gridSteps: number): void {
-  if (activationMagnitude.length !== cols || gram.length !== cols * cols) {
+  const { linears, cols, gram, activationMagnitude } = request;
+  if (gram.length !== cols * cols) {
     throw new KvantError(
       "INVALID_ARGUMENT",
       `${activationMagnitude.length} magnitudes and ${gram.length} sums do not go with ${cols} columns`,
     );
+  }
+  for (const { values, rows } of linears) checkedMagnitude(values, rows, cols);
+  return chooseAwqScales(request, (linear, candidates) =>
+    candidates.map((scales) => scaledLoss(linear, cols, scales, gram, request)),
+  );
+}
+
+/**
+ * `searchAwqScales` with the objective computed elsewhere: `lossesOf` answers what each candidate of column scales [cols] costs a
+ * matrix, and checks it.
+ * @throws KvantError INVALID_ARGUMENT if sizes do not match or a magnitude is negative, NaN or infinite
+ */
+export function chooseAwqScales(
+  request: Omit<AwqScalesRequest, "gram" | "quantize">,
+  lossesOf: (linear: LinearWeight, candidates: readonly Float32Array[]) => ArrayLike<number>,
+): AwqScales {
+  const { linears, source, gridSteps = 20 } = request;
+  checkRequest(request, gridSteps);
+  const magnitude =
+    source === undefined ? request.activationMagnitude : shareChannels(request.activationMagnitude, source, "mean");
+  const candidates = Array.from({ length: gridSteps }, (_, step) => awqScales(magnitude, step / gridSteps));
+  const losses = new Float64Array(gridSteps);
+  for (const linear of linears) {
+    const own = lossesOf(linear, candidates);
+    for (let step = 0; step < gridSteps; step++) losses[step]! += own[step]!;
+  }
+  const best = losses.reduce((least, loss, step) => (loss < losses[least]! ? step : least), 0);
+  const ratio = best / gridSteps;
+  return { scales: candidates[best]!, ratio, lossBefore: losses[0]!, lossAfter: losses[best]!, losses };
+}
+
+function checkRequest(
+  { cols, activationMagnitude }: Pick<AwqScalesRequest, "cols" | "activationMagnitude">,
+  gridSteps: number,
+): void {
+  if (activationMagnitude.length !== cols) {
+    throw new KvantError("INVALID_ARGUMENT", `${activationMagnitude.length} magnitudes do not go with ${cols} columns`);
   }
   if (!Number.isSafeInteger(gridSteps) || gridSteps < 1) {
     throw new KvantError("INVALID_ARGUMENT", `gridSteps is a positive integer, not ${gridSteps}`);
@@ -84,7 +105,6 @@ function checkRequest({ linears, cols, activationMagnitude, gram }: AwqScalesReq
       `the mean magnitude of a channel is finite and not negative, not ${wrong}`,
     );
   }
-  for (const { values, rows } of linears) checkedMagnitude(values, rows, cols);
 }
 
 /** `magnitude^ratio / sqrt(max * min)`; the powers are at least 1e-4 as in the authors' code. Exactly 1 for ratio 0. */
@@ -110,6 +130,6 @@ function scaledLoss(
   { quantize = nearestCodes, ...request }: AwqScalesRequest,
 ): number {
   const tensor = quantize(scaleColumns(values, rows, cols, scales), rows, cols, weightFormat ?? request.weightFormat);
-  const restored = divideColumns(dequantize(tensor), rows, cols, scales);
+  const restored = divideColumns(restoredValues(tensor), rows, cols, scales);
   return total(roundingErrors(values, restored, rows, cols, gram));
 }

@@ -1,7 +1,6 @@
 import { KvantError } from "@kvant/core";
 import { roundTo } from "@kvant/formats";
 import { divideRows, divideVector, scaleColumns } from "../awq/fold-scales.ts";
-import { searchAwqScales } from "../awq/search-awq-scales.ts";
 import { searchAlpha } from "../smoothquant/search-alpha.ts";
 import type { Fold, LinearRecipe } from "./linear-recipe.ts";
 import type { PartStatistics } from "./part-statistics.ts";
@@ -80,12 +79,10 @@ function awqChoice(
   { meanMagnitude, gram }: PartStatistics,
   tensors: ReadonlyMap<string, Float32Array>,
 ): Choice | undefined {
-  const { scales, ratio, lossBefore, lossAfter } = searchAwqScales({
+  const { scales, ratio, lossBefore, lossAfter } = gram.searchAwqScales({
     linears: linears.map((linear) => weightOf(linear, tensors)),
-    cols: part.width,
     activationMagnitude: meanMagnitude,
     source: part.source,
-    gram,
     weightFormat: linears[0]!.recipe.weightFormat,
   });
   if (ratio === 0) return undefined;

@@ -1,7 +1,5 @@
-import { dequantize, formats, weightBytes, weightFormatName } from "@kvant/formats";
-import { rowMajor } from "../linear-algebra/matrix-view.ts";
-import { outputErrors, roundingErrors, total } from "../linear-algebra/output-error.ts";
-import { nearestCodes } from "../nearest-codes.ts";
+import { formats, weightBytes, weightFormatName } from "@kvant/formats";
+import { nearestCodes, restoredValues } from "../nearest-codes.ts";
 import { quantizationError } from "../quantization-error.ts";
 import { magnitudeHistogram } from "../report/magnitude-counts.ts";
 import type { LinearReport } from "../report/quantization-report.ts";
@@ -29,7 +27,7 @@ export interface LinearCalibration {
 export function linearReport(outcome: LinearOutcome): LinearReport {
   const { linear, values, tensor, calibration, notes } = outcome;
   const { rows, cols, weightFormat, scales } = tensor;
-  const restored = dequantize(tensor);
+  const restored = outcome.restored ?? restoredValues(tensor);
   const bytes = weightBytes(weightFormat, rows, cols);
   const [weightsBefore, weightsAfter] = valueHistograms(values, restored);
   const { bits } = formats[weightFormat.format];
@@ -42,7 +40,7 @@ export function linearReport(outcome: LinearOutcome): LinearReport {
     method: methodName(linear.recipe),
     bitsPerWeight: (8 * (bytes.codes + bytes.scales)) / (rows * cols),
     ...(bits < 4 ? { codeBits: bits } : {}),
-    weight: quantizationError(values, tensor),
+    weight: quantizationError(values, tensor, restored),
     ...outputFigures(outcome, restored),
     weightsBefore,
     weightsAfter,
@@ -66,9 +64,8 @@ function outputFigures(
   const { rows, cols, weightFormat } = tensor;
   const { before, after, original } = calibration;
   const errorOf = (weights: Float32Array, rounded: Float32Array, { gram }: PartStatistics) =>
-    total(roundingErrors(weights, rounded, rows, cols, gram));
-  const energyOf = (weights: Float32Array, { gram }: PartStatistics) =>
-    total(outputErrors(new Float64Array(weights), rows, cols, rowMajor(gram, cols)));
+    gram.outputError(weights, rounded, rows);
+  const energyOf = (weights: Float32Array, { gram }: PartStatistics) => gram.outputError(weights, undefined, rows);
   const relative = (error: number, energy: number) => (error === 0 ? 0 : Math.sqrt(error / energy));
 
   const own = measured?.own ?? errorOf(values, restored, after);
@@ -80,7 +77,7 @@ function outputFigures(
       return { outputRelativeError, roundToNearestOutputError: relative(measuredNearest, energy) };
     }
   }
-  const nearest = errorOf(original, dequantize(nearestCodes(original, rows, cols, weightFormat)), before);
+  const nearest = errorOf(original, restoredValues(nearestCodes(original, rows, cols, weightFormat)), before);
   const originalEnergy = values === original ? energy : energyOf(original, before);
   return { outputRelativeError, roundToNearestOutputError: relative(nearest, originalEnergy) };
 }

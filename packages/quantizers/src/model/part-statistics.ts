@@ -1,16 +1,29 @@
 import { addGram } from "../linear-algebra/gram.ts";
 import { MagnitudeCounts } from "../report/magnitude-counts.ts";
-import type { ForwardLayerOptions, LayerTap, LayerTensors, QuantizeRuntime } from "./quantize-runtime.ts";
+import { type CalibrationGram, hostGram } from "./calibration-gram.ts";
+import type {
+  ForwardLayerOptions,
+  LayerTap,
+  LayerTensors,
+  MagnitudeCollector,
+  QuantizeRuntime,
+  StatisticsCollector,
+} from "./quantize-runtime.ts";
 
 /** Activation rows that a search over whole tokens looks at. */
 const sampleRows = 256;
+
+/** Every so many of `tokenCount` tokens one belongs to the sample, the first one first. */
+export function sampleStride(tokenCount: number): number {
+  return Math.max(1, Math.ceil(tokenCount / sampleRows));
+}
 
 /** What calibration has seen of the activations that a part of a layer reads. */
 export interface PartStatistics {
   readonly width: number;
   readonly tokenCount: number;
-  /** `[width, width]` X^T X. */
-  readonly gram: Float64Array;
+  /** X^T X */
+  readonly gram: CalibrationGram;
   /** `[width]` mean |x| per channel. */
   readonly meanMagnitude: Float32Array;
   /** `[width]` max |x| per channel. */
@@ -18,11 +31,11 @@ export interface PartStatistics {
   /** `[samples, width]` tokens at even distances. */
   readonly sample: Float32Array;
   readonly sampleCount: number;
-  readonly magnitudes: MagnitudeCounts;
+  readonly magnitudes: Pick<MagnitudeCollector, "histogram">;
 }
 
-/** Gathers `PartStatistics` while a forward pass runs. `tokenCount` is how many tokens will come in all. */
-export class PartCollector {
+/** Gathers `PartStatistics` in this process while a forward pass runs. `tokenCount` is how many tokens will come in all. */
+export class PartCollector implements StatisticsCollector {
   readonly #width: number;
   readonly #stride: number;
   readonly #gram: Float64Array;
@@ -34,7 +47,7 @@ export class PartCollector {
 
   constructor(width: number, tokenCount: number) {
     this.#width = width;
-    this.#stride = Math.max(1, Math.ceil(tokenCount / sampleRows));
+    this.#stride = sampleStride(tokenCount);
     this.#gram = new Float64Array(width * width);
     this.#sums = new Float64Array(width);
     this.#max = new Float32Array(width);
@@ -65,7 +78,7 @@ export class PartCollector {
     return {
       width,
       tokenCount: this.#seen,
-      gram: this.#gram,
+      gram: hostGram(this.#gram, width),
       meanMagnitude: Float32Array.from(this.#sums, (sum) => (this.#seen === 0 ? 0 : sum / this.#seen)),
       maxMagnitude: this.#max,
       sample,
@@ -85,8 +98,8 @@ export async function collectStatistics(
 ): Promise<readonly PartStatistics[]> {
   const tokenCount = states.reduce((sum, each) => sum + each.length / runtime.hiddenSize, 0);
   const watched = runtime.parts(layer).map(({ modules, width }) => {
-    const collector = new PartCollector(width, tokenCount);
-    const tap: LayerTap = { name: modules[0]!, read: (activations, tokens) => collector.add(activations, tokens) };
+    const collector = runtime.collectors?.statistics(width, tokenCount) ?? new PartCollector(width, tokenCount);
+    const tap: LayerTap = { name: modules[0]!, into: collector };
     return { collector, tap };
   });
   await runtime.forwardLayer(layer, tensors, states, { ...options, taps: watched.map(({ tap }) => tap) });
@@ -96,15 +109,9 @@ export async function collectStatistics(
 /** The statistics of the same activations with each channel divided by its scale, but for the histogram, which stays. */
 export function dividedStatistics(statistics: PartStatistics, scales: Float32Array): PartStatistics {
   const { width, gram, sample, meanMagnitude, maxMagnitude } = statistics;
-  const divided = new Float64Array(gram.length);
-  for (let row = 0; row < width; row++) {
-    for (let col = 0; col < width; col++) {
-      divided[row * width + col] = gram[row * width + col]! / (scales[row]! * scales[col]!);
-    }
-  }
   return {
     ...statistics,
-    gram: divided,
+    gram: gram.divide(scales),
     meanMagnitude: meanMagnitude.map((value, channel) => value / scales[channel]!),
     maxMagnitude: maxMagnitude.map((value, channel) => value / scales[channel]!),
     sample: sample.map((value, i) => value / scales[i % width]!),

@@ -1,5 +1,5 @@
-import { dequantize, type QuantizedTensor, roundTo } from "@kvant/formats";
-import { type GptqFactor, gptqFactor } from "../gptq/gptq-factor.ts";
+import { type QuantizedTensor, roundTo } from "@kvant/formats";
+import { restoredValues } from "../nearest-codes.ts";
 import type { LinearReport } from "../report/quantization-report.ts";
 import { requireFinite } from "../require-finite.ts";
 import { type FloatFormat, foldPart, type PartFold, type PartLinear } from "./fold-part.ts";
@@ -13,6 +13,8 @@ import { type RoundedLinear, roundLinear } from "./round-linear.ts";
 export interface QuantizedLayer {
   /** Quantized weights by module. */
   readonly quantized: ReadonlyMap<string, QuantizedTensor>;
+  /** Values of quantized weights by module, of those whose method had them anyway. */
+  readonly restored?: ReadonlyMap<string, Float32Array>;
   /** Every other tensor of the layer by name; folding may have changed it. */
   readonly floats: ReadonlyMap<string, Float32Array>;
   readonly reports: readonly LinearReport[];
@@ -46,17 +48,20 @@ export function quantizeLayer(options: QuantizeLayerOptions): QuantizedLayer {
   const { tensors: original, recipe, floatFormat = () => "bf16" } = options;
   const { tensors, parts, kept } = foldLayer(options);
   const quantized = new Map<string, QuantizedTensor>();
+  const restored = new Map<string, Float32Array>();
   const reports: LinearReport[] = [];
   for (const part of parts) {
     const { statistics: before, fold } = part;
     const { after, linears } = roundPart(part, tensors, recipe);
     for (const { linear, rounded } of linears) {
       quantized.set(linear.module, rounded.tensor);
+      if (rounded.restored !== undefined) restored.set(linear.module, rounded.restored);
       const weightName = `${linear.module}.weight`;
       const calibration = before && after && { before, after, original: original.get(weightName)! };
       const notes = fold === undefined ? rounded.notes : [fold.note, ...rounded.notes];
       reports.push(linearReport({ ...rounded, linear, values: tensors.get(weightName)!, calibration, notes }));
     }
+    if (after !== before) after?.gram.release();
   }
   const floats = new Map<string, Float32Array>();
   for (const [name, values] of tensors) {
@@ -64,13 +69,19 @@ export function quantizeLayer(options: QuantizeLayerOptions): QuantizedLayer {
     const isChanged = values !== original.get(name);
     floats.set(name, isChanged ? roundedFloats(name, values, floatFormat(name)) : values);
   }
-  return { quantized, floats, reports, kept };
+  return { quantized, restored, floats, reports, kept };
 }
 
 /** The layer as it computes after quantization, for the forward pass that feeds the next layer. */
-export function dequantizedTensors({ quantized, floats }: Pick<QuantizedLayer, "quantized" | "floats">): LayerTensors {
+export function dequantizedTensors({
+  quantized,
+  restored,
+  floats,
+}: Pick<QuantizedLayer, "quantized" | "restored" | "floats">): LayerTensors {
   const tensors = new Map(floats);
-  for (const [module, tensor] of quantized) tensors.set(`${module}.weight`, dequantize(tensor));
+  for (const [module, tensor] of quantized) {
+    tensors.set(`${module}.weight`, restored?.get(module) ?? restoredValues(tensor));
+  }
   return tensors;
 }
 
@@ -133,15 +144,9 @@ export function roundPart(
   const cols = part.width;
   const after =
     statistics === undefined || fold === undefined ? statistics : dividedStatistics(statistics, fold.scales);
-  let shared: GptqFactor | undefined;
-  const factor = (gram: Float64Array) => {
-    shared ??= gptqFactor(gram, cols, recipe);
-    return shared;
-  };
   const rounded = linears.map((linear): { readonly linear: PartLinear; readonly rounded: RoundedLinear } => {
     const values = tensors.get(`${linear.module}.weight`)!;
-    const { actOrder } = recipe;
-    return { linear, rounded: roundLinear({ linear, values, cols, statistics: after, factor, actOrder }) };
+    return { linear, rounded: roundLinear({ linear, values, cols, statistics: after, gptq: recipe }) };
   });
   return { after, linears: rounded };
 }

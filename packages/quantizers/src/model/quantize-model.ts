@@ -7,7 +7,14 @@ import { checkRecipe } from "./check-recipe.ts";
 import type { FloatFormat } from "./fold-part.ts";
 import { collectStatistics } from "./part-statistics.ts";
 import { dequantizedTensors, type QuantizedLayer, quantizeLayer } from "./quantize-layer.ts";
-import { keysTap, type LayerPart, type LayerTap, type QuantizeRuntime, valuesTap } from "./quantize-runtime.ts";
+import {
+  feedTap,
+  keysTap,
+  type LayerPart,
+  type LayerTap,
+  type QuantizeRuntime,
+  valuesTap,
+} from "./quantize-runtime.ts";
 import { type Recipe, recipeFor } from "./recipe.ts";
 
 /** A decoder layer as it is written: weights, and the static scales that calibration has found. */
@@ -90,8 +97,9 @@ async function finishLayer(
   }
   const statistics = await collectStatistics(runtime, layer, tensors, states, { states: "keep", onSequence });
   const quantized = quantizeLayer({ parts, tensors, recipe, statistics, floatFormat });
+  for (const { gram } of statistics) gram.release();
 
-  const inputs = parts.map((part) => inputWatch(part, recipe));
+  const inputs = parts.map((part) => inputWatch(runtime, part, recipe));
   const kv = kvWatch(runtime, recipe);
   await runtime.forwardLayer(layer, dequantizedTensors(quantized), states, {
     taps: [...inputs.map(({ tap }) => tap), ...kv.taps],
@@ -100,34 +108,43 @@ async function finishLayer(
   });
   const inputScales = new Map(inputs.flatMap(({ scales }) => scales()));
   const magnitudes = new Map(
-    inputs.flatMap(({ part, counts }) => part.modules.map((module) => [module, counts] as const)),
+    inputs.flatMap(({ part, counts }) => {
+      const histogram = counts.histogram();
+      return part.modules.map((module) => [module, histogram] as const);
+    }),
   );
   const reports = quantized.reports.map(
     (report): LinearReport => ({
       ...report,
-      activationsAfter: magnitudes.get(report.name)!.histogram(),
+      activationsAfter: magnitudes.get(report.name)!,
       activationScale: inputScales.get(report.name) ?? null,
     }),
   );
-  return { ...quantized, reports, inputScales, kv: kv.scales() };
+  const { restored: _, ...kept } = quantized;
+  return { ...kept, reports, inputScales, kv: kv.scales() };
 }
 
 /** Watches what a part reads: its magnitudes for the report, and for static scales an observer per module. */
-function inputWatch(part: LayerPart, recipe: Recipe) {
-  const counts = new MagnitudeCounts();
+function inputWatch({ collectors }: QuantizeRuntime, part: LayerPart, recipe: Recipe) {
   const observers = part.modules.flatMap((module) => {
     const answer = recipeFor(recipe, module);
     const activations = answer.kind === "quantize" ? answer.linear.activations : undefined;
     if (activations?.scale !== "static") return [];
     return [{ module, format: activations.format, observer: observerOf(recipe) }];
   });
-  const tap: LayerTap = {
-    name: part.modules[0]!,
+  const name = part.modules[0]!;
+  // Observers read the activations here, where their magnitudes are then counted as well.
+  const counts =
+    observers.length === 0 ? (collectors?.magnitudes(part.width) ?? new MagnitudeCounts()) : new MagnitudeCounts();
+  const counting: LayerTap = { name, into: counts };
+  const observing: LayerTap = {
+    name,
     read: (activations, tokens) => {
-      counts.add(activations);
+      feedTap(counting, activations, tokens);
       for (const { observer } of observers) observer.observe(activations, tokens, part.width);
     },
   };
+  const tap = observers.length === 0 ? counting : observing;
   const scales = () => observers.map(({ module, format, observer }) => [module, observer.scale(format)] as const);
   return { part, tap, counts, scales };
 }

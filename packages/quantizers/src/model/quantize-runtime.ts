@@ -1,3 +1,6 @@
+import type { MagnitudeHistogram } from "../report/quantization-report.ts";
+import type { PartStatistics } from "./part-statistics.ts";
+
 /**
  * Linear layers that read the same activations. A factor per input channel can move between them and what made those
  * activations: output channel `source[c]` of `madeBy` makes channel c (several may share one, as query heads share a KV head).
@@ -18,12 +21,48 @@ export interface LayerPart {
 /** The tensors of one decoder layer by their names in the checkpoint, as float32. */
 export type LayerTensors = ReadonlyMap<string, Float32Array>;
 
+/** What a quantized model was computed with, in words. */
+export interface Arithmetic {
+  /** Such as `float32 on NVIDIA H200, sm_90`. */
+  readonly layers: string;
+  readonly methods: string;
+}
+
+/** Gathers figures of activations while a forward pass runs. */
+export interface ActivationCollector {
+  /** Takes `[tokens, width]` in. */
+  add(activations: Float32Array, tokens: number): void;
+}
+
+/** Gathers what methods want to know; after `statistics` nothing is added. */
+export interface StatisticsCollector extends ActivationCollector {
+  statistics(): PartStatistics;
+}
+
+/** Gathers what reports show; after `histogram` nothing is added. */
+export interface MagnitudeCollector extends ActivationCollector {
+  histogram(): MagnitudeHistogram;
+}
+
 /** Activations that a forward pass hands out. */
-export interface LayerTap {
+export type LayerTap = {
   /** Module whose inputs are wanted, or `keys` and `values` as they are stored: after RoPE. */
   readonly name: string;
-  /** Reads `[tokens, width]`, valid during the call only. */
-  readonly read: (activations: Float32Array, tokens: number) => void;
+} & (
+  | {
+      /** Reads `[tokens, width]`, valid during the call only. */
+      readonly read: (activations: Float32Array, tokens: number) => void;
+    }
+  | {
+      /** One of the runtime's `collectors` may take the activations in where they lie. */
+      readonly into: ActivationCollector;
+    }
+);
+
+/** Hands activations to a tap. */
+export function feedTap(tap: LayerTap, activations: Float32Array, tokens: number): void {
+  if ("read" in tap) tap.read(activations, tokens);
+  else tap.into.add(activations, tokens);
 }
 
 export interface ForwardLayerOptions {
@@ -46,6 +85,16 @@ export interface QuantizeRuntime {
   readonly vocabSize: number;
   readonly contextLength: number;
   readonly beginningOfSequenceId: number | undefined;
+  /** What the layers and the methods compute with, in words for the report; absent: float64 methods of this process. */
+  readonly arithmetic?: Arithmetic | undefined;
+  /** Collectors that gather on the device that runs the layers, and compute there. Absent: statistics are those of this process. */
+  readonly collectors?:
+    | {
+        /** For so many tokens in all. */
+        statistics(width: number, tokenCount: number): StatisticsCollector;
+        magnitudes(width: number): MagnitudeCollector;
+      }
+    | undefined;
   /** Parts of a decoder layer in the order in which they are computed. */
   parts(layer: number): readonly LayerPart[];
   /** Names of all tensors of a decoder layer, biases and norms included. */

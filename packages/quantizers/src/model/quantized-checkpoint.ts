@@ -103,6 +103,7 @@ export async function quantizeCheckpoint(options: QuantizeCheckpointOptions): Pr
       model: checkpoint.folder,
       recipe: options.recipeData,
       calibration: calibration?.report ?? null,
+      ...(runtime.arithmetic === undefined ? {} : { arithmetic: runtime.arithmetic }),
       linears,
       kept: keptTensors(checkpoint, rest, layers, recipe),
       kv: kvReport(recipe, layers),
@@ -145,7 +146,7 @@ function partName(layer: number): string {
 }
 
 /** Stands for all that a layer's bytes depend on. */
-function resumeKey({ checkpoint, config, recipe, calibration }: QuantizeCheckpointOptions): string {
+function resumeKey({ checkpoint, config, runtime, recipe, calibration }: QuantizeCheckpointOptions): string {
   const hash = createHash("sha256");
   const files = readdirSync(checkpoint.folder)
     .filter((name) => name.endsWith(".safetensors"))
@@ -153,7 +154,7 @@ function resumeKey({ checkpoint, config, recipe, calibration }: QuantizeCheckpoi
       const { size, mtimeMs } = statSync(join(checkpoint.folder, name));
       return [name, size, mtimeMs];
     });
-  hash.update(JSON.stringify([methodVersion, files, config.raw, recipe]));
+  hash.update(JSON.stringify([methodVersion, files, config.raw, recipe, runtime.arithmetic ?? null]));
   for (const sample of calibration?.samples ?? [])
     hash.update(new Uint8Array(sample.buffer, sample.byteOffset, sample.byteLength));
   return hash.digest("hex");

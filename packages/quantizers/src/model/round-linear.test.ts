@@ -2,7 +2,6 @@ import { packQuantized, storableTensor } from "@kvant/checkpoint";
 import { dequantize, quantizeAbsMax } from "@kvant/formats";
 import { expect, test } from "vitest";
 import { correlated, normals } from "../../test/random-matrices.ts";
-import { gptqFactor } from "../gptq/gptq-factor.ts";
 import { roundingErrors, total } from "../linear-algebra/output-error.ts";
 import { type LinearRecipe, parseLinearRecipe } from "./linear-recipe.ts";
 import { PartCollector } from "./part-statistics.ts";
@@ -16,8 +15,7 @@ const statistics = collector.statistics();
 
 function round(recipe: LinearRecipe, values: Float32Array) {
   const linear = { module: "up_proj", rows, recipe };
-  const factor = (gram: Float64Array) => gptqFactor(gram, cols);
-  return roundLinear({ linear, values, cols, statistics, factor, actOrder: false });
+  return roundLinear({ linear, values, cols, statistics, gptq: { damping: 0.01, actOrder: false } });
 }
 
 test(`NVFP4 tensors are such as a checkpoint holds, whatever their tensor scale (seed ${seed})`, () => {
@@ -39,7 +37,8 @@ test.each(["gptq", "awq"])(
     const recipe = parseLinearRecipe({ scheme: "int3", granularity: "group:8", method });
     const { outputErrors, notes } = round(recipe, values);
     const nearest = quantizeAbsMax(values, rows, cols, recipe.weightFormat);
-    const errorOf = (rounded: Float32Array) => total(roundingErrors(values, rounded, rows, cols, statistics.gram));
+    const errorOf = (rounded: Float32Array) =>
+      total(roundingErrors(values, rounded, rows, cols, statistics.gram.read()));
     expect(outputErrors!.nearest).toBeCloseTo(errorOf(dequantize(nearest)), 8);
     expect(outputErrors!.own).toBeCloseTo(errorOf(dequantize(round(recipe, values).tensor)), 8);
     expect(outputErrors!.own).toBeLessThan(outputErrors!.nearest);

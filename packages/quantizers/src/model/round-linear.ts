@@ -1,10 +1,8 @@
 import { storableTensor } from "@kvant/checkpoint";
 import { KvantError } from "@kvant/core";
 import type { QuantizedTensor } from "@kvant/formats";
-import { searchAwqClip } from "../awq/search-awq-clip.ts";
-import type { GptqFactor } from "../gptq/gptq-factor.ts";
-import { quantizeGptq } from "../gptq/quantize-gptq.ts";
 import { quantizeWeight } from "../methods.ts";
+import type { WithRestored } from "./calibration-gram.ts";
 import type { PartLinear } from "./fold-part.ts";
 import type { LinearRecipe } from "./linear-recipe.ts";
 import type { PartStatistics } from "./part-statistics.ts";
@@ -16,9 +14,7 @@ export interface RoundRequest {
   readonly cols: number;
   /** Of the activations after folding; undefined without calibration. */
   readonly statistics: PartStatistics | undefined;
-  /** GPTQ's factor of the part's Hessian: layers that share their input share it. */
-  readonly factor: (gram: Float64Array) => GptqFactor;
-  readonly actOrder: boolean;
+  readonly gptq: { readonly damping: number; readonly actOrder: boolean };
 }
 
 /** Scales and codes of one linear layer. */
@@ -28,6 +24,8 @@ export interface RoundedLinear {
   readonly notes: readonly string[];
   /** `||X (W - Q)^T||^2` of `tensor` and of round to nearest, where the method has measured them on its way. */
   readonly outputErrors: { readonly own: number; readonly nearest: number } | undefined;
+  /** `[rows, cols]`, the values of `tensor`, where the method has them anyway. */
+  readonly restored?: Float32Array | undefined;
 }
 
 /**
@@ -46,7 +44,7 @@ export function roundLinear(request: RoundRequest): RoundedLinear {
   if (rounding === "gptq") return roundByGptq(request);
   if (clips(linear.recipe)) return roundByAwqClip(request);
   const tensor = quantizeWeight(rounding, values, linear.rows, cols, weightFormat, { name: `${linear.module}.weight` });
-  return { tensor: storableTensor(tensor), notes: [], outputErrors: undefined };
+  return { ...storable({ tensor }), notes: [], outputErrors: undefined };
 }
 
 /** Whether a recipe rounds what it has folded to nearest, under scales of the whole range. */
@@ -59,35 +57,38 @@ function clips({ fold, rounding }: LinearRecipe): boolean {
 }
 
 function roundByGptq(request: RoundRequest): RoundedLinear {
-  const { linear, values, cols, actOrder } = request;
+  const { linear, values, gptq } = request;
   const { gram } = calibrated(request);
-  const { weightFormat } = linear.recipe;
-  const result = quantizeGptq(values, linear.rows, cols, gram, weightFormat, {
-    actOrder,
-    factor: request.factor(gram),
-  });
+  const result = gram.quantizeGptq(values, linear.rows, linear.recipe.weightFormat, gptq);
   const { damping, deadColumnCount, keptRoundToNearestRows } = result;
   const notes = [`gptq damping ${damping}`];
   if (deadColumnCount > 0) notes.push(`${deadColumnCount} inputs were never active`);
   if (keptRoundToNearestRows > 0) notes.push(`${keptRoundToNearestRows} rows kept round to nearest`);
   return {
-    tensor: storableTensor(result.tensor),
+    ...storable(result),
     notes,
     outputErrors: { own: result.outputErrorAfter, nearest: result.outputErrorBefore },
   };
 }
 
 function roundByAwqClip(request: RoundRequest): RoundedLinear {
-  const { linear, values, cols } = request;
+  const { linear, values } = request;
   const { gram } = calibrated(request);
   const { weightFormat } = linear.recipe;
-  const { tensor, lossBefore, lossAfter } = searchAwqClip({ values, rows: linear.rows, cols, gram, weightFormat });
+  const clip = gram.searchAwqClip({ values, rows: linear.rows, weightFormat });
+  const { lossBefore, lossAfter } = clip;
   const ratio = lossBefore === 0 ? 1 : lossAfter / lossBefore;
   return {
-    tensor: storableTensor(tensor),
+    ...storable(clip),
     notes: [`awq clipping: output error x ${ratio.toFixed(3)}`],
     outputErrors: { own: lossAfter, nearest: lossBefore },
   };
+}
+
+/** A tensor as a checkpoint holds it. Values that came with it stay only if nothing had to change. */
+function storable({ tensor, restored }: { readonly tensor: QuantizedTensor } & WithRestored) {
+  const stored = storableTensor(tensor);
+  return { tensor: stored, restored: stored === tensor ? restored : undefined };
 }
 
 function calibrated({ linear, statistics }: RoundRequest): PartStatistics {

@@ -136,14 +136,17 @@ async function scanLayer(
     const recipe = { ...uniformRecipe(candidate, gptq), ignore: [] };
     const folded = foldLayer({ parts, tensors, recipe, statistics });
     for (const part of folded.parts) {
-      for (const { linear, rounded } of roundPart(part, folded.tensors, recipe).linears) {
+      const { after, linears } = roundPart(part, folded.tensors, recipe);
+      for (const { linear, rounded } of linears) {
         const { module } = linear;
         const { tensor } = rounded;
         const loss = await lossOf(new Map(folded.tensors).set(`${module}.weight`, dequantize(tensor)));
         found.get(module)!.push({ ...storageOf(tensor), method: methodName(candidate), loss });
       }
+      if (after !== part.statistics) after?.gram.release();
     }
   }
+  for (const { gram } of statistics) gram.release();
   const modules = [...found].map(([module, measured]) => {
     const kept = { format: "kept", method: undefined, bitsPerWeight: keptBits ?? 0, loss: 0 };
     const options = keptBits === undefined ? measured : [...measured, kept];

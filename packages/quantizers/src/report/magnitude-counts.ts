@@ -1,3 +1,4 @@
+import type { MagnitudeCollector } from "../model/quantize-runtime.ts";
 import type { MagnitudeHistogram } from "./quantization-report.ts";
 
 const binsPerOctave = 2;
@@ -6,7 +7,7 @@ const highExponent = 20;
 const binCount = (highExponent - lowExponent) * binsPerOctave;
 
 /** Counts magnitudes in half-octave bins from 2^-30 to 2^20; what lies beyond counts in the first or last bin. */
-export class MagnitudeCounts {
+export class MagnitudeCounts implements MagnitudeCollector {
   readonly #counts = new Float64Array(binCount);
   #zeroCount = 0;
 
@@ -16,6 +17,15 @@ export class MagnitudeCounts {
       if (magnitude === 0) this.#zeroCount++;
       else this.#counts[binOf(magnitude)]!++;
     }
+  }
+
+  /** Adds counts of the same bins that were made elsewhere. */
+  addCounts(
+    counts: Float64Array, // [100]
+    zeroCount: number,
+  ): void {
+    for (let bin = 0; bin < binCount; bin++) this.#counts[bin]! += counts[bin]!;
+    this.#zeroCount += zeroCount;
   }
 
   /** The counts without empty bins at both ends. */

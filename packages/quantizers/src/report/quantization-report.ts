@@ -1,3 +1,4 @@
+import type { Arithmetic } from "../model/quantize-runtime.ts";
 import type { QuantizationError } from "../quantization-error.ts";
 
 /** Counts of values by magnitude: bin i holds `2^(lowExponent + i / binsPerOctave) <= |x| < 2^(lowExponent + (i + 1) / binsPerOctave)`. */
@@ -68,6 +69,8 @@ export interface QuantizationReport {
     readonly sampleTokens: number;
     readonly seed: number;
   } | null;
+  /** What calibration and the methods computed with; absent from reports of runtimes that do not tell. */
+  readonly arithmetic?: Arithmetic | undefined;
   readonly linears: readonly LinearReport[];
   readonly kept: readonly KeptTensor[];
   /** Static KV scales: by layer, what was observed. */

@@ -1,12 +1,12 @@
 import { KvantError } from "@kvant/core";
-import { dequantize, parseWeightFormat, type WeightFormat } from "@kvant/formats";
+import { parseWeightFormat, type WeightFormat } from "@kvant/formats";
 import { divideColumns, scaleColumns } from "../awq/fold-scales.ts";
 import type { LinearWeight } from "../awq/search-awq-scales.ts";
 import { shareChannels } from "../awq/shared-channels.ts";
 import { checkedMagnitude } from "../grid/group-scales.ts";
 import { addProduct } from "../linear-algebra/add-product.ts";
 import { rowMajor, transposed } from "../linear-algebra/matrix-view.ts";
-import { nearestCodes } from "../nearest-codes.ts";
+import { nearestCodes, restoredValues } from "../nearest-codes.ts";
 import { batchMaximum } from "../observers/activation-observer.ts";
 import { addColumnMaxima, smoothingScales } from "./smoothing-scales.ts";
 
@@ -83,10 +83,10 @@ function smoothedLoss(request: AlphaRequest, scales: Float32Array, exact: readon
   const defaultFormat = request.weightFormat ?? parseWeightFormat("int8-channel");
   const perToken = { format: activationFormat, granularity: { kind: "channel", axis: 0 }, affine: false } as const;
   const smoothed = divideColumns(activations, samples, cols, scales);
-  const x = dequantize(nearestCodes(smoothed, samples, cols, perToken));
+  const x = restoredValues(nearestCodes(smoothed, samples, cols, perToken));
   let loss = 0;
   linears.forEach(({ values, rows, weightFormat = defaultFormat }, index) => {
-    const w = dequantize(nearestCodes(scaleColumns(values, rows, cols, scales), rows, cols, weightFormat));
+    const w = restoredValues(nearestCodes(scaleColumns(values, rows, cols, scales), rows, cols, weightFormat));
     const quantized = outputs(x, w, samples, rows, cols);
     for (let i = 0; i < quantized.length; i++) loss += (quantized[i]! - exact[index]![i]!) ** 2;
   });
