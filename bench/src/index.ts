@@ -21,15 +21,14 @@ export {
   type StartKind,
   type StartMarks,
 } from "./cold/cold-result.ts";
-export { type Machine, readMachine } from "./cold/machine-facts.ts";
 export { type MeasureColdOptions, measureCold } from "./cold/measure-cold.ts";
 export { modelFiles } from "./cold/page-cache.ts";
-export { type StartedServer, startServer } from "./cold/started-server.ts";
 export { decodeStepBytes } from "./engine/live-bytes.ts";
 export { type EngineMeasurement, type MeasureEngineOptions, measureEngine } from "./engine/measure-engine.ts";
 export { type KernelOp, kernelOps } from "./kernels/kernel-case.ts";
 export { type KernelMeasurement, type MeasureKernelsOptions, measureKernels } from "./kernels/measure-kernels.ts";
 export type { LoadLevel, LoadResult } from "./load/load-result.ts";
+export { type Machine, readMachine } from "./machine/read-machine.ts";
 export { type MeasurePeersOptions, measurePeers, type PeerMeasurement } from "./peers/measure-peers.ts";
 export { type PeerCommand, servePeer } from "./peers/peer-process.ts";
 export { compareRow, klDivergence, negativeLogLikelihood, type RowComparison } from "./quality/divergence.ts";
@@ -41,13 +40,14 @@ export { type MeasureQualityOptions, measureQuality, type QualityRow } from "./q
 export { type ModelSize, modelSize } from "./quality/model-size.ts";
 export { outlierClaims, type QualityClaim, qualityClaims } from "./quality/quality-claims.ts";
 export { qualityMarkdown, qualityPage } from "./quality/quality-page.ts";
-export { type QualityResult, qualityResultVersion } from "./quality/quality-result.ts";
+export { type QualityFailure, type QualityResult, qualityResultVersion } from "./quality/quality-result.ts";
 export {
   defaultQualitySchemes,
   outlierQualitySchemes,
   parseQualityScheme,
   type QualityScheme,
 } from "./quality/quality-scheme.ts";
+export { type QualityTwin, type QualityTwinOptions, qualityTwin } from "./quality/quality-twin.ts";
 export { quantizationPage, quantizationSummary } from "./quality/quantization-page.ts";
 export { type Window, windows } from "./quality/windows.ts";
 export {
@@ -83,5 +83,7 @@ export {
   type SweepLevel,
 } from "./serving/run-sweep.ts";
 export type { ProcessShare, ServingCost } from "./serving/serving-cost.ts";
+export { type StartedServer, startServer } from "./serving/started-server.ts";
+export { levelSeed } from "./workload/level-seed.ts";
 export { workloadFromOptions } from "./workload/workload-from-options.ts";
 export { type DatasetName, datasetNames, type WorkloadOptions } from "./workload/workload-options.ts";

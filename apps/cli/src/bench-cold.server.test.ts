@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type BundledCli, bundleCli, goldenModel } from "./testing/bundled-cli.ts";
 
@@ -59,6 +61,33 @@ test("a model that does not load ends the command with what its server said", as
   expect(exitCode).toBe(1);
   expect(stderr).toContain("the server ended with 1 before it was ready");
   expect(stderr).toContain("CHECKPOINT_NOT_FOUND");
+});
+
+/** Processes of this test's command line, by their arguments in /proc. */
+function running(): readonly string[] {
+  return readdirSync("/proc").filter((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(`${cli.entry}\0`);
+    } catch {
+      return false;
+    }
+  });
+}
+
+test.skipIf(process.platform !== "linux").each([
+  ["SIGTERM", 143],
+  ["SIGHUP", 129],
+] as const)("%s ends the server that runs with the command", async (signal, exitCode) => {
+  const child = cli.start(["bench", "cold", "--runs", "100"]);
+  const ended = new Promise((resolve) => child.once("close", resolve));
+  const started = new Promise<void>((resolve) => {
+    createInterface({ input: child.stderr! }).on("line", (line) => line.includes("warm start 1 of 100") && resolve());
+  });
+  await started;
+  await expect.poll(() => running().length, { timeout: 60_000 }).toBeGreaterThan(1);
+  child.kill(signal);
+  expect(await ended).toBe(exitCode);
+  await expect.poll(running, { timeout: 60_000 }).toEqual([]);
 });
 
 test("a shape and a model exclude each other", async () => {

@@ -1,5 +1,5 @@
 import type { ChildProcess } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -78,10 +78,68 @@ test.each([
   const [row, ...others] = stdout.trimEnd().split("\n");
   expect(others).toEqual([]);
   const told = JSON.parse(row!);
+  expect(stderr).toMatch(
+    /^the client's \d+ process(es)? takes? up to [\d,]+ tokens per second and adds? [\d.]+ ms \(p99\)$/m,
+  );
   expect(told).toMatchObject({ model: "tiny", dialect, failures: 0, device: "cpu", kvFormat: "int8" });
   expect(told.completed).toBe(told.requests);
   expect(told.requests).toBeGreaterThan(0);
   expect(told.firstTokenSeconds.p99).toBeGreaterThanOrEqual(told.firstTokenSeconds.p50);
+});
+
+describe("a server of its own", () => {
+  /** Processes that run this test's command line, by their arguments in /proc. */
+  const running = (): readonly string[] =>
+    readdirSync("/proc").filter((pid) => /^\d+$/.test(pid) && commandLine(pid).includes(`${cli.entry}\0`));
+
+  function commandLine(pid: string): string {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+    } catch {
+      return "";
+    }
+  }
+
+  const serve = ["--", "--backend", "reference", "--context-length", "128"];
+
+  test("that refuses the first request is ended, and so is the command", async () => {
+    const keys = join(folder, "keys");
+    writeFileSync(keys, "sk-12345678\n");
+    const load = ["bench", "serve", "--streams", "1", "--requests", "2", ...small];
+    const refused = await cli.run([...load, ...serve, "--api-key-file", keys]);
+    expect(refused.exitCode).toBe(1);
+    expect(refused.stderr).toMatch(/the server wants a key: give --api-key-file before -- \[UNAUTHORIZED\]\n$/);
+    const loaded = await cli.run([...load, "--json", "--api-key-file", keys, ...serve, "--api-key-file", keys]);
+    expect(loaded.exitCode, loaded.stderr).toBe(0);
+    const row = JSON.parse(loaded.stdout);
+    expect(row).toMatchObject({ completed: 2, failures: 0 });
+    expect(row.steps).toBeGreaterThan(0);
+  });
+
+  test.skipIf(process.platform !== "linux").each([
+    [["SIGTERM"], 143],
+    [["SIGHUP", "SIGTERM"], 143],
+  ] as const)("ends with the command when %j comes", async (signals, exitCode) => {
+    const others = new Set(running());
+    const load = ["bench", "serve", "--streams", "1", "--duration", "300", ...small, ...serve];
+    const child = cli.start(load);
+    const ended = new Promise((resolve) => child.once("close", resolve));
+    const said: string[] = [];
+    createInterface({ input: child.stderr! }).on("line", (line) => said.push(line));
+    await expect.poll(() => said.join("\n"), { timeout: 60_000 }).toMatch(/^1 stream: 10 s; /m);
+    expect(running().filter((pid) => !others.has(pid)).length).toBeGreaterThan(2);
+    for (const signal of signals) child.kill(signal);
+    expect(await ended).toBe(exitCode);
+    await expect.poll(() => running().filter((pid) => !others.has(pid)), { timeout: 60_000 }).toEqual([]);
+  });
+});
+
+test("a load of which nothing was measured ends with 1 and says so", async () => {
+  const warmUp = ["--rate", "0.001", "--arrival", "constant", "--duration", "1", "--warm-up", "1s"];
+  const { exitCode, stdout, stderr } = await cli.run(["bench", "serve", "--url", url, ...warmUp, ...small, "--json"]);
+  expect(exitCode, stderr).toBe(1);
+  expect(JSON.parse(stdout)).toMatchObject({ requests: 0 });
+  expect(stderr).toContain("warning: no request was measured");
 });
 
 describe("an end before the end", () => {
@@ -110,7 +168,8 @@ describe("refusals are one sentence with a code, before any load", () => {
     ["a gRPC server that is not there", ["--grpc", "127.0.0.1:59999"], /grpc:\/\/127\.0\.0\.1:59999: nothing answers/],
     ["no address", ["--url", "localhost:8000"], /"localhost:8000" is not an address/],
     ["an objective that is none", ["--slo", "speed=1s"], /--slo: "speed=1s" is not one of ttft/],
-    ["a trace without a file", ["--dataset", "trace"], /the dataset trace is read from a file/],
+    ["a trace without a file", ["--dataset", "trace"], /the dataset trace is read from a file; give --dataset-file/],
+    ["a rate that nobody can send", ["--rate", "2000000"], /^kvant: --rate is 2000000, not a number above 0/],
   ])("%s", async (_, args, sentence) => {
     const { exitCode, stdout, stderr } = await cli.run(["bench", "serve", ...args]);
     expect([exitCode, stdout]).toEqual([1, ""]);
@@ -118,6 +177,15 @@ describe("refusals are one sentence with a code, before any load", () => {
     expect(stderr).toMatch(/\[INVALID_ARGUMENT\]\n$/);
     expect(stderr.trimEnd().split("\n")).toHaveLength(1);
   });
+});
+
+test("a file that cannot be written is refused before any load", async () => {
+  const absent = join(folder, "absent", "page.html");
+  const load = ["bench", "serve", "--url", url, "--duration", "300", "--html", absent];
+  const { exitCode, stdout, stderr } = await cli.run(load);
+  expect([exitCode, stdout]).toEqual([1, ""]);
+  expect(stderr).toMatch(/page\.html: cannot be written \(ENOENT\) \[WRITE_FAILED\]\n$/);
+  expect(stderr.trimEnd().split("\n")).toHaveLength(1);
 });
 
 describe("bench compare", () => {
@@ -153,6 +221,26 @@ describe("bench compare", () => {
     expect((await cli.run(["bench", "compare", before, after, "--metric", "e2e", "--threshold", "30"])).exitCode).toBe(
       0,
     );
+  });
+
+  test("ends with 4 where a metric that was asked for has too few values at every level", async () => {
+    const path = resultFile("few.json", 1);
+    const asked = await cli.run(["bench", "compare", path, path, "--metric", "e2e.p99"]);
+    expect(asked.exitCode, asked.stderr).toBe(4);
+    expect(asked.stdout).toContain("Unknown, of too few values: e2e.p99 at 1 stream.");
+    expect((await cli.run(["bench", "compare", path, path, "--metric", "e2e"])).exitCode).toBe(0);
+  });
+
+  test("and bench overlay refuse with 1 a file that cannot be written", async () => {
+    const [path, out] = [resultFile("written.json", 1), join(folder, "absent", "out")];
+    for (const args of [
+      ["compare", path, path, "--markdown", out],
+      ["overlay", path, "--html", out],
+    ]) {
+      const { exitCode, stdout, stderr } = await cli.run(["bench", ...args]);
+      expect([exitCode, stdout]).toEqual([1, ""]);
+      expect(stderr).toContain("cannot be written (ENOENT) [WRITE_FAILED]");
+    }
   });
 
   test("refuses with 1 what it cannot read", async () => {

@@ -1,4 +1,4 @@
-import type { EvaluatedModel, Evaluation, SchemeCost } from "@kvant/bench";
+import { type EvaluatedModel, type Evaluation, milliseconds, type SchemeCost } from "@kvant/bench";
 import { megabytes, table } from "./print.ts";
 
 /** Quality of one candidate, with what it costs where that was measured. */
@@ -54,8 +54,8 @@ const costColumns: readonly Column[] = [
   { title: "peak RSS", cell: (row) => (row.peakResidentBytes === undefined ? "-" : megabytes(row.peakResidentBytes)) },
   { title: "prefill tok/s", cell: (row) => row.prefillTokensPerSecond?.toFixed(0) ?? "-" },
   { title: "decode tok/s", cell: (row) => row.decodeTokensPerSecond?.toFixed(1) ?? "-" },
-  { title: "cold ms", cell: (row) => milliseconds(row.coldFirstTokenSeconds) },
-  { title: "warm ms", cell: (row) => milliseconds(row.warmFirstTokenSeconds) },
+  { title: "cold ms", cell: (row) => latency(row.coldFirstTokenSeconds) },
+  { title: "warm ms", cell: (row) => latency(row.warmFirstTokenSeconds) },
 ];
 
 /** What each candidate loses, under lines that say on which text and against what. */
@@ -106,6 +106,6 @@ function shortened(name: string): string {
   return name.length <= nameLength ? name : `…${name.slice(1 - nameLength)}`;
 }
 
-export function milliseconds(seconds: number | undefined): string {
-  return seconds === undefined ? "-" : (1000 * seconds).toFixed(seconds < 0.01 ? 2 : 1);
+function latency(seconds: number | undefined): string {
+  return seconds === undefined ? "-" : milliseconds(seconds);
 }

@@ -1,7 +1,7 @@
 import { errorCode } from "@kvant/core";
 import { Command, CommanderError, Option } from "commander";
 import { countList, nameList, percentage } from "./list-options.ts";
-import { addLoadFlags } from "./load-flags.ts";
+import { addLoadFlags, timeSpan } from "./load-flags.ts";
 import {
   addModelFlags,
   addSizeFlags,
@@ -287,7 +287,7 @@ addSizeFlags(
   .option("--shape <name>", "random weights of a named shape; they come from no file, so every start is warm")
   .option("--runs <count>", "cold and warm starts of each, in turn", positiveInteger, 3)
   .option("--prompt-tokens <count>", "tokens in of the first request", positiveInteger, 32)
-  .option("--limit-seconds <seconds>", "give a start up after this long", positiveInteger, 600)
+  .option("--limit-seconds <seconds>", "give a start up after this long", timeSpan, 600)
   .option("--drop-caches", "where dropping the files alone does not help, drop the machine's page cache; needs root")
   .option("--json", "print one JSON object")
   .action(async (model, flags) => (await import("./commands/bench-cold.ts")).benchCold(model, flags));
@@ -304,14 +304,18 @@ bench
   .description("two results of kvant bench serve, level by level, with 95 % intervals of each difference")
   .option(
     "--metric <names>",
-    "throughput, ttft, tpot, e2e (each also .p50 or .p99), failed, good; default: all",
+    "throughput, ttft, tpot, itl, e2e (each of these four also .p50 or .p99), failed, good; default: all",
     nameList,
   )
   .option("--threshold <percent>", "a change within it does not count, e.g. 5%", percentage, 0.05)
   .option("--seed <seed>", "of the resamples", nonNegativeInteger, 0)
   .option("--markdown <file>", "also write the table as Markdown")
   .option("--json", "print one JSON object per level and metric")
-  .addHelpText("after", "\nEnds with 3 if something is worse by more than the threshold with 95 % confidence.")
+  .addHelpText(
+    "after",
+    "\nEnds with 3 if something is worse by more than the threshold with 95 % confidence, with 4 if a metric of --metric" +
+      "\nhas too few values for a verdict at every level.",
+  )
   .action(async (before, after, flags) =>
     (await import("./commands/bench-compare.ts")).benchCompare(before, after, flags),
   );

@@ -1,6 +1,6 @@
 import type { LiveLoad } from "@kvant/bench";
 import { expect, test } from "vitest";
-import { liveLoadText, plainLine, plainView } from "./live-load-view.ts";
+import { addRate, liveLoadText, plainLine, plainView } from "./live-load-view.ts";
 
 const live: LiveLoad = {
   seconds: 12.4,
@@ -53,6 +53,17 @@ test("no line is wider than the terminal, and the sparkline keeps to the latest 
     for (const { length } of lines) expect(length).toBeLessThanOrEqual(Math.min(100, columns));
   }
   expect(liveLoadText(live, { name: "x" }, rates).split("\n")[2]).toHaveLength("1,234 tok/s  ".length + 40);
+});
+
+test("of a long load only the rates that are shown are kept, and they show the same", () => {
+  const all: number[] = [];
+  const kept: number[] = [];
+  for (let i = 0; i < 1000; i++) {
+    all.push((i * i) % 97);
+    addRate(kept, (i * i) % 97);
+    expect(liveLoadText(live, { name: "x" }, kept)).toBe(liveLoadText(live, { name: "x" }, all));
+  }
+  expect(kept.length).toBeLessThanOrEqual(160);
 });
 
 test("without a terminal there is one line every ten seconds", () => {

@@ -43,7 +43,7 @@ function terminalView(level: RunningLevel): LiveLoadView {
   const rates: number[] = [];
   return {
     update: (live) => {
-      rates.push(live.outputTokensPerSecond);
+      addRate(rates, live.outputTokensPerSecond);
       draw(liveLoadText(live, level, rates, process.stderr.columns || widest));
     },
     stop: () => draw.clear(),
@@ -146,6 +146,12 @@ function sparkline(rates: readonly number[]): string {
   const most = Math.max(...cells);
   const mark = (rate: number): string => sparks[most > 0 ? Math.round((rate / most) * (sparks.length - 1)) : 0]!;
   return cells.map(mark).join("");
+}
+
+/** Keeps as many as the sparkline shows; a cell's worth goes at once, or every cell would change with every update. */
+export function addRate(rates: number[], rate: number): void {
+  rates.push(rate);
+  if (rates.length > sparkCells * updatesPerCell) rates.splice(0, updatesPerCell);
 }
 
 function whole(value: number): string {

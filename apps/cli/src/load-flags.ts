@@ -138,10 +138,10 @@ export function addLoadFlags(command: Command): Command {
       "requests of each level; default for a server of its own: one per stream",
       positiveInteger,
     )
-    .option("--duration <seconds>", "of each level; default without --requests: 60", decimal)
-    .option("--warm-up <amount>", "comes before and is not measured: 5s, or 20 requests as 20", warmUp)
-    .option("--request-timeout <seconds>", "a request that takes longer fails; default: --limit-seconds", decimal)
-    .option("--limit-seconds <seconds>", "the whole is ended after this long", positiveInteger, 600)
+    .option("--duration <seconds>", "of each level; default without --requests: 60", timeSpan)
+    .option("--warm-up <amount>", "comes before and is not measured: 5s with --duration, 20 with --requests", warmUp)
+    .option("--request-timeout <seconds>", "a request that takes longer fails; default: --limit-seconds", timeSpan)
+    .option("--limit-seconds <seconds>", "the whole is ended after this long", timeSpan, 600)
     .option("--slo <objectives>", "what a request must keep to be good: ttft=500ms,itl=50ms,tpot=40ms,e2e=20s")
     .option("--workers <count>", "client processes; default: half of the cores", positiveInteger)
     .option("--seed <seed>", "same seed, same requests", nonNegativeInteger, 0);
@@ -166,7 +166,16 @@ function rateList(text: string): readonly number[] {
 
 function warmUp(text: string): WarmUp {
   const seconds = /^([\d.]+)s$/.exec(text);
-  return seconds === null ? { requests: positiveInteger(text) } : { seconds: decimal(seconds[1]!) };
+  return seconds === null ? { requests: positiveInteger(text) } : { seconds: timeSpan(seconds[1]!) };
+}
+
+/** Timers hold 2^31 - 1 milliseconds; of more Node makes one. */
+const mostSeconds = Math.floor((2 ** 31 - 1) / 1000);
+
+export function timeSpan(text: string): number {
+  const value = decimal(text);
+  if (value > 0 && value <= mostSeconds) return value;
+  throw new InvalidArgumentError(`"${text}" is not a number of seconds above 0 and up to ${mostSeconds}.`);
 }
 
 function jsonObject(text: string): Readonly<Record<string, unknown>> {

@@ -71,7 +71,31 @@ test("a ramp is one level", () => {
 test("a warm-up comes on top of what is measured", () => {
   expect(levelsOf(`${url} --duration 10 --warm-up 5s`)).toMatchObject([{ durationSeconds: 15 }]);
   expect(levelsOf(`${url} --requests 100 --warm-up 20`)).toMatchObject([{ requestLimit: 120 }]);
-  expect(levelsOf(`${url} --duration 10 --warm-up 20`)).toMatchObject([{ durationSeconds: 10 }]);
+  expect(levelsOf(`--streams 8 --warm-up 20`)).toMatchObject([{ requestLimit: 28 }]);
+  expect(levelsOf(`${url} --duration 10 --requests 100 --warm-up 20`)).toMatchObject([
+    { durationSeconds: 10, requestLimit: 120 },
+  ]);
+});
+
+test("a ramp warms up at the rate at which its measured part begins", () => {
+  const dueOf = (line: string) =>
+    levelsOf(`${url} --ramp-from 2 --ramp-to 6 --arrival constant ${line}`).flatMap(({ workload }) =>
+      [...workload.requests()].map(({ dueSeconds }) => dueSeconds!),
+    );
+  const alone = dueOf("--duration 4");
+  const warmed = dueOf("--duration 4 --warm-up 3s");
+  expect(warmed.slice(0, 6)).toEqual([0, 0.5, 1, 1.5, 2, 2.5]);
+  expect(warmed.slice(6).map((due) => due - 3)).toEqual(alone.map((due) => expect.closeTo(due, 9)));
+  expect(dueOf("--requests 16 --warm-up 6")).toEqual(warmed.map((due) => expect.closeTo(due, 9)));
+});
+
+test("sweeps whose seeds follow each other ask different requests, up to the last seed", () => {
+  const promptsOf = (seed: number) =>
+    levelsOf(`${url} --concurrency 1,2,3 --requests 4 --seed ${seed}`).map(({ workload }) =>
+      JSON.stringify([...workload.requests()].map(({ prompt }) => prompt)),
+    );
+  expect(new Set([...promptsOf(5), ...promptsOf(6), ...promptsOf(7)]).size).toBe(9);
+  expect(promptsOf(4_294_967_295)).toHaveLength(3);
 });
 
 test("the older names of flags mean the same", () => {
@@ -89,6 +113,14 @@ test.each([
   ["--streams 8 --requests 4", "--requests 4 is less than --streams 8"],
   [`${url} --dataset trace`, "read from a file"],
   [`${url} --rate 4 --ramp-from 1 --ramp-to 2`, "either a rate or a ramp"],
+  [`${url} --requests 20 --warm-up 5s`, "--warm-up 5s is for a load with --duration"],
+  [`${url} --rate 4 --requests 20 --warm-up 5s`, "--warm-up 5s is for a load with --duration"],
+  ["--warm-up 5s", "--warm-up 5s is for a load with --duration"],
+  [`${url} --duration 10 --warm-up 20`, "--warm-up 20 is for a load with --requests"],
+  [`${url} --warm-up 20`, "--warm-up 20 is for a load with --requests"],
+  [`${url} --ramp-from 0 --ramp-to 2 --requests 20 --warm-up 5`, "a ramp from 0 has no rate"],
+  [`${url} --concurrency 1,2,3,4,5,6,7,8,9,10,11 --duration 60`, "11 levels last 660 s, and --limit-seconds 600"],
+  [`${url} --duration 58 --warm-up 5s --limit-seconds 60`, "the load lasts 63 s, and --limit-seconds 60"],
 ])("%s is refused", (line, sentence) => {
   expect(() => levelsOf(line)).toThrow(sentence);
 });
@@ -99,6 +131,10 @@ test.each([
   "--concurrency 1,,2",
   "--warm-up 5m",
   "--warm-up 0",
+  "--warm-up 0s",
+  "--duration -1",
+  "--request-timeout 0",
+  "--limit-seconds 2147484",
   "--extra-body []",
   "--dataset x",
 ])("%s is refused by the command line", (line) => {
@@ -126,6 +162,11 @@ test("what a result records repeats the load", () => {
   const again = flagsOf(command.replace("kvant bench serve ", "").replaceAll("'", ""));
   const { json: _, html: __, name: ___, ...asked } = flags;
   expect(withDefaults(again)).toEqual(asked);
+});
+
+test("a body with fields of a warm-up is recorded as a body", () => {
+  const flags = withDefaults(flagsOf(`${url} --extra-body {"seconds":5} --requests 20 --warm-up 4`));
+  expect(recordedFlags(flags, [])).toMatchObject({ "extra-body": '{"seconds":5}', "warm-up": 4 });
 });
 
 describe("an API key", () => {

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
-import { type SweepLevel, serveArguments, type WorkloadOptions, workloadFromOptions } from "@kvant/bench";
+import { levelSeed, type SweepLevel, serveArguments, type WorkloadOptions, workloadFromOptions } from "@kvant/bench";
 import { KvantError } from "@kvant/core";
-import type { LoadFlags } from "./load-flags.ts";
+import type { LoadFlags, WarmUp } from "./load-flags.ts";
 
 /** Streams of a closed loop over somebody's server, which has not asked for more. */
 const defaultStreams = 16;
@@ -43,21 +43,25 @@ export function withDefaults(flags: LoadFlags): LoadFlags {
   const isClosed = isClosedLoop(given);
   const isRandom = (given.dataset ?? "random") === "random";
   const concurrency = given.concurrency ?? [isOwn ? ownServer.streams : defaultStreams];
-  return {
+  const filled: LoadFlags = {
     ...(isOwn && isRandom ? { inputTokens: ownServer.tokens, outputTokens: ownServer.tokens } : {}),
     ...given,
     ...(isClosed ? { concurrency } : {}),
     ...defaultBound(given, isOwn && isClosed),
   };
+  checkWarmUp(filled, isReplay(given));
+  return filled;
 }
 
 /** A load always ends: a trace by itself, one stream after another where each has a request, else after a minute. */
 function defaultBound(flags: LoadFlags, isOnePerStream: boolean): Pick<LoadFlags, "duration"> {
-  const { requests, duration, dataset, rate, rampFrom, arrival } = flags;
-  const isReplay =
-    dataset === "trace" && rate === undefined && rampFrom === undefined && (arrival ?? "trace") === "trace";
-  if (requests !== undefined || duration !== undefined || isReplay || isOnePerStream) return {};
+  const { requests, duration } = flags;
+  if (requests !== undefined || duration !== undefined || isReplay(flags) || isOnePerStream) return {};
   return { duration: defaultSeconds };
+}
+
+function isReplay({ dataset, rate, rampFrom, arrival }: LoadFlags): boolean {
+  return dataset === "trace" && rate === undefined && rampFrom === undefined && (arrival ?? "trace") === "trace";
 }
 
 function isClosedLoop({ rate, rampFrom, arrival, dataset }: LoadFlags): boolean {
@@ -80,6 +84,20 @@ function checkFlags(flags: LoadFlags): void {
   }
   if (!isClosedLoop(flags) && (streams ?? concurrency) !== undefined) {
     throw refused(`an open loop has no streams: requests go out when they are due; leave --concurrency out`);
+  }
+}
+
+/** In another unit than the load's bound a warm-up could take all of it, and nothing would be measured. */
+function checkWarmUp({ warmUp, duration, requests, concurrency }: LoadFlags, isReplay: boolean): void {
+  if (warmUp === undefined || (isReplay && duration === undefined && requests === undefined)) return;
+  if ("seconds" in warmUp && duration === undefined) {
+    throw refused(
+      `--warm-up ${warmUpText(warmUp)} is for a load with --duration; requests bound this one: give it as so many of them`,
+    );
+  }
+  const isOnePerStream = duration === undefined && concurrency !== undefined;
+  if ("requests" in warmUp && requests === undefined && !isOnePerStream) {
+    throw refused(`--warm-up ${warmUpText(warmUp)} is for a load with --requests; time bounds this one: give it as 5s`);
   }
 }
 
@@ -110,6 +128,7 @@ export function apiKey({ apiKeyFile }: LoadFlags): string | undefined {
  * The loads that filled-in flags ask for, one per concurrency or rate. Each draws its requests from a seed of its own, or what
  * the first had asked would lie in the server's prefix cache when the next asks it again.
  * @param vocabularySize where prompts may be token ids
+ * @throws KvantError INVALID_ARGUMENT for a workload that cannot be, and for one that the time limit would cut off
  */
 export function sweepLevels(flags: LoadFlags, vocabularySize: number | undefined): readonly SweepLevel[] {
   const { concurrency, rate, rampFrom, rampTo, requests, seed } = flags;
@@ -124,6 +143,7 @@ export function sweepLevels(flags: LoadFlags, vocabularySize: number | undefined
               name: `${streams} ${streams === 1 ? "stream" : "streams"}`,
               concurrency: streams,
             }));
+  checkLimit(flags, points.length);
   return points.map((point, index) => {
     const { durationSeconds, requestLimit } = bounds(flags, point);
     if (requests !== undefined && point.concurrency !== undefined && requests < point.concurrency) {
@@ -134,7 +154,8 @@ export function sweepLevels(flags: LoadFlags, vocabularySize: number | undefined
       ...(point.requestsPerSecond === undefined ? {} : { rate: point.requestsPerSecond }),
       ...(durationSeconds === undefined ? {} : { durationSeconds }),
       ...(requestLimit === undefined ? {} : { requests: requestLimit }),
-      seed: seed + index,
+      ...rampDelay(flags),
+      seed: levelSeed(seed, index),
     });
     return {
       ...point,
@@ -143,6 +164,26 @@ export function sweepLevels(flags: LoadFlags, vocabularySize: number | undefined
       ...(requestLimit === undefined ? {} : { requestLimit }),
     };
   });
+}
+
+/** A load that is cut off by its limit ends with failures that are no fault of the server. */
+function checkLimit({ duration, warmUp, limitSeconds }: LoadFlags, levelCount: number): void {
+  if (duration === undefined) return;
+  const seconds = levelCount * (duration + (warmUp !== undefined && "seconds" in warmUp ? warmUp.seconds : 0));
+  if (seconds <= limitSeconds) return;
+  const loads = levelCount === 1 ? "the load lasts" : `${levelCount} levels last`;
+  throw refused(
+    `${loads} ${seconds} s, and --limit-seconds ${limitSeconds} would cut that off: give more, or less to do`,
+  );
+}
+
+/** While a ramp's load warms up, its rate stays where the ramp begins. */
+function rampDelay({ rampFrom, warmUp }: LoadFlags): Pick<WorkloadOptions, "rampDelaySeconds"> {
+  if (rampFrom === undefined || warmUp === undefined) return {};
+  if ("seconds" in warmUp) return { rampDelaySeconds: warmUp.seconds };
+  if (rampFrom === 0)
+    throw refused("a ramp from 0 has no rate to send the requests of --warm-up at: give it in seconds");
+  return { rampDelaySeconds: warmUp.requests / rampFrom };
 }
 
 interface LevelPoint {
@@ -195,18 +236,20 @@ export function recordedFlags(
   const recorded = Object.entries({ ...asked, seed, limitSeconds })
     .filter(([name, value]) => value !== undefined && !outputFlags.includes(name))
     .map(([name, value]) =>
-      name === "ignoreEos" && value === false ? ["no-ignore-eos", true] : [kebab(name), text(value)],
+      name === "ignoreEos" && value === false ? ["no-ignore-eos", true] : [kebab(name), text(name, value)],
     );
   return Object.fromEntries([...recorded, ...(rest.length === 0 ? [] : [[serveArguments, rest]])]);
 }
 
-/** As the flag is spelled: lists with commas, a warm-up in seconds with its unit. */
-function text(value: unknown): string | number | boolean {
+/** As the flag is spelled: lists with commas, a warm-up in seconds with its unit, a body as JSON. */
+function text(name: string, value: unknown): string | number | boolean {
   if (typeof value === "number" || typeof value === "boolean" || typeof value === "string") return value;
   if (Array.isArray(value)) return value.join(",");
-  const { seconds, requests, ...others } = value as { readonly seconds?: number; readonly requests?: number };
-  if (Object.keys(others).length > 0) return JSON.stringify(value);
-  return seconds === undefined ? (requests ?? "{}") : `${seconds}s`;
+  return name === "warmUp" ? warmUpText(value as WarmUp) : JSON.stringify(value);
+}
+
+function warmUpText(warmUp: WarmUp): string | number {
+  return "seconds" in warmUp ? `${warmUp.seconds}s` : warmUp.requests;
 }
 
 function kebab(name: string): string {

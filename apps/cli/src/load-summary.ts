@@ -2,6 +2,7 @@ import {
   clientSentence,
   countedSentence,
   failureTable,
+  type LoadLevel,
   type LoadResult,
   latencyTable,
   levelTable,
@@ -13,6 +14,14 @@ import {
   textTable,
 } from "@kvant/bench";
 import { table } from "./print.ts";
+
+/** What the client measured of itself, before there is a load to hold it against. */
+export function clientCostText({ workers, tokensPerSecond, addedP99Seconds }: LoadResult["client"]): string {
+  const [processes, take, add] = workers === 1 ? ["process", "takes", "adds"] : ["processes", "take", "add"];
+  const tokens = Math.round(tokensPerSecond).toLocaleString("en");
+  const delay = milliseconds(addedP99Seconds);
+  return `the client's ${workers} ${processes} ${take} up to ${tokens} tokens per second and ${add} ${delay} ms (p99)`;
+}
 
 /** A load on the terminal: what was asked, what came, what failed, what it cost, and what makes the figures doubtful. */
 export function loadSummary(result: LoadResult, measured: readonly MeasuredLevel[]): string {
@@ -26,9 +35,25 @@ export function loadSummary(result: LoadResult, measured: readonly MeasuredLevel
     ...(levels.length === 1 ? [textOf(latencyTable(result))] : []),
     ...(levels.some(({ failures }) => Object.keys(failures).length > 0) ? [textOf(failureTable(result))] : []),
     ...costs,
-    [clientSentence(result), countedSentence(levels), ...warnings.map((warning) => `warning: ${warning}`)].join("\n"),
+    [
+      clientSentence(result),
+      countedSentence(levels),
+      ...cachedSentences(levels),
+      ...warnings.map((warning) => `warning: ${warning}`),
+    ].join("\n"),
   ];
   return paragraphs.join("\n\n");
+}
+
+/** What the server's prefix cache took off its prompts; nothing where no level tells. */
+function cachedSentences(levels: readonly LoadLevel[]): readonly string[] {
+  const telling = levels.filter(({ cachedTokens }) => cachedTokens !== undefined);
+  if (telling.length === 0) return [];
+  const sum = (of: (level: LoadLevel) => number): number => telling.reduce((total, level) => total + of(level), 0);
+  const [cached, all] = [sum(({ cachedTokens = 0 }) => cachedTokens), sum(({ promptTokens }) => promptTokens)];
+  const share = all === 0 ? 0 : (100 * cached) / all;
+  const [some, whole] = [cached, all].map((count) => count.toLocaleString("en"));
+  return [`Of ${whole} tokens in, ${some} (${share.toFixed(1)} %) were in the server's prefix cache.`];
 }
 
 function textOf(part: Parameters<typeof textTable>[0]): string {

@@ -1,5 +1,4 @@
-import type { QualityClaim, QualityRow } from "@kvant/bench";
-import { milliseconds } from "./eval-table.ts";
+import { milliseconds, type QualityClaim, type QualityRow } from "@kvant/bench";
 import { megabytes, table } from "./print.ts";
 
 /** Change of perplexity against BF16 with its paired 95 % interval, in percent. */

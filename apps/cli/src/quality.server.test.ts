@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { load } from "js-yaml";
@@ -92,10 +92,27 @@ test("planted outliers: the twin is as good in FP32, and claims speak of outlier
   expect(stderr).toMatch(/norm channels (\d+, ){5}\d+ of every layer times 40/);
 });
 
+test("a scheme that fails is named, ends with 1, and leaves the rows of the others", async () => {
+  const kept = join(folder, "occupied");
+  mkdirSync(kept);
+  writeFileSync(join(kept, "int8-channel.partial"), "a file where a folder should be");
+  const output = join(folder, "some.json");
+  const args = ["--folder", kept, "--text-bytes", "600", "--schemes", "bf16,int8-channel", "--output", output];
+  const { exitCode, stdout, stderr } = await quality(args);
+  expect(exitCode).toBe(1);
+  expect(stderr).toContain("int8-channel failed and has no row");
+  expect(stdout).toMatch(/^bf16 /m);
+  expect(JSON.parse(readFileSync(output, "utf8"))).toMatchObject({
+    rows: [{ scheme: "bf16" }],
+    failures: [{ scheme: "int8-channel", reason: expect.stringContaining("int8-channel.partial") }],
+  });
+});
+
 test.each([
   [["--schemes", "int5"], 'no scheme is called "int5"'],
   [["--schemes", "int4-g128/awq"], "int4-g128/awq looks at activations, so it needs calibration text"],
   [["--schemes", "int8-channel+e4m3"], "e4m3 activations go with e4m3 weights"],
+  [["--schemes", "bf16", "--output", "absent/result.json"], "absent/result.json: cannot be written (ENOENT)"],
 ] as const)("%j is refused before anything runs", async (args, sentence) => {
   const { exitCode, stdout, stderr } = await quality(args);
   expect(exitCode).toBe(1);

@@ -60,7 +60,8 @@ test("a moment that has passed comes at the next turn of the loop", async () => 
 
 test("two clocks of one start tell the same time, in other processes too", () => {
   const start = process.hrtime.bigint();
-  const [one, other] = [new LoadClock(start), new LoadClock(start)];
-  expect(Math.abs(one.now() - other.now())).toBeLessThan(0.01);
-  expect(Math.abs(new LoadClock(start - 5_000_000_000n).now() - one.now() - 5)).toBeLessThan(0.01);
+  const [one, other, earlier] = [start, start, start - 5_000_000_000n].map((moment) => new LoadClock(moment));
+  const times = [one!.now(), other!.now(), one!.now(), earlier!.now() - 5, one!.now()];
+  // However long each reading took; clocks of one start may differ by what Node's own readings do.
+  for (const [i, time] of times.slice(1).entries()) expect(time).toBeGreaterThan(times[i]! - 1e-4);
 });

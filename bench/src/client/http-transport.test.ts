@@ -115,6 +115,28 @@ describe("an answer", () => {
   });
 });
 
+test("a stream that the server leaves open after its end mark ends, and so does its connection", async () => {
+  await using server = await replayServer((response) => {
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    response.write(fixture("vllm-chat"));
+  });
+  using client = new Client(server.url);
+  const record = await client.ask();
+  expect(record.failure).toBeUndefined();
+  expect(record.outputTokens).toBe(6);
+  await expect.poll(() => server.sockets[0]!.destroyed).toBe(true);
+});
+
+test("a stream that the server leaves open after an error holds no connection", async () => {
+  await using server = await replayServer((response) => {
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    response.write(fixture("vllm-error"));
+  });
+  using client = new Client(server.url);
+  expect((await client.ask()).failure?.kind).toBe("stream-error");
+  await expect.poll(() => server.sockets[0]!.destroyed).toBe(true);
+});
+
 describe("a failure", () => {
   test("is an error inside the stream, with what came before it", async () => {
     const { record } = await replayed("vllm-error");

@@ -14,6 +14,9 @@ const sentenceCharacters = 300;
 /** Node keeps 256; a load of more streams would connect anew with each request. */
 const mostFreeConnections = 65_536;
 
+/** Between `[DONE]` and the end of the stream; it comes in the same packet from all but servers that leave the stream open. */
+const endMilliseconds = 100;
+
 /** Streams of /v1/completions or /v1/chat/completions, over connections that are kept. */
 export class HttpTransport implements LoadTransport {
   readonly #target: LoadTarget;
@@ -105,9 +108,12 @@ function readStream(response: IncomingMessage, answer: Answer): (error: Error) =
     if (chunks.isDone) return;
     const { text, tokens } = chunks.read(data, name);
     answer.chunk(text, tokens);
-    // Whether or not the server also closes the stream.
-    if (chunks.error !== undefined) answer.end({ kind: "stream-error", message: shortened(chunks.error) });
+    if (chunks.error === undefined) return;
+    answer.end({ kind: "stream-error", message: shortened(chunks.error) });
+    // The server may leave the stream open, and the connection would stay with it.
+    response.destroy();
   });
+  let leftOpen: NodeJS.Timeout | undefined;
   const read = (take: () => void): void => {
     try {
       take();
@@ -117,11 +123,18 @@ function readStream(response: IncomingMessage, answer: Answer): (error: Error) =
       answer.end({ kind: "protocol", message: `a chunk could not be read: ${sentenceOf(error)}` });
       response.destroy();
     }
-    if (chunks.isDone && chunks.error === undefined) answer.complete(chunks.usage, chunks.finishReason);
+    if (!chunks.isDone || chunks.error !== undefined || answer.hasEnded) return;
+    answer.complete(chunks.usage, chunks.finishReason);
+    // The stream's own end frees the connection for the next request, so it has a moment.
+    leftOpen ??= setTimeout(() => {
+      finish();
+      response.destroy();
+    }, endMilliseconds);
   };
   const finish = (broken?: Error): void => {
     if (answer.hasEnded) return;
     if (broken === undefined) read(() => events.end());
+    clearTimeout(leftOpen);
     answer.usage = chunks.usage;
     answer.finishReason = chunks.finishReason;
     answer.end(streamFailure(chunks, answer, broken));

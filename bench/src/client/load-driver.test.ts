@@ -45,10 +45,17 @@ const answerAfter = (milliseconds: number, text = "a") => {
 };
 
 test("an open loop sends when it is due, whatever has become of those before", async () => {
-  const { driver, transport, records, idle } = load(() => undefined);
+  let allAreSent = (): void => undefined;
+  const allSent = new Promise<void>((resolve) => {
+    allAreSent = resolve;
+  });
+  const { driver, transport, records, idle } = load((_, number) => {
+    if (number === 3) allAreSent();
+  });
   driver.add([0, 0.01, 0.02, 0.03].map((dueSeconds, i) => [request(i, { dueSeconds })]));
   driver.complete();
-  await new Promise((resolve) => setTimeout(resolve, 60));
+  await allSent;
+  await new Promise((resolve) => setImmediate(resolve));
   expect(transport.sent).toHaveLength(4);
   expect(driver.inFlight).toBe(4);
   driver.cancel();
@@ -113,7 +120,7 @@ test("what follows a turn that failed is not sent, and counts as cancelled", asy
 
 test("at its end nothing more is sent, and what is open may end", async () => {
   const { driver, transport, records, idle } = load(answerAfter(30), { stopAt: 0.02 });
-  driver.add([0, 0.015, 0.025, 5].map((dueSeconds, i) => [request(i, { dueSeconds })]));
+  driver.add([0, 0.015, 60, 90].map((dueSeconds, i) => [request(i, { dueSeconds })]));
   await idle;
   expect(transport.sent).toHaveLength(2);
   expect(records.map(({ failure }) => failure)).toEqual([undefined, undefined]);

@@ -54,7 +54,8 @@ export interface LoadTotals {
   readonly failures: { readonly [kind in FailureKind]?: number };
   readonly failureExamples: { readonly [kind in FailureKind]?: string };
   readonly promptTokens: number;
-  readonly cachedTokens: number;
+  /** Of `promptTokens`, in the server's prefix cache; absent where no answer told. */
+  readonly cachedTokens?: number;
   /** Of complete and of failed answers. */
   readonly outputTokens: number;
   readonly countedBy: { readonly [counter in TokenCounter]?: number };
@@ -79,7 +80,7 @@ export interface LoadRun {
   readonly startNanoseconds: bigint;
   /** Where the warm-up ended: requests due before are in no histogram and no total. 0 without one. */
   readonly measuredFrom: number;
-  /** The end of the measured part: of the time given, or, where requests were given, of the last one. */
+  /** The end of the measured part: of the time given, or, where requests ran out or were interrupted before it, of the last one. */
   readonly measuredUntil: number;
   /** When the last request had ended. */
   readonly endedAt: number;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { RequestRecord } from "../load/request-record.ts";
-import { LoadSummary, type LoadSummaryOptions } from "./load-summary.ts";
+import { type EndOfLoad, LoadSummary, type LoadSummaryOptions } from "./load-summary.ts";
 import { forEachChunk } from "./record-chunks.ts";
 import { RecordSample } from "./record-sample.ts";
 
@@ -27,7 +27,7 @@ function record(
   };
 }
 
-function summary(records: readonly RequestRecord[], options: Partial<LoadSummaryOptions> = {}) {
+function summary(records: readonly RequestRecord[], options: Partial<LoadSummaryOptions> = {}, end: EndOfLoad = {}) {
   const load = new LoadSummary({
     warmUp: { seconds: 0 },
     until: Number.POSITIVE_INFINITY,
@@ -35,7 +35,7 @@ function summary(records: readonly RequestRecord[], options: Partial<LoadSummary
     ...options,
   });
   for (const each of records) load.add(each);
-  return load.finish();
+  return load.finish(end);
 }
 
 function chunks(each: RequestRecord): (readonly [number, number])[] {
@@ -98,6 +98,13 @@ describe("latencies", () => {
   });
 });
 
+test("cached tokens are summed over the answers that tell, and absent where none does", () => {
+  expect(summary([record(0, 0, [1])]).totals).not.toHaveProperty("cachedTokens");
+  const told = [record(0, 0, [1], { cachedTokens: 0 }), record(1, 0, [1], { cachedTokens: 16 }), record(2, 0, [1])];
+  expect(summary(told).totals.cachedTokens).toBe(16);
+  expect(summary(told.slice(0, 1)).totals.cachedTokens).toBe(0);
+});
+
 describe("the measured part", () => {
   test("begins when the warm-up has ended, and takes the tokens of older requests that come in it", () => {
     // Tokens at 1, 2, 3, 4, 5; then at 5, 6.
@@ -113,6 +120,22 @@ describe("the measured part", () => {
     expect(run.promptTokensRead).toBe(5);
     expect(run.totals).toMatchObject({ requests: 1, outputTokens: 2 });
     expect(run.records.map(({ index }) => index)).toEqual([1]);
+  });
+
+  test("of a quiet load lasts as long as was asked, and not to its last answer", () => {
+    // Answered at 4 and at 19 of 60 s.
+    const records = [record(0, 2, [1]), record(1, 17, [1])];
+    const run = summary(records, { until: 60 });
+    expect(run).toMatchObject({ measuredFrom: 0, measuredUntil: 60, endedAt: 19, requestsCompleted: 2 });
+    expect(run.bins.outputTokens).toHaveLength(60 / run.bins.binSeconds);
+    expect(summary([], { until: 60, warmUp: { seconds: 5 } })).toMatchObject({ measuredFrom: 5, measuredUntil: 60 });
+  });
+
+  test("ends with what ended the load before its time", () => {
+    const records = [record(0, 2, [1]), record(1, 17, [1])];
+    expect(summary(records, { until: 60 }, { isCutShort: true }).measuredUntil).toBe(19);
+    expect(summary(records, { until: 60 }, { isCutShort: true, endedAt: 30 }).measuredUntil).toBe(30);
+    expect(summary(records, { until: 18 }, { isCutShort: true, endedAt: 30 }).measuredUntil).toBe(18);
   });
 
   test("after a warm-up of requests begins with the first that is measured", () => {

@@ -13,6 +13,13 @@ export interface LoadSummaryOptions {
   readonly recordLimit: number;
 }
 
+export interface EndOfLoad {
+  /** When the load had ended, where that was after its last request. */
+  readonly endedAt?: number;
+  /** Something else than time ended it: an interruption, or requests that ran out. */
+  readonly isCutShort?: boolean;
+}
+
 /** What the records of a load come to. */
 export type SummarizedLoad = Pick<
   LoadRun,
@@ -51,7 +58,7 @@ export class LoadSummary {
   #requests = 0;
   #completed = 0;
   #promptTokens = 0;
-  #cachedTokens = 0;
+  #cachedTokens: number | undefined;
   #outputTokens = 0;
   #tokensArrived = 0;
   #requestsCompleted = 0;
@@ -76,15 +83,19 @@ export class LoadSummary {
     this.#time(record);
   }
 
-  /** @param endedAt when the load had ended, where that was after its last request */
-  finish(endedAt = 0): SummarizedLoad {
+  /**
+   * A load that time bounds is measured up to that time, though its last answer came before: in a quiet open loop the wait
+   * for a request that is not due any more belongs to the rate as the waits between requests do.
+   */
+  finish({ endedAt = 0, isCutShort = false }: EndOfLoad = {}): SummarizedLoad {
     const end = Math.max(endedAt, this.#endedAt);
     const { warmUp, until } = this.#options;
+    const measuredUntil = isCutShort || !Number.isFinite(until) ? Math.min(until, end) : until;
     const firstDue = Number.isFinite(this.#firstMeasuredDue) ? this.#firstMeasuredDue : end;
     const measuredFrom = "seconds" in warmUp ? warmUp.seconds : warmUp.requests === 0 ? 0 : firstDue;
     return {
-      measuredFrom: Math.min(measuredFrom, end),
-      measuredUntil: Math.min(until, end),
+      measuredFrom: Math.min(measuredFrom, measuredUntil),
+      measuredUntil,
       endedAt: end,
       records: this.#sample.records,
       recordsAreSampled: !this.#sample.isWhole,
@@ -93,7 +104,7 @@ export class LoadSummary {
       tokensArrived: this.#tokensArrived,
       requestsCompleted: this.#requestsCompleted,
       promptTokensRead: this.#promptTokensRead,
-      bins: this.#bins.bins(end),
+      bins: this.#bins.bins(Math.max(end, measuredUntil)),
     };
   }
 
@@ -117,7 +128,7 @@ export class LoadSummary {
   #count(record: RequestRecord): void {
     this.#requests++;
     this.#promptTokens += record.promptTokens ?? 0;
-    this.#cachedTokens += record.cachedTokens ?? 0;
+    if (record.cachedTokens !== undefined) this.#cachedTokens = (this.#cachedTokens ?? 0) + record.cachedTokens;
     this.#outputTokens += record.outputTokens;
     if (record.outputTokens > 0) this.#countedBy[record.countedBy] = (this.#countedBy[record.countedBy] ?? 0) + 1;
     const { failure } = record;
@@ -154,7 +165,7 @@ export class LoadSummary {
       failures: this.#failures,
       failureExamples: this.#failureExamples,
       promptTokens: this.#promptTokens,
-      cachedTokens: this.#cachedTokens,
+      ...(this.#cachedTokens === undefined ? {} : { cachedTokens: this.#cachedTokens }),
       outputTokens: this.#outputTokens,
       countedBy: this.#countedBy,
     };

@@ -9,6 +9,7 @@ export function loadWarnings(run: Omit<LoadRun, "warnings">, metricsFailure: str
   const { client, histograms, totals, isInterrupted, recordsAreSampled } = run;
   const warnings: string[] = [];
   const milliseconds = (seconds: number) => `${(seconds * 1000).toFixed(1)} ms`;
+  if (totals.requests === 0) warnings.push("no request was measured: none was due in the measured time");
   if (isInterrupted) warnings.push("the load was interrupted: requests that were open count as cancelled");
   if (client.busyShare > busyLimit) {
     const percent = (client.busyShare * 100).toFixed(0);

@@ -46,8 +46,8 @@ export function serveLoadWorker(): void {
       say({ type: "failed", code: errorCode(error), message: error instanceof Error ? error.message : String(error) });
     });
   });
-  // Ctrl-C in a terminal is meant for the whole group; the load ends its workers when it has what they know.
-  process.on("SIGINT", () => undefined);
+  // Signals of a terminal or a supervisor are meant for the whole group; the load ends its workers when it has what they know.
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => undefined);
   process.on("disconnect", () => process.exit(0));
 }
 

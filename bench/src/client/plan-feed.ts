@@ -16,6 +16,7 @@ export class PlanFeed {
   readonly #options: PlanFeedOptions;
   readonly #requests: Iterator<PlannedRequest>;
   #drawn = 0;
+  #hasRunOut = false;
   #ahead: PlannedRequest | undefined;
   #dialogue: Dialogue | undefined;
 
@@ -29,6 +30,11 @@ export class PlanFeed {
   /** What `take` would give; undefined when the plan is used up. */
   get next(): Dialogue | undefined {
     return this.#dialogue;
+  }
+
+  /** The plan ended by its count of requests, and not by a time after which nothing is due. */
+  get hasRunOut(): boolean {
+    return this.#hasRunOut;
   }
 
   /**
@@ -54,9 +60,16 @@ export class PlanFeed {
   }
 
   #draw(): PlannedRequest | undefined {
-    if (this.#drawn >= this.#options.requestLimit) return undefined;
+    const { requestLimit, workload } = this.#options;
+    if (this.#drawn >= requestLimit) {
+      this.#hasRunOut = true;
+      return undefined;
+    }
     const { done, value } = this.#requests.next();
-    if (done) return undefined;
+    if (done) {
+      this.#hasRunOut = workload.size !== undefined;
+      return undefined;
+    }
     this.#drawn++;
     return value;
   }

@@ -67,7 +67,7 @@ export async function runLoad(options: RunLoadOptions): Promise<LoadRun> {
     const startNanoseconds = process.hrtime.bigint() + startDelayNanoseconds;
     const startedAt = new Date(Date.now() + Number(startDelayNanoseconds) / 1e6).toISOString();
     const clock = new LoadClock(startNanoseconds);
-    const { apiKey } = target;
+    const apiKey = metricsUrl === undefined ? undefined : metricsKey(target, metricsUrl);
     const poller =
       metricsUrl === undefined
         ? undefined
@@ -110,6 +110,17 @@ export async function runLoad(options: RunLoadOptions): Promise<LoadRun> {
   } finally {
     await Promise.all(workers.map((worker) => worker.close()));
   }
+}
+
+/**
+ * The target's key, where the metrics are the target's: another host has no business with it. Behind gRPC they are on another port
+ * of the same host.
+ */
+export function metricsKey({ url, dialect, apiKey }: LoadTarget, metricsUrl: string): string | undefined {
+  if (!URL.canParse(url) || !URL.canParse(metricsUrl)) return undefined;
+  const [target, metrics] = [new URL(url), new URL(metricsUrl)];
+  const isOwn = dialect === "kvant-grpc" ? target.hostname === metrics.hostname : target.origin === metrics.origin;
+  return isOwn ? apiKey : undefined;
 }
 
 async function openWorkers(options: RunLoadOptions): Promise<readonly WorkerProcess[]> {

@@ -49,6 +49,7 @@ export class RunningLoad {
   #fail: (error: unknown) => void = () => undefined;
   #nextWorker = 0;
   #isPlanComplete = false;
+  #cancelledAt: number | undefined;
 
   constructor(options: RunningLoadOptions) {
     const { workers, users, warmUp, stopAt, recordLimit } = options;
@@ -64,7 +65,7 @@ export class RunningLoad {
 
   /** @throws KvantError INTERNAL when a worker dies, and what the plan throws */
   async run(): Promise<{ readonly summary: SummarizedLoad; readonly client: ClientLoad }> {
-    const { startNanoseconds, stopAt, deadlineSeconds, onProgress, progressMilliseconds } = this.#options;
+    const { feed, startNanoseconds, stopAt, deadlineSeconds, onProgress, progressMilliseconds } = this.#options;
     const ended = new Promise<void>((resolve, reject) => {
       this.#end = resolve;
       this.#fail = reject;
@@ -84,11 +85,16 @@ export class RunningLoad {
       clearInterval(showing);
     }
     onProgress?.(this.#progress());
-    return { summary: this.#summary.finish(), client: this.#client() };
+    const isCutShort = this.#cancelledAt !== undefined || feed.hasRunOut;
+    return {
+      summary: this.#summary.finish({ endedAt: this.#cancelledAt ?? 0, isCutShort }),
+      client: this.#client(),
+    };
   }
 
   /** Ends everything now; `run` then gives what there is. */
   cancel(): void {
+    this.#cancelledAt ??= Math.max(0, this.#options.clock.now());
     this.#isPlanComplete = true;
     for (const { process } of this.#states) process.send({ type: "cancel" });
   }

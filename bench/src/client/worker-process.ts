@@ -3,6 +3,9 @@ import { type ErrorCode, KvantError } from "@kvant/core";
 import type { WorkerCommand } from "./worker-command.ts";
 import type { FromWorker, ToWorker } from "./worker-messages.ts";
 
+/** Of a process that was told to end; one whose event loop hangs in a regular expression or a kernel call never hears of it. */
+const patienceMilliseconds = 5000;
+
 /** A process that serves a load. It ends with `close`, and with its parent. */
 export class WorkerProcess {
   readonly #child: ChildProcess;
@@ -62,7 +65,9 @@ export class WorkerProcess {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null || this.#child.pid === undefined) return;
     const ended = new Promise((resolve) => this.#child.once("exit", resolve));
     if (this.#child.connected) this.#child.disconnect();
+    const patience = setTimeout(() => this.#child.kill("SIGKILL"), patienceMilliseconds);
     await ended;
+    clearTimeout(patience);
   }
 
   #fail(sentence: string, code: ErrorCode = "INTERNAL"): void {

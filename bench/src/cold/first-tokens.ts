@@ -1,5 +1,6 @@
 import { request } from "node:http";
 import { KvantError } from "@kvant/core";
+import { EventStream } from "../client/event-stream.ts";
 
 /** When one streamed request was sent and when its tokens came, by `performance.now`. */
 export interface TokenTimes {
@@ -31,19 +32,20 @@ export async function firstTokens({ url, promptIds, outputTokens, signal }: Firs
     stream: true,
   });
   const tokensAt: number[] = [];
-  let said = "";
+  const pieces: Buffer[] = [];
   const sentAt = performance.now();
   const status = await new Promise<number>((resolve, reject) => {
     const headers = { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
     const sent = request(`${url}/v1/completions`, { method: "POST", agent: false, headers, signal }, (response) => {
-      let seen = 0;
-      response.setEncoding("utf8").on("data", (text: string) => {
-        const now = performance.now();
-        said += text;
-        for (let end = said.indexOf("\n\n", seen); end !== -1; end = said.indexOf("\n\n", seen)) {
-          for (let token = tokenCount(said.slice(seen, end)); token > 0; token--) tokensAt.push(now);
-          seen = end + 2;
-        }
+      let now = 0;
+      const events = new EventStream((data) => {
+        for (let token = tokenCount(data); token > 0; token--) tokensAt.push(now);
+      });
+      response.on("data", (piece: Buffer) => {
+        now = performance.now();
+        pieces.push(piece);
+        // A refusal is no stream of events, and is shown as it is.
+        if (response.statusCode === 200) events.push(piece);
       });
       response.once("end", () => resolve(response.statusCode ?? 0));
       response.once("error", reject);
@@ -52,6 +54,7 @@ export async function firstTokens({ url, promptIds, outputTokens, signal }: Firs
     sent.end(body);
   });
   if (status !== 200 || tokensAt.length < outputTokens) {
+    const said = Buffer.concat(pieces).toString("utf8");
     throw new KvantError(
       "INTERNAL",
       `the first request got status ${status} and ${tokensAt.length} of ${outputTokens} tokens: ${said.slice(-300)}`,
@@ -60,8 +63,8 @@ export async function firstTokens({ url, promptIds, outputTokens, signal }: Firs
   return { sentAt, tokensAt };
 }
 
-/** Tokens in one event of a stream; 0 for its end, for what only says why it ended, and for an error. */
-function tokenCount(event: string): number {
-  if (!event.startsWith("data: {")) return 0;
-  return JSON.parse(event.slice("data: ".length)).choices?.[0]?.logprobs?.tokens?.length ?? 0;
+/** Tokens in the data of one event; 0 for the stream's end, for what only says why it ended, and for an error. */
+function tokenCount(data: string): number {
+  if (!data.startsWith("{")) return 0;
+  return JSON.parse(data).choices?.[0]?.logprobs?.tokens?.length ?? 0;
 }

@@ -1,8 +1,11 @@
 import { statSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { KvantError } from "@kvant/core";
+import { parsePrometheusText } from "../client/prometheus-text.ts";
 import { promptIds } from "../engine/measure-engine.ts";
+import { readMachine } from "../machine/read-machine.ts";
 import { childProcesses, processUsage } from "../serving/process-usage.ts";
+import { type ServerCommand, type StartedServer, startServer } from "../serving/started-server.ts";
 import { coldMedians } from "./cold-medians.ts";
 import {
   type ColdResult,
@@ -12,9 +15,7 @@ import {
   type StartKind,
 } from "./cold-result.ts";
 import { firstTokens } from "./first-tokens.ts";
-import { readMachine } from "./machine-facts.ts";
 import { evict, type Residency, residency } from "./page-cache.ts";
-import { type ServerCommand, type StartedServer, startServer } from "./started-server.ts";
 
 export interface MeasureColdOptions extends ServerCommand {
   /** What the server's load reads; none for random weights, which only start warm. */
@@ -49,7 +50,7 @@ export async function measureCold(options: MeasureColdOptions): Promise<ColdResu
   const startedAt = new Date().toISOString();
   const machine = readMachine(options.entry);
   onProgress("a start that is not measured");
-  const model = await withServer(options, ({ url }) => reportedModel(url));
+  const model = await withServer(options, ({ url }, signal) => reportedModel(url, signal));
   const promptTokens = Math.min(options.promptTokens, model.contextLength >> 1);
   const prompts = [0, 1].map((salt) => promptIds(model.vocabularySize, promptTokens, salt)) as [number[], number[]];
 
@@ -123,7 +124,7 @@ async function measureStart(
         firstToken: since(firstTokenAt),
         firstStep: since(secondTokenAt),
       },
-      loadSeconds: (await reportedModel(url)).loadSeconds,
+      loadSeconds: (await reportedModel(url, signal)).loadSeconds,
       firstTokenSeconds: (firstTokenAt - sentAt) / 1000,
       firstStepSeconds: first.seconds / first.count,
       laterStepSeconds: (all.seconds - first.seconds) / (all.count - first.count),
@@ -163,11 +164,10 @@ interface DecodeSteps {
  */
 async function decodeSteps(url: string, atLeast: number, signal: AbortSignal): Promise<DecodeSteps> {
   for (;;) {
-    const lines = (await readText(`${url}/metrics`)).split("\n");
-    const read = (suffix: string): number => {
-      const start = `kvant_step_seconds_${suffix}{kind="decode"} `;
-      return Number(lines.find((line) => line.startsWith(start))?.slice(start.length) ?? 0);
-    };
+    const samples = parsePrometheusText(await readText(`${url}/metrics`, signal));
+    const read = (suffix: string): number =>
+      samples.find(({ name, labels }) => name === `kvant_step_seconds_${suffix}` && labels.kind === "decode")?.value ??
+      0;
     const steps = { count: read("count"), seconds: read("sum") };
     if (steps.count >= atLeast) return steps;
     await delay(pollMilliseconds, undefined, { signal });
@@ -182,8 +182,11 @@ interface ReportedModel {
   readonly loadSeconds: number;
 }
 
-async function reportedModel(url: string): Promise<ReportedModel> {
-  const [models, { version }] = await Promise.all([readJson(`${url}/v1/models`), readJson(`${url}/version`)]);
+async function reportedModel(url: string, signal: AbortSignal): Promise<ReportedModel> {
+  const [models, { version }] = await Promise.all([
+    readJson(`${url}/v1/models`, signal),
+    readJson(`${url}/version`, signal),
+  ]);
   const [{ id, max_model_len: contextLength, kvant }] = models.data;
   const { weights, activations, kv_format: kvFormat, device, tier } = kvant;
   return {
@@ -195,12 +198,12 @@ async function reportedModel(url: string): Promise<ReportedModel> {
   };
 }
 
-async function readJson(url: string) {
-  return JSON.parse(await readText(url));
+async function readJson(url: string, signal: AbortSignal) {
+  return JSON.parse(await readText(url, signal));
 }
 
-async function readText(url: string): Promise<string> {
-  const response = await fetch(url);
+async function readText(url: string, signal: AbortSignal): Promise<string> {
+  const response = await fetch(url, { signal });
   const text = await response.text();
   if (!response.ok) throw new KvantError("INTERNAL", `${url} answered ${response.status}: ${text.slice(0, 300)}`);
   return text;

@@ -1,15 +1,6 @@
 import hdr from "hdr-histogram-js";
 import type { LatencySummary } from "./load-result.ts";
 
-/** A `LatencyHistogram` as plain data for another process or a file. */
-export interface EncodedLatencies {
-  /** The counts in HdrHistogram's own V2 format, compressed, in base64: its tools for other languages read it. */
-  readonly counts: string;
-  /** Of the recorded seconds, before they were rounded. */
-  readonly sum: number;
-  readonly clampedCount: number;
-}
-
 const unitsPerSecond = 1e6;
 const highestSeconds = 3600;
 const significantDigits = 3;
@@ -23,7 +14,7 @@ const cumulativePoints = 200;
  * hour (HdrHistogram; a quantile is the upper end of the bucket that holds its nearest rank, at most 0.1 % too high).
  */
 export class LatencyHistogram {
-  #histogram = hdr.build({
+  readonly #histogram = hdr.build({
     lowestDiscernibleValue: 1,
     highestTrackableValue: highestSeconds * unitsPerSecond,
     numberOfSignificantValueDigits: significantDigits,
@@ -31,14 +22,6 @@ export class LatencyHistogram {
   });
   #sum = 0;
   #clampedCount = 0;
-
-  static decode(encoded: EncodedLatencies): LatencyHistogram {
-    const decoded = new LatencyHistogram();
-    decoded.#histogram = hdr.decodeFromCompressedBase64(encoded.counts, bitsPerCount);
-    decoded.#sum = encoded.sum;
-    decoded.#clampedCount = encoded.clampedCount;
-    return decoded;
-  }
 
   get count(): number {
     return this.#histogram.totalCount;
@@ -61,20 +44,6 @@ export class LatencyHistogram {
     const units = Math.round(within * unitsPerSecond);
     if (count === 1) this.#histogram.recordValue(units);
     else this.#histogram.recordValueWithCount(units, count);
-  }
-
-  merge(other: LatencyHistogram): void {
-    this.#histogram.add(other.#histogram);
-    this.#sum += other.#sum;
-    this.#clampedCount += other.#clampedCount;
-  }
-
-  encode(): EncodedLatencies {
-    return {
-      counts: hdr.encodeIntoCompressedBase64(this.#histogram),
-      sum: this.#sum,
-      clampedCount: this.#clampedCount,
-    };
   }
 
   /**

@@ -34,6 +34,8 @@ export interface LoadLevel {
   /** One sentence for each kind of failure, as the server or the socket said it. */
   readonly failureExamples: { readonly [kind in FailureKind]?: string };
   readonly promptTokens: number;
+  /** Of `promptTokens`, found in the server's prefix cache; absent where no answer told. */
+  readonly cachedTokens?: number;
   readonly outputTokens: number;
   readonly countedBy: { readonly [counter in TokenCounter]?: number };
   readonly outputTokensPerSecond: number;
@@ -42,6 +44,8 @@ export interface LoadLevel {
   /** Requests per second that kept every service level objective; absent without `--slo`. */
   readonly goodRequestsPerSecond?: number;
   readonly goodShare?: number;
+  /** Requests that `goodShare` was counted over: a sample where a load had more than are kept. Absent in older files. */
+  readonly goodShareOf?: number;
   /** Due to first token. */
   readonly timeToFirstToken?: LatencySummary;
   /** Between tokens: a chunk of k tokens counts k times with a k-th of its gap. */
@@ -52,13 +56,15 @@ export interface LoadLevel {
   readonly endToEnd?: LatencySummary;
   /** Due to sent: what the client itself was late. */
   readonly sendDelay?: LatencySummary;
-  /** In the server's queue, where the server's metrics tell. */
+  /** In the server's queue, where its answers tell (Kvant's gRPC). */
   readonly serverQueue?: LatencySummary;
   readonly timeline: Timeline;
   /** One row per measured request, for comparisons; at most `limit`, evenly drawn, where there are more. */
   readonly samples: {
     readonly timeToFirstToken: readonly number[];
     readonly timePerOutputToken: readonly number[];
+    /** The 99th percentile of the request's own pauses between tokens. Absent in older files. */
+    readonly interTokenP99?: readonly number[];
     readonly endToEnd: readonly number[];
     readonly outputTokens: readonly number[];
   };

@@ -1,8 +1,10 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { extname, join, resolve } from "node:path";
 import { KvantError } from "@kvant/core";
 import { type EngineOptions, openQuantizeSource, type QuantizeSource } from "@kvant/engine";
 import { type CalibrationOptions, calibrationSamples, parseRecipe, quantizeCheckpoint } from "@kvant/quantizers";
+import { replaceTextFile } from "../results/replace-text-file.ts";
 import { type Evaluation, evaluate } from "./evaluate.ts";
 import type { SchemeCost } from "./measure-cost.ts";
 import type { QualityScheme } from "./quality-scheme.ts";
@@ -22,6 +24,8 @@ export interface MeasureQualityOptions {
   readonly cost?: ((engine: EngineOptions) => SchemeCost) | undefined;
   /** `phase` is one of a scheme. */
   readonly onProgress?: (phase: string, done: number, total: number) => void;
+  /** Takes what a scheme throws; the scheme has no row then, and the next ones follow. Without it the error ends all. */
+  readonly onFailure?: (scheme: string, error: unknown) => void;
 }
 
 /** A scheme on a text, beside the same checkpoint in BF16. */
@@ -36,18 +40,31 @@ export interface QualityRow extends Evaluation {
 /**
  * Quality of schemes of one model against the same weights in BF16, each quantized into a checkpoint of its own by the pipeline
  * of `kvant quantize`, with linear layers alone quantized: head and embedding stay as they are, the KV cache is BF16.
- * @throws KvantError INVALID_ARGUMENT for a scheme that needs calibration text where there is none, or for a folder whose
- * checkpoint was made with other settings; and what quantizing and evaluating throw
+ * @throws KvantError INVALID_ARGUMENT, before anything runs, for a scheme that needs calibration text where there is none or it
+ * cannot be read, and for a folder whose checkpoint was made with other settings or is not complete; without `onFailure` also
+ * what quantizing and evaluating throw
  */
 export async function* measureQuality(options: MeasureQualityOptions): AsyncGenerator<QualityRow, void> {
-  const { schemes, calibration } = options;
+  const { schemes, calibration, onFailure } = options;
   const blind = schemes.find((scheme) => scheme.kind === "quantized" && scheme.needsCalibration);
   if (blind !== undefined && calibration === undefined) {
     throw new KvantError("INVALID_ARGUMENT", `${blind.name} looks at activations, so it needs calibration text`, {
       field: "calibration",
     });
   }
-  for (const scheme of schemes) yield await measureScheme(scheme, options);
+  const kept = schemes.flatMap((scheme) => (scheme.kind === "quantized" ? [keptCheckpoint(scheme, options)] : []));
+  for (const { out, settings } of kept) if (existsSync(out)) requireSettings(out, settings);
+  for (const scheme of schemes) {
+    let row: QualityRow;
+    try {
+      row = await measureScheme(scheme, options);
+    } catch (error) {
+      if (onFailure === undefined) throw error;
+      onFailure(scheme.name, error);
+      continue;
+    }
+    yield row;
+  }
 }
 
 async function measureScheme(scheme: QualityScheme, options: MeasureQualityOptions): Promise<QualityRow> {
@@ -73,20 +90,20 @@ async function engineOf(scheme: QualityScheme, options: MeasureQualityOptions, s
     const engine = { ...shared, model: options.model, weights: scheme.format, activations: scheme.format };
     return { engine, quantizeSeconds: null };
   }
-  const out = join(options.folder, scheme.name.replaceAll(/[+/]/g, "_"));
-  const quantizeSeconds = existsSync(out) ? null : await quantizeInto(out, scheme, options);
-  requireSettings(out, settingsOf(scheme, options));
+  const kept = keptCheckpoint(scheme, options);
+  const { out } = kept;
+  const quantizeSeconds = existsSync(out) ? null : await quantizeInto(kept, scheme, options);
   // A scheme of weights alone names no activations, and the backend's own choice may quantize them.
   const activations = scheme.recipe.activations === undefined ? { activations: "bf16" } : {};
   return { engine: { ...shared, ...activations, model: out }, quantizeSeconds };
 }
 
-const settingsFile = "bench-quality.json";
+type QuantizedScheme = Extract<QualityScheme, { kind: "quantized" }>;
 
 /** @returns seconds */
 async function quantizeInto(
-  out: string,
-  scheme: Extract<QualityScheme, { kind: "quantized" }>,
+  { out, settings }: KeptCheckpoint,
+  scheme: QuantizedScheme,
   options: MeasureQualityOptions,
 ): Promise<number> {
   const { model, device, threads, calibration, onProgress = () => undefined } = options;
@@ -112,7 +129,7 @@ async function quantizeInto(
     });
     const seconds = (performance.now() - startedAt) / 1000;
     const { linears: _, ...summary } = report;
-    writeFileSync(join(out, settingsFile), `${JSON.stringify({ settings: settingsOf(scheme, options), summary })}\n`);
+    replaceTextFile(join(out, settingsFile), `${JSON.stringify({ settings, summary })}\n`);
     return seconds;
   } finally {
     source.close();
@@ -127,15 +144,52 @@ function calibrationOf({ runtime, tokenizer, name }: QuantizeSource, calibration
   return calibrationSamples(calibration, encode, runtime.beginningOfSequenceId);
 }
 
-/** What a checkpoint's bytes depend on, in words. */
-function settingsOf(scheme: QualityScheme, { model, calibration }: MeasureQualityOptions): string {
-  const needed = scheme.kind === "quantized" && scheme.needsCalibration;
-  return JSON.stringify([scheme.name, model, needed ? calibration : null]);
+/** Where a scheme's checkpoint lies in the folder, and what its bytes depend on, in words. */
+interface KeptCheckpoint {
+  readonly out: string;
+  readonly settings: string;
+}
+
+const settingsFile = "bench-quality.json";
+
+function keptCheckpoint(
+  scheme: QuantizedScheme,
+  { folder, model, calibration }: MeasureQualityOptions,
+): KeptCheckpoint {
+  const read = scheme.needsCalibration && calibration !== undefined ? calibrationSettings(calibration) : null;
+  return {
+    out: join(folder, scheme.name.replaceAll(/[+/]/g, "_")),
+    settings: JSON.stringify([scheme.name, resolve(model), read]),
+  };
+}
+
+/** Texts count by what is in them: a file that has changed makes another checkpoint, one that was moved does not. */
+function calibrationSettings({ files, ...drawn }: CalibrationOptions): object {
+  return { texts: files.map(textIdentity), ...drawn };
+}
+
+function textIdentity(path: string): string {
+  let content: Uint8Array;
+  try {
+    content = readFileSync(path);
+  } catch (cause) {
+    const reason = cause instanceof Error && "code" in cause ? cause.code : cause;
+    throw new KvantError("INVALID_ARGUMENT", `${path}: the calibration text cannot be read (${reason})`, {
+      cause,
+      field: "calibration",
+    });
+  }
+  // The name's ending says how a text is read.
+  return `${createHash("sha256").update(content).digest("hex")}${extname(path)}`;
 }
 
 function requireSettings(out: string, settings: string): void {
   const path = join(out, settingsFile);
-  if (existsSync(path) && JSON.parse(readFileSync(path, "utf8")).settings === settings) return;
+  if (!existsSync(path)) {
+    const sentence = `${out}: has no ${settingsFile}, so what made it ended before it was done; remove the folder`;
+    throw new KvantError("INVALID_ARGUMENT", sentence, { field: "folder" });
+  }
+  if (JSON.parse(readFileSync(path, "utf8")).settings === settings) return;
   throw new KvantError("INVALID_ARGUMENT", `${out}: was made with other settings; name another folder or remove it`, {
     field: "folder",
   });

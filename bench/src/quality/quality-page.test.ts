@@ -42,3 +42,11 @@ test("the page holds every scheme, its claims, the flags and no figure of a spee
 test("a run without rows is still a page", () => {
   expect(qualityPage({ ...sampleQualityResult(), rows: [], claims: [] })).toContain("No scheme was measured");
 });
+
+test("a scheme that failed is named with its reason in Markdown and on the page", () => {
+  const failures = [{ scheme: "nvfp4", reason: "cpu has no kernel for nvfp4 [OP_UNSUPPORTED]" }];
+  const result = { ...sampleQualityResult(), failures };
+  expect(qualityMarkdown(result)).toContain("- **nvfp4 failed:** cpu has no kernel for nvfp4 [OP_UNSUPPORTED]");
+  expect(qualityPage(result)).toContain("cpu has no kernel for nvfp4");
+  expect(qualityPage(sampleQualityResult())).not.toContain("Schemes that failed");
+});

@@ -8,7 +8,7 @@ import {
   type Table,
 } from "@kvant/report";
 import type { QualityRow } from "./measure-quality.ts";
-import type { QualityResult } from "./quality-result.ts";
+import type { QualityFailure, QualityResult } from "./quality-result.ts";
 import { signedShare } from "./quantization-summary.ts";
 
 /**
@@ -16,7 +16,7 @@ import { signedShare } from "./quantization-summary.ts";
  * measured, against tokens per second; then the table, and what theory promises of it.
  */
 export function qualityPage(result: QualityResult): string {
-  const { rows, model, machine, software, startedAt, flags } = result;
+  const { rows, failures = [], model, machine, software, startedAt, flags } = result;
   const [first] = rows;
   return reportPage({
     title: `Quality of ${model}, quantized`,
@@ -26,6 +26,7 @@ export function qualityPage(result: QualityResult): string {
         : `${first.tokens.toLocaleString("en")} tokens of ${flags.text} in ${first.windows} windows, against BF16 weights`,
     sections: [
       ...(first === undefined ? [] : [paretoSection(rows), tableSection(rows)]),
+      ...(failures.length === 0 ? [] : [failureSection(failures)]),
       ...(result.claims.length === 0 ? [] : [claimSection(result)]),
       {
         title: "The run",
@@ -167,8 +168,21 @@ function claimSection({ claims }: QualityResult): Section {
   };
 }
 
-/** The table and the claims as Markdown, for a README. */
-export function qualityMarkdown({ rows, claims, flags }: Pick<QualityResult, "rows" | "claims" | "flags">): string {
+function failureSection(failures: readonly QualityFailure[]): Section {
+  const rows = failures.map(({ scheme, reason }) => [scheme, reason]);
+  return {
+    title: "Schemes that failed",
+    parts: [{ kind: "table", columns: [{ title: "scheme" }, { title: "because" }], rows }],
+  };
+}
+
+/** The table, what failed and the claims as Markdown, for a README. */
+export function qualityMarkdown({
+  rows,
+  failures = [],
+  claims,
+  flags,
+}: Pick<QualityResult, "rows" | "failures" | "claims" | "flags">): string {
   const [first] = rows;
   if (first === undefined) return "";
   const { columns, rows: cells } = qualityTable(rows);
@@ -181,6 +195,8 @@ export function qualityMarkdown({ rows, claims, flags }: Pick<QualityResult, "ro
     line(columns.map(({ title }) => title)),
     line(columns.map(({ unit }) => (unit === undefined ? "---" : "---:"))),
     ...cells.map((row) => line(row.map(text))),
+    ...(failures.length === 0 ? [] : [""]),
+    ...failures.map(({ scheme, reason }) => `- **${scheme} failed:** ${reason}`),
     ...(claims.length === 0 ? [] : [""]),
     ...claims.map(({ claim, holds, measured }) => `- ${holds ? "" : "**not kept:** "}${claim}: ${measured}`),
     "",

@@ -17,5 +17,13 @@ export interface QualityResult {
   /** As given on the command line, defaults filled in. */
   readonly flags: { readonly [flag: string]: string | number | boolean | readonly string[] };
   readonly rows: readonly QualityRow[];
+  /** Schemes that have no row because something threw, such as a backend that lacks their kernels; absent if none did. */
+  readonly failures?: readonly QualityFailure[];
   readonly claims: readonly QualityClaim[];
+}
+
+export interface QualityFailure {
+  readonly scheme: string;
+  /** As it was thrown, with its code. */
+  readonly reason: string;
 }

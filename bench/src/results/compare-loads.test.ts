@@ -80,9 +80,66 @@ describe("what a comparison is careful about", () => {
     expect(comparison.differences).toEqual([`workload: ${before.workload}, then other prompts`]);
     expect(comparisonNotes(comparison)).toEqual([
       "Nothing is worse by more than 5 % with 95 % confidence.",
+      "Unclear, for a longer load to tell: ttft.p50 at 4 streams, ttft.p99 at 4 streams.",
       "Only in one of the results, not compared: 16 streams, 64 streams.",
       `The runs differ in more than time. workload: ${before.workload}, then other prompts.`,
     ]);
+  });
+
+  test("a measure that was asked for and has no verdict at any level is told, however it was spelled", () => {
+    const few = sampleLoadResult({ streams: [4], requests: 100 });
+    const unanswered = (...measures: readonly string[]) => compareLoads(few, few, { ...options, measures }).unanswered;
+    expect(unanswered("ttft.p99")).toEqual(["ttft.p99"]);
+    expect(unanswered("ttft", "e2e.p99", "failed")).toEqual(["e2e.p99"]);
+    expect(compareLoads(few, few, options).unanswered).toEqual([]);
+    const notes = comparisonNotes(compareLoads(few, few, { ...options, measures: ["tpot.p99"] }));
+    expect(notes.slice(1)).toEqual([
+      "Unknown, of too few values: tpot.p99 at 4 streams.",
+      "Asked for, and without a verdict at any level: tpot.p99.",
+    ]);
+    const [level] = few.levels;
+    const { goodShare: _, ...withoutObjectives } = level!;
+    const plain = { ...few, levels: [withoutObjectives] };
+    expect(compareLoads(plain, plain, { ...options, measures: ["good"] }).unanswered).toEqual(["good"]);
+  });
+
+  test("pauses within requests are compared, and not where an older file has none", () => {
+    const slower = sampleLoadResult({ streams: [4], seed: 2, slowness: 1.2 });
+    const measures = ["itl"];
+    expect(verdicts(compareLoads(before, slower, { ...options, measures }))).toEqual({
+      "itl.p50": "worse",
+      "itl.p99": "worse",
+    });
+    const [level] = slower.levels;
+    const { interTokenP99: _, ...samples } = level!.samples;
+    const older = { ...slower, levels: [{ ...level!, samples }] };
+    expect(compareLoads(before, older, { ...options, measures }).unanswered).toEqual(["itl"]);
+  });
+
+  test("throughput is the mean of the bins that its interval is of, without warm-up and a last part of a bin", () => {
+    const withBins = (bins: readonly number[], warmUpSeconds: number) => {
+      const [level] = before.levels;
+      const timeline = { ...level!.timeline, outputTokensPerSecond: bins };
+      return { ...before, levels: [{ ...level!, timeline, warmUpSeconds, seconds: 10.2 }] };
+    };
+    const steady = (rate: number) => withBins([0, 0, ...new Array<number>(20).fill(rate), 7], 1);
+    const { levels } = compareLoads(steady(100), steady(110), { ...options, measures: ["throughput"] });
+    const [throughput] = levels[0]!.measures;
+    expect(throughput).toMatchObject({ before: 100, after: 110, verdict: "better" });
+    expect(throughput!.interval!.low).toBeCloseTo(throughput!.change, 12);
+    expect(throughput!.interval!.high).toBeCloseTo(throughput!.change, 12);
+  });
+
+  test("a share of good requests among a sample is less sure than among all", () => {
+    const [level] = before.levels;
+    const good = (goodShare: number, goodShareOf: number) => ({
+      ...before,
+      levels: [{ ...level!, requests: 100_000, goodShare, goodShareOf }],
+    });
+    const measures = ["good"];
+    const verdictAmong = (count: number) =>
+      verdicts(compareLoads(good(0.9, count), good(0.8, count), { ...options, measures })).good;
+    expect([verdictAmong(100_000), verdictAmong(100)]).toEqual(["worse", "unclear"]);
   });
 
   test("results without a level in common, and unknown measures, are refused", () => {

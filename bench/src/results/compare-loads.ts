@@ -13,13 +13,18 @@ import {
 import { failedCount } from "./load-tables.ts";
 import { measuredBins } from "./measured-bins.ts";
 
-/** Measures that a comparison knows, as `--metric` spells them. */
+/**
+ * Measures that a comparison knows, as `--metric` spells them. Latencies are those of requests that ended well: what failed is in
+ * `failed`. `itl` has one value per request, the 99th percentile of its own pauses between tokens: a mean would be `tpot`.
+ */
 export const comparedMeasures = [
   "throughput",
   "ttft.p50",
   "ttft.p99",
   "tpot.p50",
   "tpot.p99",
+  "itl.p50",
+  "itl.p99",
   "e2e.p50",
   "e2e.p99",
   "failed",
@@ -60,10 +65,12 @@ export interface LoadComparison {
   /** What else differs between the two loads and may explain a change, a sentence each. */
   readonly differences: readonly string[];
   readonly isWorse: boolean;
+  /** Measures, as they were asked for, of which no level has a verdict: all are `unknown` or have nothing of the kind. */
+  readonly unanswered: readonly string[];
 }
 
 export interface CompareLoadsOptions {
-  /** All unless given. A prefix names several: `ttft` is `ttft.p50` and `ttft.p99`. */
+  /** All unless given, and then none counts as asked for. A prefix names several: `ttft` is `ttft.p50` and `ttft.p99`. */
   readonly measures?: readonly string[];
   /** As a share: a change within it does not count. */
   readonly threshold: number;
@@ -107,14 +114,24 @@ export function compareLoads(before: LoadResult, after: LoadResult, options: Com
     unmatched: [...names(before), ...names(after)].filter((name) => !shared.has(name)),
     differences: differences(before, after),
     isWorse: levels.some((level) => level.measures.some(({ verdict }) => verdict === "worse")),
+    unanswered: (options.measures ?? []).filter((name) => !levels.some((level) => answers(level, name))),
   };
+}
+
+function answers({ measures }: LevelComparison, name: string): boolean {
+  const named = namedMeasures(name);
+  return measures.some(({ measure, verdict }) => named.includes(measure) && verdict !== "unknown");
+}
+
+function namedMeasures(name: string): readonly ComparedMeasure[] {
+  return comparedMeasures.filter((measure) => measure === name || measure.startsWith(`${name}.`));
 }
 
 function chosenMeasures(names: readonly string[] = comparedMeasures): readonly ComparedMeasure[] {
   const chosen = names.flatMap((name) => {
-    const found = comparedMeasures.filter((measure) => measure === name || measure.startsWith(`${name}.`));
+    const found = namedMeasures(name);
     if (found.length > 0) return found;
-    const known = `${comparedMeasures.join(", ")}; ttft, tpot and e2e name two each`;
+    const known = `${comparedMeasures.join(", ")}; ttft, tpot, itl and e2e name two each`;
     throw new KvantError("INVALID_ARGUMENT", `no measure is called "${name}"; there are ${known}`, { field: "metric" });
   });
   return comparedMeasures.filter((measure) => chosen.includes(measure));
@@ -128,20 +145,14 @@ function compared(
   { threshold, seed }: CompareLoadsOptions,
 ): MeasureComparison | undefined {
   switch (measure) {
-    case "throughput": {
-      const values = [before, after].map(({ outputTokensPerSecond }) => outputTokensPerSecond);
-      const bins = [before, after].map((level) => measuredBins(level, level.timeline.outputTokensPerSecond));
-      const isEnough = bins.every(({ length }) => length >= fewestBins);
-      const random = new RandomSource(seed, `${before.name} ${measure}`);
-      const interval = isEnough ? seriesInterval(bins, { kind: "mean" }, random) : null;
-      return relative({ measure, unit: "tokens per second", values, interval, threshold, better: "high" });
-    }
+    case "throughput":
+      return throughput([before, after], { threshold, seed });
     case "failed":
       // Any failure that chance does not explain is one too many, whatever the threshold; what it explains is none.
-      return share({ measure, pair: [before, after], of: failedCount, threshold: 0, better: "low" });
+      return share({ measure, counted: [before, after].map(failed), threshold: 0, better: "low" });
     case "good":
       if (before.goodShare === undefined || after.goodShare === undefined) return undefined;
-      return share({ measure, pair: [before, after], of: goodCount, threshold, better: "high" });
+      return share({ measure, counted: [before, after].map(good), threshold, better: "high" });
     default:
       return latency(measure, [before, after], { threshold, seed });
   }
@@ -149,7 +160,26 @@ function compared(
 
 type LatencyMeasure = Exclude<ComparedMeasure, "throughput" | "failed" | "good">;
 
-const samplesOf = { ttft: "timeToFirstToken", tpot: "timePerOutputToken", e2e: "endToEnd" } as const;
+const samplesOf = {
+  ttft: "timeToFirstToken",
+  tpot: "timePerOutputToken",
+  itl: "interTokenP99",
+  e2e: "endToEnd",
+} as const;
+
+/** Of the bins that lie within the measured parts; of so few that they have no interval, over the measured parts as they are. */
+function throughput(pair: readonly LoadLevel[], { threshold, seed }: CompareLoadsOptions): MeasureComparison {
+  const bins = pair.map((level) => measuredBins(level, level.timeline.outputTokensPerSecond));
+  const isEnough = bins.every(({ length }) => length >= fewestBins);
+  const random = new RandomSource(seed, `${pair[0]!.name} throughput`);
+  const interval = isEnough ? seriesInterval(bins, { kind: "mean" }, random) : null;
+  const values = isEnough ? bins.map(mean) : pair.map(({ outputTokensPerSecond }) => outputTokensPerSecond);
+  return relative({ measure: "throughput", unit: "tokens per second", values, interval, threshold, better: "high" });
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
 
 function latency(
   measure: LatencyMeasure,
@@ -158,7 +188,7 @@ function latency(
 ): MeasureComparison | undefined {
   const [name, quantile] = measure.split(".") as [keyof typeof samplesOf, "p50" | "p99"];
   const percent = quantile === "p50" ? 50 : 99;
-  const samples = pair.map((level) => level.samples[samplesOf[name]]);
+  const samples = pair.map((level) => level.samples[samplesOf[name]] ?? []);
   if (samples.some(({ length }) => length === 0)) return undefined;
   const isEnough = samples.every(({ length }) => (length * (100 - percent)) / 100 >= fewestBeyond);
   const values = samples.map((series) => percentiles(series, [percent])[0]!);
@@ -196,16 +226,10 @@ function relative({
 
 function share({
   measure,
-  pair,
-  of,
+  counted,
   ...judged
-}: Judged & { readonly pair: readonly LoadLevel[]; readonly of: (level: LoadLevel) => number }):
-  | MeasureComparison
-  | undefined {
-  const [before, after] = pair.map((level) => ({ count: of(level), of: level.requests })) as [
-    CountedShare,
-    CountedShare,
-  ];
+}: Judged & { readonly counted: readonly CountedShare[] }): MeasureComparison | undefined {
+  const [before, after] = counted as [CountedShare, CountedShare];
   if (before.of === 0 || after.of === 0) return undefined;
   const interval = shareDifferenceInterval(before, after);
   const [left, right] = [before.count / before.of, after.count / after.of];
@@ -215,8 +239,13 @@ function share({
   };
 }
 
-function goodCount({ goodShare, requests }: LoadLevel): number {
-  return Math.round((goodShare ?? 0) * requests);
+function failed(level: LoadLevel): CountedShare {
+  return { count: failedCount(level), of: level.requests };
+}
+
+/** A sample of the requests is less sure than all of them. */
+function good({ goodShare = 0, requests, goodShareOf = requests }: LoadLevel): CountedShare {
+  return { count: Math.round(goodShare * goodShareOf), of: goodShareOf };
 }
 
 function verdictOf({

@@ -1,5 +1,5 @@
 import { formatNumber, type Table } from "@kvant/report";
-import type { LoadComparison, MeasureComparison } from "./compare-loads.ts";
+import type { LoadComparison, MeasureComparison, Verdict } from "./compare-loads.ts";
 import { markdownTable } from "./load-markdown.ts";
 
 /** A row per level and measure; all cells are text, because units change from row to row. */
@@ -22,17 +22,22 @@ export function comparisonTable({ levels }: LoadComparison): Table {
   };
 }
 
-/** What the table does not say: the bar, what was not compared, what else differs. A sentence each. */
-export function comparisonNotes({ threshold, unmatched, differences, levels }: LoadComparison): readonly string[] {
-  const isWorse = (measure: MeasureComparison): boolean => measure.verdict === "worse";
-  const worse = levels.flatMap(({ level, measures }) =>
-    measures.filter(isWorse).map(({ measure }) => `${measure} at ${level}`),
-  );
+/** The bar and what it says, what it leaves open, what was not compared, what else differs. A sentence each. */
+export function comparisonNotes(comparison: LoadComparison): readonly string[] {
+  const { threshold, unmatched, unanswered, differences, levels } = comparison;
+  const judged = (wanted: Verdict): readonly string[] =>
+    levels.flatMap(({ level, measures }) =>
+      measures.filter(({ verdict }) => verdict === wanted).map(({ measure }) => `${measure} at ${level}`),
+    );
+  const [worse, unclear, unknown] = [judged("worse"), judged("unclear"), judged("unknown")];
   const bar = formatNumber(threshold, "share");
   return [
     worse.length === 0
       ? `Nothing is worse by more than ${bar} with 95 % confidence.`
       : `Worse by more than ${bar} with 95 % confidence: ${worse.join(", ")}.`,
+    ...(unclear.length === 0 ? [] : [`Unclear, for a longer load to tell: ${unclear.join(", ")}.`]),
+    ...(unknown.length === 0 ? [] : [`Unknown, of too few values: ${unknown.join(", ")}.`]),
+    ...(unanswered.length === 0 ? [] : [`Asked for, and without a verdict at any level: ${unanswered.join(", ")}.`]),
     ...(unmatched.length === 0 ? [] : [`Only in one of the results, not compared: ${unmatched.join(", ")}.`]),
     ...(differences.length === 0 ? [] : [`The runs differ in more than time. ${differences.join("; ")}.`]),
   ];

@@ -1,3 +1,5 @@
+import { isObject, shown } from "../workload/json-values.ts";
+
 /**
  * A check of parsed JSON: undefined if the value has the shape, else where and how it does not, such as
  * `levels[0].seconds is "ten", not a number`.
@@ -56,16 +58,7 @@ function firstComplaint(checks: readonly (() => string | undefined)[]): string |
   return undefined;
 }
 
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-/** More of a wrong value helps nobody. */
-const shownCharacters = 60;
-
 function wrong(value: unknown, path: string, wanted: string): string {
   if (value === undefined) return `${path} is missing`;
-  const text = JSON.stringify(value);
-  const shown = text.length > shownCharacters ? `${text.slice(0, shownCharacters)}…` : text;
-  return `${path === "" ? "it" : path} is ${shown}, not ${wanted}`;
+  return `${path === "" ? "it" : path} is ${shown(value)}, not ${wanted}`;
 }

@@ -30,13 +30,17 @@ test("goodput counts the requests that ended well and within every objective", (
 test("where records were sampled, their share of good ones stands for all requests", () => {
   const { totals } = sampleLoadRun();
   const run = sampleLoadRun({ recordsAreSampled: true, totals: { ...totals, requests: 4000 } });
-  expect(loadLevel(run, { name: "x", objectives: { ttft: 0.6 } })).toMatchObject({ goodRequestsPerSecond: 250 });
+  expect(loadLevel(run, { name: "x", objectives: { ttft: 0.6 } })).toMatchObject({
+    goodRequestsPerSecond: 250,
+    goodShareOf: 4,
+  });
 });
 
 test("samples are the requests that ended well, in the order in which they were due", () => {
   expect(loadLevel(sampleLoadRun(), { name: "x" }).samples).toEqual({
     timeToFirstToken: [1, 0.5, 0.5],
     timePerOutputToken: [0.1, 0.1, 0.1],
+    interTokenP99: [0.1, 0.1, 0.1],
     endToEnd: [2.5, 2, 2],
     outputTokens: [11, 11, 11],
   });

@@ -3,6 +3,7 @@ import type { LatencyHistogram } from "../load/latency-histogram.ts";
 import type { LatencySummary, LoadLevel } from "../load/load-result.ts";
 import type { RequestRecord } from "../load/request-record.ts";
 import { keepsObjectives, type Objectives } from "./objectives.ts";
+import { pauseP99 } from "./pauses.ts";
 import { loadTimeline } from "./timeline-bins.ts";
 
 export interface LoadLevelOptions {
@@ -35,6 +36,7 @@ export function loadLevel(run: LoadRun, options: LoadLevelOptions): LoadLevel {
     failures: totals.failures,
     failureExamples: totals.failureExamples,
     promptTokens: totals.promptTokens,
+    ...(totals.cachedTokens === undefined ? {} : { cachedTokens: totals.cachedTokens }),
     outputTokens: totals.outputTokens,
     countedBy: totals.countedBy,
     outputTokensPerSecond: perSecond(run.tokensArrived),
@@ -47,15 +49,19 @@ export function loadLevel(run: LoadRun, options: LoadLevelOptions): LoadLevel {
   };
 }
 
-/** Where only a sample of the records was kept, its share of good ones stands for all. */
+/** Where only a sample of the records was kept, its share of good ones stands for all; what it was counted over is told. */
 function goodput(
   { records, totals }: LoadRun,
   objectives: Objectives,
   perSecond: (count: number) => number,
-): Pick<LoadLevel, "goodShare" | "goodRequestsPerSecond"> {
+): Pick<LoadLevel, "goodShare" | "goodShareOf" | "goodRequestsPerSecond"> {
   const good = records.filter((record) => keepsObjectives(record, objectives)).length;
   const goodShare = records.length === 0 ? 0 : good / records.length;
-  return { goodShare, goodRequestsPerSecond: perSecond(goodShare * totals.requests) };
+  return {
+    goodShare,
+    goodShareOf: records.length,
+    goodRequestsPerSecond: perSecond(goodShare * totals.requests),
+  };
 }
 
 /** Latencies of which there is none are absent. */
@@ -82,6 +88,10 @@ function samplesOf(records: readonly RequestRecord[], limit: number): LoadLevel[
         ? []
         : microseconds((lastTokenAt - firstTokenAt) / (outputTokens - 1)),
     ),
+    interTokenP99: drawn.flatMap((record) => {
+      const pause = pauseP99(record);
+      return pause === undefined ? [] : microseconds(pause);
+    }),
     endToEnd: drawn.map(({ endedAt, dueAt }) => microseconds(endedAt - dueAt)),
     outputTokens: drawn.map(({ outputTokens }) => outputTokens),
   };

@@ -24,6 +24,7 @@ const level = fields({
   failures: recordOf(isNumber),
   failureExamples: recordOf(isText),
   promptTokens: isNumber,
+  cachedTokens: optional(isNumber),
   outputTokens: isNumber,
   countedBy: recordOf(isNumber),
   outputTokensPerSecond: isNumber,
@@ -31,6 +32,7 @@ const level = fields({
   requestsCompletedPerSecond: isNumber,
   goodRequestsPerSecond: optional(isNumber),
   goodShare: optional(isNumber),
+  goodShareOf: optional(isNumber),
   timeToFirstToken: optional(latency),
   interToken: optional(latency),
   timePerOutputToken: optional(latency),
@@ -56,6 +58,7 @@ const level = fields({
   samples: fields({
     timeToFirstToken: numbers,
     timePerOutputToken: numbers,
+    interTokenP99: optional(numbers),
     endToEnd: numbers,
     outputTokens: numbers,
   }),

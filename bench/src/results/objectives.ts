@@ -1,5 +1,6 @@
 import { KvantError } from "@kvant/core";
 import type { RequestRecord } from "../load/request-record.ts";
+import { pauseP99 } from "./pauses.ts";
 
 /** What `--slo` can bound, as it is spelled there. */
 export const objectiveNames = ["ttft", "itl", "tpot", "e2e"] as const;
@@ -8,9 +9,6 @@ export type ObjectiveName = (typeof objectiveNames)[number];
 
 /** The most seconds that a request may take and still be good; what is absent is not bounded. */
 export type Objectives = { readonly [name in ObjectiveName]?: number };
-
-/** Of the pauses within one request, the share that may break the objective `itl`: one late token in a hundred is forgiven. */
-const forgivenPauses = 0.01;
 
 const perSecond = { us: 1e6, ms: 1e3, s: 1, "": 1 } as const;
 
@@ -42,20 +40,7 @@ export function keepsObjectives(record: RequestRecord, { ttft, itl, tpot, e2e }:
   if (ttft !== undefined && firstTokenAt - dueAt > ttft) return false;
   if (e2e !== undefined && endedAt - dueAt > e2e) return false;
   if (tpot !== undefined && outputTokens > 1 && (lastTokenAt - firstTokenAt) / (outputTokens - 1) > tpot) return false;
-  return itl === undefined || latePauseShare(record, itl) <= forgivenPauses;
-}
-
-/** A chunk of k tokens ends k pauses, each a k-th of its gap. */
-function latePauseShare({ gaps, gapTokens, outputTokens }: RequestRecord, itl: number): number {
-  // Where nobody told which chunk held how many tokens, each held as many as they did on average.
-  const average = Math.max(1, outputTokens / (gaps.length + 1));
-  let [pauses, late] = [0, 0];
-  gaps.forEach((gap, i) => {
-    const tokens = gapTokens?.[i] ?? average;
-    pauses += tokens;
-    if (gap / tokens > itl) late += tokens;
-  });
-  return pauses === 0 ? 0 : late / pauses;
+  return itl === undefined || (pauseP99(record) ?? 0) <= itl;
 }
 
 function isObjective(name: string): name is ObjectiveName {

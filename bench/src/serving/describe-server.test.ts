@@ -9,12 +9,12 @@ afterAll(() => {
 });
 
 /** A server of these answers by path, each a body or a body and headers; all else is 404. */
-async function serverOf(answers: Readonly<Record<string, object>>, headers: Record<string, string> = {}) {
+async function serverOf(answers: Readonly<Record<string, object>>, headers: Record<string, string> = {}, absent = 404) {
   const seen: (string | undefined)[] = [];
   const server = createServer((request, response) => {
     seen.push(request.headers.authorization);
     const answer = answers[request.url ?? ""];
-    response.writeHead(answer === undefined ? 404 : 200, { "content-type": "application/json", ...headers });
+    response.writeHead(answer === undefined ? absent : 200, { "content-type": "application/json", ...headers });
     response.end(answer === undefined ? "<html>not found</html>" : JSON.stringify(answer));
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -62,6 +62,32 @@ test("a model that is named is asked for, listed or not, and the key goes along"
   expect(await describeServer({ url, model: "else" })).toEqual({ model: "else" });
   expect(seen.slice(0, 2)).toEqual(["Bearer sk-1", "Bearer sk-1"]);
   expect(await describeServer({ ...(await serverOf({})), model: "m" })).toEqual({ model: "m" });
+});
+
+test("a server with its own idea of a list lists nothing, and one that tells little of itself is told of as far", async () => {
+  for (const data of [{}, "models", [null, { name: "m" }, { id: 7 }]]) {
+    const server = await serverOf({ "/v1/models": { data } });
+    await expect(describeServer(server)).rejects.toThrow(/answers 200 and lists no model; name one with --model/);
+    expect(await describeServer({ ...server, model: "m" })).toEqual({ model: "m" });
+  }
+  const sparse = await serverOf({
+    "/v1/models": { data: [{ id: "m", kvant: { weights: "bf16", tensor_classes: {} } }] },
+  });
+  expect(await describeServer(sparse)).toEqual({ model: "m", scheme: { weights: "bf16" } });
+});
+
+test.each([
+  [401, "UNAUTHORIZED"],
+  [403, "FORBIDDEN"],
+] as const)("a server that answers %i is said to want a key", async (status, code) => {
+  const server = await serverOf({}, {}, status);
+  await expect(describeServer(server)).rejects.toMatchObject({
+    code,
+    message: `${server.url}: the server wants an API key; give --api-key-file (/v1/models answers ${status})`,
+  });
+  await expect(describeServer({ ...server, apiKey: "sk-1" })).rejects.toThrow(
+    "does not take the key of --api-key-file",
+  );
 });
 
 test("a server that lists no model, and one that is not there, are refused", async () => {

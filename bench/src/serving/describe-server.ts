@@ -23,7 +23,8 @@ const patienceMilliseconds = 10_000;
 
 /**
  * Asks a server for its models and its version.
- * @throws KvantError INVALID_ARGUMENT if nothing answers, or if it lists no models and none is named
+ * @throws KvantError INVALID_ARGUMENT if nothing answers, or if it lists no models and none is named; UNAUTHORIZED or FORBIDDEN if it
+ * does not take the key
  */
 export async function describeServer(options: DescribeServerOptions): Promise<ServerDescription> {
   const { url, apiKey, model } = options;
@@ -34,7 +35,8 @@ export async function describeServer(options: DescribeServerOptions): Promise<Se
   const headers: Record<string, string> = apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` };
   const models = await answerOf(`${url}/v1/models`, headers);
   if (models.failure !== undefined) throw refused(`${url}: nothing answers there (${models.failure})`);
-  const listed = (models.body as ModelList | undefined)?.data ?? [];
+  if (models.status === 401 || models.status === 403) throw keyRefused(url, models.status, apiKey);
+  const listed = listedModels(models.body);
   const named = model === undefined ? listed[0] : listed.find(({ id }) => id === model);
   const name = model ?? named?.id;
   if (name === undefined) {
@@ -49,39 +51,49 @@ export async function describeServer(options: DescribeServerOptions): Promise<Se
   };
 }
 
-interface ModelList {
-  readonly data?: readonly ListedModel[];
-}
-
 interface ListedModel {
   readonly id: string;
-  readonly owned_by?: string;
-  readonly kvant?: KvantReport;
+  readonly owner: string | undefined;
+  /** Kvant's own addition to the list of models. */
+  readonly kvant: unknown;
 }
 
-/** Kvant's own addition to the list of models. */
-interface KvantReport {
-  readonly vocabulary_size: number;
-  readonly weights: string;
-  readonly activations: string;
-  readonly kv_format: string;
-  readonly device: string;
-  readonly tier: string;
-  readonly deterministic: boolean;
-  readonly tensor_classes: readonly { readonly class: string; readonly format: string }[];
+/** What of a body is a list of models: servers of all kinds answer here, and some with their own idea of it. */
+function listedModels(body: unknown): readonly ListedModel[] {
+  const data = field(body, "data");
+  if (!Array.isArray(data)) return [];
+  return data.flatMap((entry: unknown) => {
+    const [id, owner, kvant] = [text(field(entry, "id")), text(field(entry, "owned_by")), field(entry, "kvant")];
+    return id === undefined ? [] : [{ id, owner, kvant }];
+  });
 }
 
-function reported(report: KvantReport): Omit<ServerDescription, "model" | "software"> {
-  const { weights, activations, kv_format, device, tier, vocabulary_size, deterministic, tensor_classes } = report;
-  const head = tensor_classes.find((row) => row.class === "head")?.format;
+/** As far as it is told. */
+function reported(report: unknown): Omit<ServerDescription, "model" | "software"> {
+  const classes = field(report, "tensor_classes");
+  const head: unknown = Array.isArray(classes) ? classes.find((row) => field(row, "class") === "head") : undefined;
+  const scheme = Object.entries({
+    weights: field(report, "weights"),
+    activations: field(report, "activations"),
+    kvFormat: field(report, "kv_format"),
+    device: field(report, "device"),
+    tier: field(report, "tier"),
+    headFormat: field(head, "format"),
+  }).flatMap(([name, value]) => (typeof value === "string" ? [[name, value] as const] : []));
+  const [vocabularySize, deterministic] = [field(report, "vocabulary_size"), field(report, "deterministic")];
   return {
-    scheme: {
-      ...{ weights, activations, kvFormat: kv_format, device, tier },
-      ...(head === undefined ? {} : { headFormat: head }),
-    },
-    vocabularySize: vocabulary_size,
-    deterministic,
+    ...(scheme.length === 0 ? {} : { scheme: Object.fromEntries(scheme) }),
+    ...(typeof vocabularySize === "number" ? { vocabularySize } : {}),
+    ...(typeof deterministic === "boolean" ? { deterministic } : {}),
   };
+}
+
+function field(value: unknown, name: string): unknown {
+  return typeof value === "object" && value !== null ? Reflect.get(value, name) : undefined;
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === "string" ? value : undefined;
 }
 
 interface Answer {
@@ -115,11 +127,17 @@ function parsed(text: string): unknown {
 
 /** `kvant 0.1.0`, `vllm 0.8.5`, `llama.cpp`: who owns the model, else the server header, and the version where it is told. */
 function softwareOf(model: ListedModel | undefined, version: Answer, server: string | undefined): string | undefined {
-  const number = (version.body as { readonly version?: unknown } | undefined)?.version;
-  const told = version.status === 200 && typeof number === "string" ? number : undefined;
-  const owner = model?.kvant === undefined ? model?.owned_by : "kvant";
+  const told = version.status === 200 ? text(field(version.body, "version")) : undefined;
+  const owner = model?.kvant === undefined ? model?.owner : "kvant";
   const name = server === "llama.cpp" || owner === "llamacpp" ? "llama.cpp" : told === undefined ? server : owner;
   return [name, told].filter((part) => part !== undefined).join(" ") || undefined;
+}
+
+function keyRefused(url: string, status: 401 | 403, apiKey: string | undefined): KvantError {
+  const wish =
+    apiKey === undefined ? "wants an API key; give --api-key-file" : "does not take the key of --api-key-file";
+  const code = status === 401 ? "UNAUTHORIZED" : "FORBIDDEN";
+  return new KvantError(code, `${url}: the server ${wish} (/v1/models answers ${status})`, { field: "apiKey" });
 }
 
 function refused(reason: string, field = "url"): KvantError {

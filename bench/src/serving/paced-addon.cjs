@@ -57,7 +57,7 @@ class PacedExecutable {
 }
 
 module.exports = {
-  abi: 6,
+  abi: 7,
   info: () => ({
     tier: "paced",
     tiers: ["paced"],

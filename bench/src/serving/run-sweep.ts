@@ -3,7 +3,13 @@ import { type RunLoadOptions, runLoad } from "../client/run-load.ts";
 import type { LoadLevel } from "../load/load-result.ts";
 import { type LoadLevelOptions, loadLevel } from "../results/load-level.ts";
 import type { Objectives } from "../results/objectives.ts";
-import { type ServingCost, servingCost, servingSnapshot } from "./serving-cost.ts";
+import {
+  type ServedProcess,
+  type ServingCost,
+  type ServingSnapshot,
+  servingCost,
+  servingSnapshot,
+} from "./serving-cost.ts";
 
 /** One load of several: what differs from level to level. */
 export interface SweepLevel
@@ -15,7 +21,7 @@ export interface RunSweepOptions
   readonly levels: readonly SweepLevel[];
   readonly objectives?: Objectives;
   /** A Kvant server on this machine whose processor time shall be told. */
-  readonly process?: { readonly url: string; readonly pid: number };
+  readonly process?: ServedProcess;
   readonly onLevelStart?: (level: SweepLevel, index: number) => void;
   readonly onProgress?: (live: LiveLoad) => void;
   readonly onLevelEnd?: (level: LoadLevel, index: number) => void;
@@ -23,7 +29,7 @@ export interface RunSweepOptions
 
 export interface MeasuredLevel {
   readonly level: LoadLevel;
-  /** Absent where no process was named, or it was gone after the load. */
+  /** Absent where no process was named, or it did not tell; of one that was gone after the load too. */
   readonly cost?: ServingCost;
 }
 
@@ -50,9 +56,10 @@ export async function runSweep(options: RunSweepOptions): Promise<Sweep> {
     }
     onLevelStart?.(planned, index);
     const { name, requestsPerSecond, ...load } = planned;
-    const before = process === undefined ? undefined : await servingSnapshot(process.url, process.pid);
+    const say = (warning: string): void => void warnings.push(levels.length === 1 ? warning : `${name}: ${warning}`);
+    const before = await snapshotIfThere(process, say);
     const run = await runLoad({ ...common, ...load });
-    const after = process === undefined ? undefined : await snapshotIfThere(process);
+    const after = before && (await snapshotIfThere(process, run.isInterrupted ? () => undefined : say));
     const level = loadLevel(run, {
       name,
       ...(load.concurrency === undefined ? {} : { concurrency: load.concurrency }),
@@ -64,18 +71,23 @@ export async function runSweep(options: RunSweepOptions): Promise<Sweep> {
       level,
       ...(before === undefined || after === undefined ? {} : { cost: servingCost(before, after, spent) }),
     });
-    warnings.push(...run.warnings.map((warning) => (levels.length === 1 ? warning : `${name}: ${warning}`)));
+    run.warnings.forEach(say);
     ({ isInterrupted } = run);
     onLevelEnd?.(level, index);
   }
   return { startedAt, measured, warnings, isInterrupted };
 }
 
-/** A load that ended early may have taken its server with it: Ctrl-C reaches both. */
-async function snapshotIfThere({ url, pid }: { readonly url: string; readonly pid: number }) {
+/** A load whose server does not tell what it spends is worth its figures; one that ended early may have taken it along, as Ctrl-C does. */
+async function snapshotIfThere(
+  process: ServedProcess | undefined,
+  say: (warning: string) => void,
+): Promise<ServingSnapshot | undefined> {
+  if (process === undefined) return undefined;
   try {
-    return await servingSnapshot(url, pid);
-  } catch {
+    return await servingSnapshot(process);
+  } catch (error) {
+    say(`what the server's processes spent is not known: ${error instanceof Error ? error.message : error}`);
     return undefined;
   }
 }

@@ -1,3 +1,5 @@
+import { KvantError } from "@kvant/core";
+import { parsePrometheusText } from "../client/prometheus-text.ts";
 import {
   childProcesses,
   type ProcessUsage,
@@ -45,21 +47,38 @@ export interface ServingCost {
 
 /** A server's counters and processes at one moment. */
 export interface ServingSnapshot {
-  /** A metric by its full name, or the sum over the labels of a name without any. */
-  metric(name: string): number;
+  /** The sum over the samples of that name which have these labels; 0 where there is none. */
+  metric(name: string, labels?: Readonly<Record<string, string>>): number;
   readonly server: ProcessUsage | undefined;
   readonly engine: ProcessUsage | undefined;
 }
 
-/** Reads `/metrics` and /proc of a Kvant server with that process id. */
-export async function servingSnapshot(url: string, pid: number): Promise<ServingSnapshot> {
-  const lines = (await (await fetch(`${url}/metrics`)).text()).split("\n");
+export interface ServedProcess {
+  readonly url: string;
+  readonly pid: number;
+  readonly apiKey?: string;
+}
+
+/** A server under load answers late, but one that takes longer is not going to. */
+const patienceMilliseconds = 10_000;
+
+/**
+ * Reads `/metrics` and /proc of a Kvant server.
+ * @throws KvantError INTERNAL if it does not tell its metrics, and what `fetch` throws
+ */
+export async function servingSnapshot({ url, pid, apiKey }: ServedProcess): Promise<ServingSnapshot> {
+  const headers: Record<string, string> = apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` };
+  const answer = await fetch(`${url}/metrics`, { headers, signal: AbortSignal.timeout(patienceMilliseconds) });
+  const text = await answer.text();
+  if (!answer.ok) throw new KvantError("INTERNAL", `${url}/metrics answers ${answer.status}`);
+  const samples = parsePrometheusText(text);
   const engines = childProcesses(pid);
   return {
-    metric: (name) =>
-      lines
-        .filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`))
-        .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" ") + 1)), 0),
+    metric: (name, wanted = {}) =>
+      samples
+        .filter((sample) => sample.name === name)
+        .filter(({ labels }) => Object.entries(wanted).every(([label, value]) => labels[label] === value))
+        .reduce((sum, { value }) => sum + value, 0),
     server: processUsage(pid),
     engine: engines.length === 1 ? processUsage(engines[0]!) : undefined,
   };
@@ -74,11 +93,12 @@ export function servingCost(
   after: ServingSnapshot,
   { seconds, outputTokens }: { readonly seconds: number; readonly outputTokens: number },
 ): ServingCost {
-  const delta = (name: string): number => after.metric(name) - before.metric(name);
+  const delta = (name: string, labels?: Readonly<Record<string, string>>): number =>
+    after.metric(name, labels) - before.metric(name, labels);
   const [steps, stepSeconds] = [delta("kvant_step_seconds_count"), delta("kvant_step_seconds_sum")];
-  const decode = '{kind="decode"}';
-  const decodeSteps = delta(`kvant_step_seconds_count${decode}`);
-  const meanDecodeStepSeconds = delta(`kvant_step_seconds_sum${decode}`) / decodeSteps;
+  const decode = { kind: "decode" };
+  const decodeSteps = delta("kvant_step_seconds_count", decode);
+  const meanDecodeStepSeconds = delta("kvant_step_seconds_sum", decode) / decodeSteps;
   const server = shareOf(before.server, after.server, steps);
   const engine = shareOf(before.engine, after.engine, steps);
   const both = (pick: (share: ProcessShare) => number, over: number): number | null =>

@@ -84,6 +84,16 @@ test.each([
   }
 });
 
+test("a ramp that is delayed keeps its first rate until then", () => {
+  const delayed = { kind: "ramp", from: 2, to: 6, seconds: 4, delaySeconds: 3 } as const;
+  const arrivals = times({ kind: "constant" }, delayed, 30);
+  expect(arrivals.slice(0, 7)).toEqual([0, 0.5, 1, 1.5, 2, 2.5, 3]);
+  const alone = times({ kind: "constant" }, { kind: "ramp", from: 2, to: 6, seconds: 4 }, 24);
+  for (const [i, at] of arrivals.slice(6).entries()) expect(at).toBeCloseTo(3 + alone[i]!, 9);
+  expect(times({ kind: "constant" }, { ...delayed, from: 0 }, 2)[0]).toBe(3);
+  expect(describeArrivals({ kind: "constant" }, delayed)).toBe("2 to 6 requests/s over 4 s after 3 s at 2, constant");
+});
+
 test("after its end a ramp stays as it is then, and ends where that is nothing", () => {
   const rising = times({ kind: "constant" }, { kind: "ramp", from: 0, to: 4, seconds: 2 }, 8);
   expect(rising.slice(4)).toEqual([2, 2.25, 2.5, 2.75]);

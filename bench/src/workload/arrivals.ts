@@ -1,4 +1,5 @@
-import { invalidOption, shown } from "./invalid-option.ts";
+import { invalidOption } from "./invalid-option.ts";
+import { shown } from "./json-values.ts";
 import type { RandomSource } from "./random-source.ts";
 
 /**
@@ -12,10 +13,19 @@ export type ArrivalPattern =
   | { readonly kind: "poisson" }
   | { readonly kind: "gamma"; readonly burstiness: number };
 
-/** Arrivals per second: fixed, or linear over some seconds from the start of the load and then as at the end of them. */
+/**
+ * Arrivals per second: fixed, or linear over some seconds, from the start of the load or after a delay at the first rate, and then
+ * as at the end of them.
+ */
 export type ArrivalRate =
   | { readonly kind: "fixed"; readonly rate: number }
-  | { readonly kind: "ramp"; readonly from: number; readonly to: number; readonly seconds: number };
+  | {
+      readonly kind: "ramp";
+      readonly from: number;
+      readonly to: number;
+      readonly seconds: number;
+      readonly delaySeconds?: number;
+    };
 
 /** Below it a gap is mostly zeros and a few ages; above it the gaps are even to a tenth of a percent. */
 const burstinessRange = [0.001, 1e6] as const;
@@ -59,18 +69,29 @@ function unitGap(pattern: Exclude<ArrivalPattern, { kind: "constant" }>, random:
 }
 
 /** Solves a t + (b - a) t^2 / 2S = count for t, in the form that does not cancel for a small slope. */
-function rampTime({ from, to, seconds }: ArrivalRate & { kind: "ramp" }, count: number): number | undefined {
+function rampTime(rate: ArrivalRate & { kind: "ramp" }, elapsed: number): number | undefined {
+  const { from, to, seconds, delaySeconds = 0 } = rate;
+  const count = elapsed - from * delaySeconds;
+  if (count < 0) return elapsed / from;
   const onRamp = ((from + to) / 2) * seconds;
-  if (count >= onRamp) return to === 0 ? undefined : seconds + (count - onRamp) / to;
-  if (count === 0) return 0;
+  if (count >= onRamp) return to === 0 ? undefined : delaySeconds + seconds + (count - onRamp) / to;
+  if (count === 0) return delaySeconds;
   const slope = (to - from) / seconds;
-  return (2 * count) / (from + Math.sqrt(Math.max(0, from ** 2 + 2 * slope * count)));
+  return delaySeconds + (2 * count) / (from + Math.sqrt(Math.max(0, from ** 2 + 2 * slope * count)));
 }
 
 /** `4 requests/s, poisson`, `1 to 10 requests/s over 60 s, gamma of burstiness 0.5`. */
 export function describeArrivals(pattern: ArrivalPattern, rate: ArrivalRate): string {
   const speed = rate.kind === "fixed" ? `${rate.rate}` : `${rate.from} to ${rate.to}`;
-  const time = rate.kind === "fixed" ? "" : ` over ${Number(rate.seconds.toFixed(3))} s`;
+  const time = rate.kind === "fixed" ? "" : ` over ${rounded(rate.seconds)} s${afterDelay(rate)}`;
   const gaps = pattern.kind === "gamma" ? `gamma of burstiness ${pattern.burstiness}` : pattern.kind;
   return `${speed} requests/s${time}, ${gaps}`;
+}
+
+function afterDelay({ from, delaySeconds = 0 }: ArrivalRate & { kind: "ramp" }): string {
+  return delaySeconds === 0 ? "" : ` after ${rounded(delaySeconds)} s at ${from}`;
+}
+
+function rounded(seconds: number): number {
+  return Number(seconds.toFixed(3));
 }

@@ -1,5 +1,6 @@
 import { limit } from "@kvant/core";
-import { invalidOption, shown } from "./invalid-option.ts";
+import { invalidOption } from "./invalid-option.ts";
+import { shown } from "./json-values.ts";
 import { type DatasetName, datasetNames, type WorkloadOptions } from "./workload-options.ts";
 
 /** Options that mean something for some datasets only: elsewhere they would be ignored in silence. */
@@ -71,6 +72,9 @@ export function checkOptions(options: WorkloadOptions): void {
   if ((rampFrom === undefined) !== (rampTo === undefined)) {
     throw invalidOption(rampFrom === undefined ? "rampFrom" : "rampTo", "a ramp has both rampFrom and rampTo");
   }
+  if (rampFrom === undefined && options.rampDelaySeconds !== undefined) {
+    throw invalidOption("rampDelaySeconds", "rampDelaySeconds is for a ramp");
+  }
   if (rampFrom !== undefined && rate !== undefined) {
     throw invalidOption("rate", "give either a rate or a ramp, not both");
   }
@@ -87,7 +91,7 @@ function checkNumbers(options: WorkloadOptions): void {
     if (value === undefined || (value > 0 && value <= most)) continue;
     throw invalidOption(option, `${option} is ${value}, not a number above 0 and up to ${most}`);
   }
-  const { seed = 0, startOffsetSeconds = 0, rampFrom = 1, rampTo = 1 } = options;
+  const { seed = 0, startOffsetSeconds = 0, rampDelaySeconds = 0, rampFrom = 1, rampTo = 1 } = options;
   if (!(Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32)) {
     throw invalidOption("seed", `seed is ${seed}, not an integer from 0 to 4294967295`);
   }
@@ -96,6 +100,9 @@ function checkNumbers(options: WorkloadOptions): void {
       "startOffsetSeconds",
       `startOffsetSeconds is ${startOffsetSeconds}, not a number of at least 0`,
     );
+  }
+  if (!(rampDelaySeconds >= 0 && Number.isFinite(rampDelaySeconds))) {
+    throw invalidOption("rampDelaySeconds", `rampDelaySeconds is ${rampDelaySeconds}, not a number of at least 0`);
   }
   const { rate: most } = positiveNumbers;
   for (const [option, value] of [

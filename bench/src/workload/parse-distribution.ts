@@ -1,6 +1,7 @@
 import { KvantError } from "@kvant/core";
 import type { Distribution } from "./distribution.ts";
-import { invalidOption, shown } from "./invalid-option.ts";
+import { invalidOption } from "./invalid-option.ts";
+import { shown } from "./json-values.ts";
 import { textLines } from "./text-lines.ts";
 import { traceFormatOf, traceRows } from "./traces/trace-rows.ts";
 

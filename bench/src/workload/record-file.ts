@@ -1,7 +1,7 @@
 import { closeSync, openSync, readSync } from "node:fs";
-import { KvantError } from "@kvant/core";
-import { invalidOption, shown, unreadable } from "./invalid-option.ts";
+import { invalidOption, unreadable } from "./invalid-option.ts";
 import { jsonElements } from "./json-elements.ts";
+import { parseJson } from "./json-values.ts";
 import { textLines } from "./text-lines.ts";
 
 /** What a load can use of an entry, or why it cannot, which is counted. */
@@ -40,7 +40,7 @@ export class RecordFile<T> {
     const leftOut = new Map<string, number>();
     for (const { line, text, offset, byteLength } of shape === "lines" ? lines(path) : jsonElements(path, field)) {
       const where = `${path}: line ${line}`;
-      const reading = read(parse(text, where), where);
+      const reading = read(parseJson(text, where, field), where);
       if ("leftOut" in reading) leftOut.set(reading.leftOut, (leftOut.get(reading.leftOut) ?? 0) + 1);
       else {
         this.#offsets.push(offset);
@@ -66,7 +66,7 @@ export class RecordFile<T> {
     const { path, read } = this.#options;
     const where = `${path}: line ${this.#lines[index]}`;
     const text = readPiece(path, this.#offsets[index]!, this.#byteLengths[index]!);
-    const reading = read(parse(text, where), where);
+    const reading = read(parseJson(text, where, field), where);
     if ("entry" in reading) return reading.entry;
     throw invalidOption(field, `${where} was changed while the load used it`);
   }
@@ -74,14 +74,6 @@ export class RecordFile<T> {
 
 function* lines(path: string): Generator<{ line: number; text: string; offset: number; byteLength: number }> {
   for (const { number, ...line } of textLines(path, field)) yield { line: number, ...line };
-}
-
-function parse(text: string, where: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new KvantError("INVALID_ARGUMENT", `${where} is not JSON: ${shown(text)}`, { cause, field });
-  }
 }
 
 function readPiece(path: string, offset: number, byteLength: number): string {

@@ -308,6 +308,12 @@ describe("options that cannot be are refused by name", () => {
     ["arrival", { ...bounded, arrival: "closed", rate: 4 }, "arrival closed has no rate"],
     ["arrival", { ...bounded, arrival: "trace" }, "the dataset random has no times to replay"],
     ["rate", { ...bounded, rate: 1, rampFrom: 1, rampTo: 2 }, "either a rate or a ramp"],
+    ["rampDelaySeconds", { ...bounded, rampDelaySeconds: 1 }, "rampDelaySeconds is for a ramp"],
+    [
+      "rampDelaySeconds",
+      { durationSeconds: 5, rampFrom: 1, rampTo: 2, rampDelaySeconds: 5 },
+      "leaves nothing of the load to its ramp",
+    ],
     ["rampTo", { ...bounded, rampFrom: 1 }, "a ramp has both rampFrom and rampTo"],
     ["rampTo", { ...bounded, rampFrom: 0, rampTo: 0 }, "a ramp from 0 to 0 has no requests"],
     ["datasetFile", { ...bounded, dataset: "jsonl" }, "the dataset jsonl is read from a file"],

@@ -71,12 +71,22 @@ function timingOf(options: WorkloadOptions): Timing {
   return { kind: "process", pattern, rate: rateOf(options) };
 }
 
-function rateOf({ rate, rampFrom = 0, rampTo = 0, requests, durationSeconds }: WorkloadOptions): ArrivalRate {
+function rateOf(options: WorkloadOptions): ArrivalRate {
+  const { rate, rampFrom: from = 0, rampTo: to = 0, rampDelaySeconds: delaySeconds = 0 } = options;
   if (rate !== undefined) return { kind: "fixed", rate };
-  // As long as the requests take at the mean of both rates.
-  const seconds = durationSeconds ?? (requests === undefined ? undefined : (2 * requests) / (rampFrom + rampTo));
+  const seconds = rampSeconds(options);
   if (seconds === undefined) throw invalidOption("durationSeconds", "a ramp needs durationSeconds or requests");
-  return { kind: "ramp", from: rampFrom, to: rampTo, seconds };
+  if (!(seconds > 0))
+    throw invalidOption("rampDelaySeconds", "rampDelaySeconds leaves nothing of the load to its ramp");
+  return { kind: "ramp", from, to, seconds, delaySeconds };
+}
+
+/** Up to the duration, or as long as the requests after the delay take at the mean of both rates. */
+function rampSeconds(options: WorkloadOptions): number | undefined {
+  const { rampFrom = 0, rampTo = 0, rampDelaySeconds = 0, requests, durationSeconds } = options;
+  if (durationSeconds !== undefined) return durationSeconds - rampDelaySeconds;
+  if (requests === undefined) return undefined;
+  return (2 * (requests - rampFrom * rampDelaySeconds)) / (rampFrom + rampTo);
 }
 
 type Arrivals = Pick<WorkloadPlan, "arrivals" | "arrivalDescription">;

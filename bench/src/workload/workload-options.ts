@@ -40,9 +40,12 @@ export interface WorkloadOptions {
    * for the others.
    */
   readonly outputTokens?: string;
-  /** `--max-input-tokens`: synthetic prompts are cut to it, longer texts of files left out; either is counted in the description. */
+  /**
+   * `--max-input-tokens`: synthetic prompts and those of a trace are cut to it, longer texts of files left out. The description
+   * names the limit, and counts what it met where that is known beforehand: texts of files and requests of a trace.
+   */
   readonly maxInputTokens?: number;
-  /** `--max-output-tokens`: longer answers are cut to it, which is counted in the description. */
+  /** `--max-output-tokens`: longer answers are cut to it; the description names and counts likewise. */
   readonly maxOutputTokens?: number;
   /**
    * Answers have their full length whatever the model would say. Unless given: true where the length is the workload (random,
@@ -82,6 +85,8 @@ export interface WorkloadOptions {
    */
   readonly rampFrom?: number;
   readonly rampTo?: number;
+  /** Seconds before the ramp, at its first rate, in which a load warms up; 0 unless given. Duration and requests count them in. */
+  readonly rampDelaySeconds?: number;
   /** `--time-scale`: gaps of a replayed trace are multiplied by it, so that 0.5 replays at twice the rate; 1 unless given. */
   readonly timeScale?: number;
   /** `--start-offset`: seconds of a trace, in its own time, that are left out at its start; 0 unless given. */

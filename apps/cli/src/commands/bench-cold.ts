@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { type ColdMedians, type ColdResult, type ColdRun, measureCold, modelFiles } from "@kvant/bench";
 import { KvantError } from "@kvant/core";
+import { exitCodeOf, onEndingSignal } from "../ending-signals.ts";
 import { type ModelFlags, resolveModel, type SizeFlags } from "../model-options.ts";
 import { megabytes, printRow, say, table } from "../print.ts";
 
@@ -21,6 +22,8 @@ export async function benchCold(model: string | undefined, flags: BenchColdFlags
   const load = shape === undefined ? handedOn.load : "dummy";
   const named = shape ?? model;
   const { model: folder } = resolveModel(named);
+  // There is nothing to report of half a measurement; the server that runs ends with this process.
+  const signals = onEndingSignal((signal) => process.exit(exitCodeOf(signal)));
   const result = await measureCold({
     entry: process.argv[1]!,
     serveArgs: [...(named === undefined ? [] : [named]), ...serveFlags({ ...handedOn, ...(load && { load }) })],
@@ -30,7 +33,7 @@ export async function benchCold(model: string | undefined, flags: BenchColdFlags
     limitSeconds,
     isMachineWide: dropCaches,
     onProgress: (sentence) => say(`${named ?? "tiny"}: ${sentence}`),
-  });
+  }).finally(signals.forget);
   if (json) printRow(result);
   else process.stdout.write(`${coldTable(result)}\n`);
 }

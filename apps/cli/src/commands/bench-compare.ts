@@ -9,6 +9,7 @@ import {
   replaceTextFile,
   textTable,
 } from "@kvant/bench";
+import { requireWritable } from "../output-files.ts";
 import { printRow, say, table } from "../print.ts";
 
 export interface BenchCompareFlags {
@@ -22,24 +23,29 @@ export interface BenchCompareFlags {
 /** What ends a comparison that found something worse: no error, and not to be taken for one. */
 export const worseExitCode = 3;
 
+/** What ends one in which nothing is worse, but a measure that was asked for has no verdict at any level: no pass. */
+export const unansweredExitCode = 4;
+
 /** Sets two results of `kvant bench serve` side by side, for people and for CI. */
 export async function benchCompare(before: string, after: string, flags: BenchCompareFlags): Promise<void> {
   const { metric, threshold, seed, markdown, json } = flags;
+  requireWritable([markdown]);
   const comparison = compareLoads(readLoadResult(before), readLoadResult(after), {
     ...(metric === undefined ? {} : { measures: metric }),
     threshold,
     seed,
   });
-  if (markdown !== undefined) {
-    replaceTextFile(markdown, comparisonMarkdown(comparison, basename(before), basename(after)));
-    say(`wrote ${markdown}`);
-  }
   if (json) for (const row of rows(comparison)) printRow(row);
   else {
     const [header, ...cells] = textTable(comparisonTable(comparison));
     process.stdout.write(`${table(header!, cells)}\n${comparisonNotes(comparison).join("\n")}\n`);
   }
+  if (markdown !== undefined) {
+    replaceTextFile(markdown, comparisonMarkdown(comparison, basename(before), basename(after)));
+    say(`wrote ${markdown}`);
+  }
   if (comparison.isWorse) process.exitCode = worseExitCode;
+  else if (comparison.unanswered.length > 0) process.exitCode = unansweredExitCode;
 }
 
 function rows({ levels, threshold }: LoadComparison): readonly object[] {

@@ -7,19 +7,20 @@ import {
   outlierClaims,
   outlierQualitySchemes,
   parseQualityScheme,
-  type QualityClaim,
   type QualityResult,
   type QualityRow,
   qualityClaims,
   qualityMarkdown,
   qualityPage,
   qualityResultVersion,
+  qualityTwin,
   readMachine,
   replaceTextFile,
 } from "@kvant/bench";
-import { accelerateQuantizers, openQuantizeSource } from "@kvant/engine";
-import { writeOutlierTwin } from "@kvant/quantizers";
+import { errorCode } from "@kvant/core";
+import { accelerateQuantizers } from "@kvant/engine";
 import { engineOptions, type ModelFlags } from "../model-options.ts";
+import { requireWritable } from "../output-files.ts";
 import { printRow, say } from "../print.ts";
 import { progressBar } from "../progress.ts";
 import { claimLines, qualityRowsTable } from "../quality-table.ts";
@@ -49,6 +50,7 @@ export interface BenchQualityFlags extends Pick<ModelFlags, "device" | "threads"
 /** What schemes of one model lose on a text against BF16, and with --speed what they cost: one row each. */
 export async function benchQuality(model: string | undefined, flags: BenchQualityFlags): Promise<void> {
   const startedAt = new Date().toISOString();
+  requireWritable([flags.output, flags.html, flags.markdown]);
   const names = flags.schemes ?? (flags.plantOutliers === undefined ? defaultQualitySchemes : outlierQualitySchemes);
   const schemes = names.map(parseQualityScheme);
   const text = textStart(readText(flags.text), flags.textBytes);
@@ -56,10 +58,11 @@ export async function benchQuality(model: string | undefined, flags: BenchQualit
   if (!acceleration.native) say(`matrices are worked on in plain TypeScript, which is slower: ${acceleration.reason}`);
   const folder = flags.folder ?? mkdtempSync(join(tmpdir(), "kvant-quality-"));
   mkdirSync(folder, { recursive: true });
+  let phase = "";
+  let bar = progressBar("");
   try {
     const rows: QualityRow[] = [];
-    let phase = "";
-    let bar = progressBar("");
+    const failed: { readonly scheme: string; readonly error: unknown }[] = [];
     const measured = measureQuality({
       ...flags,
       model: subjectOf(model, flags, folder),
@@ -84,42 +87,42 @@ export async function benchQuality(model: string | undefined, flags: BenchQualit
         }
         bar.update(done, total);
       },
+      onFailure: (scheme, error) => failed.push({ scheme, error }),
     });
     for await (const row of measured) {
       bar.stop();
       rows.push(row);
       if (flags.json) printRow(row);
     }
+    bar.stop();
+    // Where nothing came of it, the first error is the command's.
+    if (rows.length === 0 && failed.length > 0) throw failed[0]!.error;
+    const failures = failed.map(({ scheme, error }) => ({ scheme, reason: reasonOf(error) }));
     const claims = (flags.plantOutliers === undefined ? qualityClaims : outlierClaims)(rows);
-    writeFiles({ startedAt, model: model ?? "tiny", names, rows, claims }, flags);
-    print(rows, claims, flags);
+    print({ rows, failures, claims }, flags);
+    writeFiles({ startedAt, model: model ?? "tiny", names, rows, failures, claims }, flags);
   } finally {
+    bar.stop();
     if (flags.folder === undefined) rmSync(folder, { recursive: true, force: true });
   }
 }
 
+function reasonOf(error: unknown): string {
+  return `${error instanceof Error ? error.message : error} [${errorCode(error)}]`;
+}
+
 /** The model's folder, or that of its twin with planted outliers. */
 function subjectOf(model: string | undefined, flags: BenchQualityFlags, folder: string): string {
-  const options = engineOptions(model, flags);
-  if (flags.plantOutliers === undefined) return options.model;
-  const source = openQuantizeSource(options);
-  try {
-    const out = join(folder, "twin");
-    rmSync(out, { recursive: true, force: true });
-    const channels = writeOutlierTwin({
-      ...source,
-      out,
-      factor: flags.plantOutliers,
-      channelCount: flags.outlierChannels,
-      seed: flags.seed,
-    });
-    say(
-      `norm channels ${channels.join(", ")} of every layer times ${flags.plantOutliers}, the next weights divided by it`,
-    );
-    return out;
-  } finally {
-    source.close();
-  }
+  const source = engineOptions(model, flags);
+  if (flags.plantOutliers === undefined) return source.model;
+  const { plantOutliers: factor, outlierChannels: channelCount, seed } = flags;
+  const twin = qualityTwin({ source, folder, factor, channelCount, seed });
+  say(
+    twin.channels === undefined
+      ? `the twin of an earlier call is used again: ${twin.model}`
+      : `norm channels ${twin.channels.join(", ")} of every layer times ${factor}, the next weights divided by it`,
+  );
+  return twin.model;
 }
 
 /** The longest start of a text of at most so many UTF-8 bytes. */
@@ -129,13 +132,15 @@ function textStart(text: string, bytes: number | undefined): string {
   return text.slice(0, read);
 }
 
-interface Finished extends Pick<QualityResult, "startedAt" | "model" | "rows" | "claims"> {
+type Measured = Required<Pick<QualityResult, "rows" | "failures" | "claims">>;
+
+interface Finished extends Pick<QualityResult, "startedAt" | "model">, Measured {
   /** Of schemes. */
   readonly names: readonly string[];
 }
 
 /** The files that were asked for, each whole or not at all. */
-function writeFiles({ names, ...finished }: Finished, flags: BenchQualityFlags): void {
+function writeFiles({ names, failures, ...finished }: Finished, flags: BenchQualityFlags): void {
   const { output, html, markdown } = flags;
   if (output === undefined && html === undefined && markdown === undefined) return;
   const { facts, node } = readMachine(process.argv[1]!);
@@ -144,17 +149,16 @@ function writeFiles({ names, ...finished }: Finished, flags: BenchQualityFlags):
     software: { kvant: version, node },
     flags: { ...flags, schemes: names },
     ...finished,
+    ...(failures.length === 0 ? {} : { failures }),
   };
   if (output !== undefined) replaceTextFile(output, `${JSON.stringify(result)}\n`);
   if (html !== undefined) replaceTextFile(html, qualityPage(result));
   if (markdown !== undefined) replaceTextFile(markdown, qualityMarkdown(result));
 }
 
-function print(
-  rows: readonly QualityRow[],
-  claims: readonly QualityClaim[],
-  { check, json, text }: BenchQualityFlags,
-): void {
+function print({ rows, failures, claims }: Measured, { check, json, text }: BenchQualityFlags): void {
+  for (const { scheme, reason } of failures) say(`${scheme} failed and has no row: ${reason}`);
+  if (failures.length > 0) process.exitCode = 1;
   const [first] = rows;
   if (first === undefined) return;
   const { tokens, windows, reference } = first;

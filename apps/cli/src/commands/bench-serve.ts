@@ -1,12 +1,14 @@
 import { setMaxListeners } from "node:events";
 import {
   describeServer,
+  type LoadLevel,
   type LoadResult,
   type LoadTarget,
   loadMarkdown,
   loadPage,
   loadResultOf,
   loadRow,
+  type Machine,
   measureClient,
   type Objectives,
   parseObjectives,
@@ -20,15 +22,16 @@ import {
   startServer,
   writeLoadResult,
 } from "@kvant/bench";
+import { KvantError } from "@kvant/core";
+import { type EndingSignal, exitCodeOf, onEndingSignal } from "../ending-signals.ts";
+import { namingFlags } from "../flag-errors.ts";
 import { type LiveLoadView, liveLoadView } from "../live-load-view.ts";
 import type { LoadFlags } from "../load-flags.ts";
 import { apiKey, isOwnServer, recordedFlags, serveFlags, serverUrl, sweepLevels, withDefaults } from "../load-plan.ts";
-import { loadSummary } from "../load-summary.ts";
+import { clientCostText, loadSummary } from "../load-summary.ts";
+import { requireWritable } from "../output-files.ts";
 import { printRow, say } from "../print.ts";
 import { version } from "../version.ts";
-
-/** What a shell reports for a program that SIGINT ended. */
-const interruptedExitCode = 130;
 
 /** The hidden command of the client's processes. */
 const workerCommand = { entry: process.argv[1]!, args: ["bench", "load-worker"] };
@@ -37,65 +40,95 @@ const workerCommand = { entry: process.argv[1]!, args: ["bench", "load-worker"] 
 export async function benchServe(serveArgs: readonly string[], given: LoadFlags): Promise<void> {
   const flags = withDefaults(given);
   const objectives = flags.slo === undefined ? undefined : parseObjectives(flags.slo);
-  // A mistake should show before a server has loaded its model, not after.
-  if (isOwnServer(flags)) sweepLevels(flags, flags.vocabularySize);
+  // A mistake should show before a server has loaded its model and minutes have gone into a load, not after.
+  if (isOwnServer(flags)) namingFlags(() => sweepLevels(flags, flags.vocabularySize));
+  requireWritable([flags.output, flags.html, flags.markdown]);
+  const key = apiKey(flags);
   const ending = endOfLoad(flags.limitSeconds);
   let own: StartedServer | undefined;
   let sweep: Sweep | undefined;
   try {
-    if (isOwnServer(flags)) own = await ownServer(flags, serveArgs, ending.signal);
-    const { target, description } = await loadTarget(flags, own, apiKey(flags));
-    const levels = sweepLevels(flags, target.dialect === "openai-chat" ? undefined : vocabulary(flags, description));
+    if (isOwnServer(flags)) own = await ownServer(flags, serveArgs, key, ending.signal);
+    const { target, description } = await loadTarget(flags, own, key);
+    const vocabularySize = target.dialect === "openai-chat" ? undefined : vocabulary(flags, description);
+    const levels = namingFlags(() => sweepLevels(flags, vocabularySize));
+    const machine = readMachine(process.argv[1]!);
     const client = await clientCost(flags, ending.signal);
-    const load = { flags, client, target, description, levels, ...(objectives === undefined ? {} : { objectives }) };
+    const asked = { flags, machine, client, target, description, levels };
+    const load = { ...asked, ...(objectives === undefined ? {} : { objectives }) };
     sweep = await measuredSweep(load, own, ending.signal);
     report(sweep, resultOf(load, serveArgs, sweep), flags);
-    if (sweep.measured.some(({ level }) => Object.keys(level.failures).length > 0)) process.exitCode = 1;
+    const isWhole = sweep.measured.length === levels.length;
+    if (!isWhole || sweep.measured.some(({ level }) => !isSound(level))) process.exitCode = 1;
   } catch (error) {
     // What Ctrl-C broke off before the load is no failure, and there is nothing to report.
-    if (sweep !== undefined || !ending.isInterrupted()) throw error;
+    if (sweep !== undefined || ending.interruptedBy() === undefined) throw error;
   } finally {
-    if (ending.isInterrupted()) process.exitCode = interruptedExitCode;
-    ending.forget();
+    const signal = ending.interruptedBy();
+    if (signal !== undefined) process.exitCode = exitCodeOf(signal);
     await own?.stop();
+    ending.forget();
   }
+}
+
+/** Something was measured, and nothing failed. */
+function isSound({ requests, completed }: LoadLevel): boolean {
+  return requests > 0 && completed === requests;
 }
 
 interface Ending {
   readonly signal: AbortSignal;
-  readonly isInterrupted: () => boolean;
+  readonly interruptedBy: () => EndingSignal | undefined;
   readonly forget: () => void;
 }
 
-/** The first Ctrl-C ends the load with a report, the second one the program; so does, without it, the time limit. */
+/**
+ * The first Ctrl-C (or SIGTERM, or SIGHUP) ends the load with a report, the second one the program, and with it the server that
+ * it started; so does, without it, the time limit.
+ */
 function endOfLoad(limitSeconds: number): Ending {
   const interrupt = new AbortController();
-  const onInterrupt = (): void => {
-    if (interrupt.signal.aborted) process.exit(interruptedExitCode);
+  let interruptedBy: EndingSignal | undefined;
+  const signals = onEndingSignal((signal) => {
+    if (interruptedBy !== undefined) process.exit(exitCodeOf(signal));
+    interruptedBy = signal;
     say("kvant: ending the load; once more to leave without a report");
     interrupt.abort();
-  };
-  process.on("SIGINT", onInterrupt);
+  });
   const signal = AbortSignal.any([interrupt.signal, AbortSignal.timeout(limitSeconds * 1000)]);
   // Levels, workers and the server all listen.
   setMaxListeners(0, signal);
-  return {
-    signal,
-    isInterrupted: () => interrupt.signal.aborted,
-    forget: () => void process.off("SIGINT", onInterrupt),
-  };
+  return { signal, interruptedBy: () => interruptedBy, forget: signals.forget };
 }
 
-async function ownServer(flags: LoadFlags, rest: readonly string[], signal: AbortSignal): Promise<StartedServer> {
+async function ownServer(
+  flags: LoadFlags,
+  rest: readonly string[],
+  key: string | undefined,
+  signal: AbortSignal,
+): Promise<StartedServer> {
   say("starting the server");
   const server = await startServer({ entry: process.argv[1]!, serveArgs: serveFlags(flags, rest) }, signal);
-  // A first request sets up what is lazy, which no load should pay.
+  try {
+    await warmServer(server.url, key, signal);
+    return server;
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+}
+
+/** A first request sets up what is lazy, which no load should pay. */
+async function warmServer(url: string, key: string | undefined, signal: AbortSignal): Promise<void> {
+  const authorization = key === undefined ? undefined : `Bearer ${key}`;
+  const headers = { "content-type": "application/json", ...(authorization === undefined ? {} : { authorization }) };
   const body = JSON.stringify({ prompt: [0], max_tokens: 8, temperature: 0, ignore_eos: true });
-  const headers = { "content-type": "application/json" };
-  await fetch(`${server.url}/v1/completions`, { method: "POST", headers, body, signal }).then((answer) =>
-    answer.text(),
-  );
-  return server;
+  const answer = await fetch(`${url}/v1/completions`, { method: "POST", headers, body, signal });
+  const text = await answer.text();
+  if (answer.ok) return;
+  if (answer.status === 401)
+    throw new KvantError("UNAUTHORIZED", `the server wants a key: give --api-key-file before --`);
+  throw new KvantError("INTERNAL", `the server's first request got status ${answer.status}: ${text.slice(0, 300)}`);
 }
 
 interface AskedServer {
@@ -134,15 +167,18 @@ function vocabulary({ vocabularySize }: LoadFlags, description: ServerDescriptio
 async function clientCost({ workers }: LoadFlags, signal: AbortSignal): Promise<LoadResult["client"]> {
   say("measuring the client against a server that answers at once");
   const measured = await measureClient({ workerCommand, signal, ...(workers === undefined ? {} : { workers }) });
-  return {
+  const cost = {
     workers: measured.workers,
     tokensPerSecond: measured.tokensPerSecond,
     addedP99Seconds: measured.addedP99Seconds,
   };
+  say(clientCostText(cost));
+  return cost;
 }
 
 interface LoadInHand extends AskedServer {
   readonly flags: LoadFlags;
+  readonly machine: Machine;
   readonly client: LoadResult["client"];
   readonly levels: readonly SweepLevel[];
   readonly objectives?: Objectives;
@@ -156,6 +192,7 @@ async function measuredSweep(
   const { warmUp, workers, requestTimeout, limitSeconds, metricsUrl } = flags;
   const metrics = metricsUrl ?? (target.dialect === "kvant-grpc" ? undefined : `${target.url}/metrics`);
   let view: LiveLoadView | undefined;
+  const { apiKey } = target;
   return await runSweep({
     target,
     levels,
@@ -166,7 +203,7 @@ async function measuredSweep(
     ...(warmUp === undefined ? {} : { warmUp }),
     ...(objectives === undefined ? {} : { objectives }),
     ...(metrics === undefined ? {} : { metricsUrl: metrics }),
-    ...(own === undefined ? {} : { process: own }),
+    ...(own === undefined ? {} : { process: { ...own, ...(apiKey === undefined ? {} : { apiKey }) } }),
     onLevelStart: ({ name, requestLimit, durationSeconds }, index) => {
       view = liveLoadView({
         name,
@@ -177,12 +214,12 @@ async function measuredSweep(
     },
     onProgress: (live) => view?.update(live),
     onLevelEnd: () => view?.stop(),
-  });
+  }).finally(() => view?.stop());
 }
 
 function resultOf(load: LoadInHand, serveArgs: readonly string[], sweep: Sweep): LoadResult {
   const { flags, client, target, description, levels, objectives } = load;
-  const { facts, node } = readMachine(process.argv[1]!);
+  const { facts, node } = load.machine;
   const { software, scheme } = description;
   return loadResultOf(sweep, {
     machine: facts,
@@ -208,7 +245,12 @@ function workloadText(levels: readonly SweepLevel[]): string {
   return `${first}; the same at ${names.join("; ")}`;
 }
 
+/** Prints first: a file that cannot be written after all should not take the figures with it. */
 function report({ measured }: Sweep, result: LoadResult, { output, html, markdown, name, json }: LoadFlags): void {
+  if (json) {
+    for (const { level, cost } of measured) printRow({ ...loadRow(result, level), ...cost });
+    for (const warning of result.warnings) say(`warning: ${warning}`);
+  } else process.stdout.write(`${loadSummary(result, measured)}\n`);
   const write = (path: string | undefined, content: (path: string) => void): void => {
     if (path === undefined) return;
     content(path);
@@ -217,6 +259,4 @@ function report({ measured }: Sweep, result: LoadResult, { output, html, markdow
   write(output, (path) => writeLoadResult(path, result));
   write(html, (path) => replaceTextFile(path, loadPage(result, name)));
   write(markdown, (path) => replaceTextFile(path, loadMarkdown(result, name)));
-  if (json) for (const { level, cost } of measured) printRow({ ...loadRow(result, level), ...cost });
-  else process.stdout.write(`${loadSummary(result, measured)}\n`);
 }

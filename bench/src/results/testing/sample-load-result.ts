@@ -85,6 +85,7 @@ function sampleLevel({
     requestsCompletedPerSecond: requests / seconds,
     goodRequestsPerSecond: (0.97 * requests) / seconds,
     goodShare: 0.97,
+    goodShareOf: requests + failed,
     timeToFirstToken: summaryOf(timeToFirstToken),
     interToken: summaryOf(gaps),
     timePerOutputToken: summaryOf(timePerOutputToken),
@@ -104,7 +105,11 @@ function sampleLevel({
         residentBytes: series(104e6, 0.001),
       },
     },
-    samples: { timeToFirstToken, timePerOutputToken, endToEnd, outputTokens: timeToFirstToken.map(() => outputTokens) },
+    samples: {
+      ...{ timeToFirstToken, timePerOutputToken, endToEnd },
+      interTokenP99: timePerOutputToken.map((seconds) => 1.5 * seconds),
+      outputTokens: timeToFirstToken.map(() => outputTokens),
+    },
   };
 }
 

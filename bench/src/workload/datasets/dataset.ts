@@ -26,7 +26,7 @@ export interface LengthLimits {
   readonly maxOutputTokens?: number;
 }
 
-/** `, at most 4096 in and 512 out`; empty without limits. */
+/** `, cut to at most 4096 in and 512 out`; empty without limits. */
 export function describeLimits({ maxInputTokens, maxOutputTokens }: LengthLimits): string {
   const parts = [
     ...(maxInputTokens === undefined ? [] : [`${maxInputTokens} in`]),

@@ -1,5 +1,6 @@
 import type { ChatMessage, PlannedPrompt } from "../../load/planned-request.ts";
-import { invalidOption, shown } from "../invalid-option.ts";
+import { invalidOption } from "../invalid-option.ts";
+import { type Fields, isObject, shown } from "../json-values.ts";
 
 /** `single`: one request for each entry, its first turn; `conversation`: all turns of it. */
 export type EntryUse = "single" | "conversation";
@@ -11,8 +12,6 @@ export interface Asked {
   /** `[turns]` recorded answers, where the file has them. */
   readonly answers?: readonly string[];
 }
-
-type Fields = Readonly<Record<string, unknown>>;
 
 const field = "datasetFile";
 const lineFields = ["messages", "turns", "prompt", "text", "question"] as const;
@@ -113,6 +112,6 @@ function listOf<T>(value: unknown, where: string, read: (entry: unknown, where: 
 }
 
 function fieldsOf(value: unknown, where: string): Fields {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return { ...value };
+  if (isObject(value)) return value;
   throw invalidOption(field, `${where} is ${shown(value)}, not an object`);
 }

@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { KvantError } from "@kvant/core";
 import { type Distribution, describeDistribution, drawCount } from "../distribution.ts";
-import { invalidOption, shown, unreadable } from "../invalid-option.ts";
+import { invalidOption, unreadable } from "../invalid-option.ts";
+import { type Fields, isObject, shown } from "../json-values.ts";
 import { RandomSource } from "../random-source.ts";
 import { type Dataset, describeLimits, type LengthLimits } from "./dataset.ts";
 
@@ -66,7 +67,7 @@ function readTexts(path: string): readonly SizedText[] {
   return texts;
 }
 
-function readObject(path: string): Readonly<Record<string, unknown>> {
+function readObject(path: string): Fields {
   let value: unknown;
   try {
     value = JSON.parse(readFileSync(path, "utf8"));
@@ -74,6 +75,6 @@ function readObject(path: string): Readonly<Record<string, unknown>> {
     if (!(cause instanceof SyntaxError)) throw unreadable(path, field, cause);
     throw new KvantError("INVALID_ARGUMENT", `${path}: is not JSON (${cause.message})`, { cause, field });
   }
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return { ...value };
+  if (isObject(value)) return value;
   throw invalidOption(field, `${path}: is ${shown(value)}, not an object from token counts to texts`);
 }

@@ -1,4 +1,5 @@
-import { invalidOption, shown } from "../invalid-option.ts";
+import { invalidOption } from "../invalid-option.ts";
+import { shown } from "../json-values.ts";
 import { csvColumns, tokenCount } from "./csv-columns.ts";
 import type { TraceFormat } from "./trace-row.ts";
 

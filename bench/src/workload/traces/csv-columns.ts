@@ -1,4 +1,5 @@
-import { invalidOption, shown } from "../invalid-option.ts";
+import { invalidOption } from "../invalid-option.ts";
+import { shown } from "../json-values.ts";
 
 /** A line of comma-separated values by the names of its columns. No trace quotes a value, so a quote is refused. */
 export type CsvLine = (column: string) => string;

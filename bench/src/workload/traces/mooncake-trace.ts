@@ -1,5 +1,5 @@
-import { KvantError } from "@kvant/core";
-import { invalidOption, shown } from "../invalid-option.ts";
+import { invalidOption } from "../invalid-option.ts";
+import { isObject, parseJson, shown } from "../json-values.ts";
 import { tokenCount } from "./csv-columns.ts";
 import type { TraceFormat, TraceRow } from "./trace-row.ts";
 
@@ -13,7 +13,9 @@ export const mooncakeTrace: TraceFormat = {
 };
 
 function row(text: string, where: string): Omit<TraceRow, "line"> {
-  const value = fieldsOf(text, where);
+  const parsed = parseJson(text, where, "datasetFile");
+  // The first line begins with a brace in every file that is taken for this format; a later one may hold anything.
+  const value = isObject(parsed) ? parsed : {};
   const { timestamp, hash_ids: hashIds } = value;
   if (typeof timestamp !== "number" || !Number.isFinite(timestamp) || timestamp < 0) {
     throw invalidOption("datasetFile", `${where}: timestamp is ${shown(timestamp)}, not a number of milliseconds`);
@@ -24,17 +26,6 @@ function row(text: string, where: string): Omit<TraceRow, "line"> {
     outputTokens: tokenCount(value.output_length, "output_length", where),
     ...(hashIds === undefined ? {} : { hashIds: idsOf(hashIds, where) }),
   };
-}
-
-function fieldsOf(text: string, where: string): Readonly<Record<string, unknown>> {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new KvantError("INVALID_ARGUMENT", `${where} is not JSON: ${shown(text)}`, { cause, field: "datasetFile" });
-  }
-  // The line begins with a brace in every file that is taken for this format; a later one may hold anything.
-  return typeof value === "object" && value !== null ? { ...value } : {};
 }
 
 function idsOf(value: unknown, where: string): readonly number[] {

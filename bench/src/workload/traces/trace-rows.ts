@@ -1,4 +1,5 @@
-import { invalidOption, shown } from "../invalid-option.ts";
+import { invalidOption } from "../invalid-option.ts";
+import { shown } from "../json-values.ts";
 import { textLines } from "../text-lines.ts";
 import { azureTrace } from "./azure-trace.ts";
 import { burstGptTrace } from "./burst-gpt-trace.ts";

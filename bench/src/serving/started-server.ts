@@ -33,13 +33,17 @@ const pollMilliseconds = 1;
 const saidCharacters = 4000;
 
 /**
- * Starts `kvant serve` on a free port and waits until `/ready` says 200.
+ * Starts `kvant serve` on a free port and waits until `/ready` says 200. It ends with this process, unless that is killed by a
+ * signal that nothing here hears.
  * @throws KvantError INTERNAL with what the server said, if it ends before or the signal comes first; the process is gone then
  */
 export async function startServer({ entry, serveArgs }: ServerCommand, signal: AbortSignal): Promise<StartedServer> {
   const args = [entry, "serve", ...serveArgs, "--port", "0", "--no-grpc", "--log-level", "error"];
   const startedAt = performance.now();
   const child = spawn(process.execPath, [...process.execArgv, ...args], { stdio: ["ignore", "ignore", "pipe"] });
+  const endWithParent = (): void => void child.kill();
+  process.once("exit", endWithParent);
+  child.once("exit", () => process.off("exit", endWithParent));
   try {
     const said = await saidMilestones(child, signal);
     await untilReady(said.url, signal);
