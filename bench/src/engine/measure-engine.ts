@@ -79,8 +79,9 @@ export interface EngineMeasurement {
 
 /** The engine's default, written down because the measurement depends on it. */
 const pageTokens = 16;
-/** Decode tokens of a round that is not measured. */
-const warmUpTokens = 32;
+/** Decode tokens of a round that is not measured, as far as a short context has room for them. */
+const fewestWarmUpTokens = 4;
+const mostWarmUpTokens = 32;
 /** Such rounds go on for so long: by then V8 has compiled what runs between the plans. */
 const warmUpMilliseconds = 1500;
 
@@ -94,6 +95,7 @@ export async function measureEngine(options: MeasureEngineOptions): Promise<Engi
   const { device = "cpu" } = options.engine;
   const maxStepTokens = options.maxStepTokens ?? defaultStepTokens(device);
   const round = { batch, context, decodeTokens, maxStepTokens };
+  const warmUpTokens = Math.max(fewestWarmUpTokens, Math.min(mostWarmUpTokens, decodeTokens));
   const contextLength = Math.max(
     context + Math.max(decodeTokens, warmUpTokens) + headStart(round),
     prompt + 1 + headStart({ ...round, context: prompt }),
