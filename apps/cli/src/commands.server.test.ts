@@ -208,7 +208,7 @@ describe("inspect, doctor and eval --json", () => {
   });
 
   test("bench engine has the fields that scripts read", async () => {
-    const size = ["--context", "8", "--decode-tokens", "4", "--rounds", "1", "--batch", "2"];
+    const size = ["--context", "8", "--decode-tokens", "4", "--rounds", "1", "--warm-up", "0", "--batch", "2"];
     const { exitCode, stdout } = await cli.run([
       "bench",
       "engine",

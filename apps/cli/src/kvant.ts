@@ -186,6 +186,7 @@ addModelFlags(
   .option("--decode-tokens <count>", "decode tokens per round", positiveInteger, 32)
   .option("--max-step-tokens <tokens>", "tokens in one step; default: as kvant serve", positiveInteger)
   .option("--rounds <count>", "measured rounds, with bandwidth probes between them", positiveInteger, 2)
+  .option("--warm-up <seconds>", "rounds that are not measured go on for so long", decimal, 5)
   .option("--json", "print one JSON object per row")
   .addHelpText("after", "\n--weights and --kv-format take comma-separated lists.")
   .action(async (model, flags) => (await import("./commands/bench-engine.ts")).benchEngine(model, flags));

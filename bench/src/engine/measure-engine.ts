@@ -28,6 +28,8 @@ export interface MeasureEngineOptions {
   readonly decodeTokens: number;
   /** Measured rounds; the bandwidth probe runs before, between and after them. */
   readonly rounds: number;
+  /** How long rounds that are not measured go on, at least one of them. Default 5. */
+  readonly warmUpSeconds?: number;
   /** Tokens of one step; default: the engine's. */
   readonly maxStepTokens?: number;
   readonly onProgress?: (phase: string) => void;
@@ -82,8 +84,8 @@ const pageTokens = 16;
 /** Decode tokens of a round that is not measured, as far as a short context has room for them. */
 const fewestWarmUpTokens = 4;
 const mostWarmUpTokens = 32;
-/** Such rounds go on for so long: by then V8 has compiled what runs between the plans. */
-const warmUpMilliseconds = 1500;
+/** By then V8 has compiled what runs between the plans, which a server does once in its life. */
+const defaultWarmUpSeconds = 5;
 
 /**
  * Decode and prefill speed of one scheme, through the engine with scheduler and sampling, beside the machine's read
@@ -115,7 +117,7 @@ export async function measureEngine(options: MeasureEngineOptions): Promise<Engi
   );
   try {
     const { model } = engine;
-    const warmUpEndsAt = performance.now() + warmUpMilliseconds;
+    const warmUpEndsAt = performance.now() + 1000 * (options.warmUpSeconds ?? defaultWarmUpSeconds);
     do await decodeOnce(engine, { ...round, decodeTokens: warmUpTokens }, 0);
     while (performance.now() < warmUpEndsAt);
     let peakResidentBytes = process.resourceUsage().maxRSS * 1024;

@@ -7,6 +7,7 @@ const longestDecode = 32;
 /** Later requests that the warm first token is the median of. */
 const warmRequests = 5;
 const rounds = 2;
+const warmUpSeconds = 1;
 
 /** What a scheme costs, beside which its quality is read. One sequence at a time. */
 export interface SchemeCost {
@@ -51,7 +52,7 @@ export async function measureCost({ engine, onLoad }: MeasureCostOptions): Promi
   }
   const peakResidentBytes = process.resourceUsage().maxRSS * 1024;
   const [coldFirstTokenSeconds, ...warm] = seconds;
-  const speed = await measureEngine({ engine, batch: 1, context: promptTokens, decodeTokens, rounds });
+  const speed = await measureEngine({ engine, batch: 1, context: promptTokens, decodeTokens, rounds, warmUpSeconds });
   return {
     promptTokens,
     loadSeconds: cold.model.loadSeconds,

@@ -12,6 +12,7 @@ export interface BenchEngineFlags extends ModelFlags {
   readonly prompt?: number;
   readonly decodeTokens: number;
   readonly rounds: number;
+  readonly warmUp: number;
   readonly maxStepTokens?: number;
   readonly json?: boolean;
 }
@@ -32,7 +33,7 @@ export async function benchEngine(model: string | undefined, flags: BenchEngineF
 }
 
 async function measureOne(model: string | undefined, flags: BenchEngineFlags): Promise<EngineMeasurement> {
-  const { shape, batch, context, prompt, decodeTokens, rounds, maxStepTokens } = flags;
+  const { shape, batch, context, prompt, decodeTokens, rounds, warmUp, maxStepTokens } = flags;
   if (shape !== undefined && model !== undefined)
     throw new KvantError("INVALID_ARGUMENT", "give either MODEL or --shape NAME, not both");
   const load = shape === undefined ? {} : { load: "dummy" as const };
@@ -44,6 +45,7 @@ async function measureOne(model: string | undefined, flags: BenchEngineFlags): P
     ...(prompt === undefined ? {} : { prompt }),
     decodeTokens,
     rounds,
+    warmUpSeconds: warmUp,
     ...(maxStepTokens === undefined ? {} : { maxStepTokens }),
     onLoad: bar.onProgress,
     onProgress: (phase) => say(`${shape ?? model ?? "tiny"} ${flags.weights ?? ""} ${flags.kvFormat ?? ""}: ${phase}`),
