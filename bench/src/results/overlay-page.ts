@@ -58,6 +58,8 @@ type Latency = "interToken" | "timeToFirstToken";
 
 function figures(curves: readonly Curve[], latency: Latency, words: string): readonly Part[] {
   const groups = [...new Set(curves.map(({ figure }) => figure))];
+  // One scale for all figures, with room for the last point's mark.
+  const most = Math.max(...curves.flatMap(({ result }) => result.levels.map((level) => level.outputTokensPerSecond)));
   return (["p50", "p99"] as const).map((percentile): Part => {
     const drawn = groups.map((group): Figure => {
       const title = [`${words}, ${percentile}`, group].filter((text) => text !== "").join(", ");
@@ -66,7 +68,7 @@ function figures(curves: readonly Curve[], latency: Latency, words: string): rea
         title: title[0]!.toUpperCase() + title.slice(1),
         plot: {
           kind: "lines",
-          x: { label: "output tokens per second", low: 0 },
+          x: { label: "output tokens per second", low: 0, high: 1.04 * most },
           y: { label: words, unit: "seconds", scale: "log" },
           series: own.map((curve) => series(curve, (level) => level[latency]?.[percentile])),
         },
