@@ -38,6 +38,18 @@ const unknown = undefined;
 const ended = { error: undefined, isDone: true };
 const expected: Readonly<Record<string, Partial<ReadStream>>> = {
   "kvant-chat": { ...ended, texts: ["The", " sea", " is", " 🌊 wide"], usage: usage(7, 6, 0), finishReason: "length" },
+  "llama-recorded-chat": {
+    ...ended,
+    texts: ['"', "H", "e", "re", "?", '"'],
+    usage: usage(46, 6, 0),
+    finishReason: "length",
+  },
+  "llama-recorded-completions": {
+    ...ended,
+    texts: [",", " there", " was", " a", " little"],
+    usage: usage(5, 5, 1),
+    finishReason: "length",
+  },
   "vllm-chat": {
     ...ended,
     texts: ["Wir", " müssen", ' "jetzt"', " gehen", " – 走吧", "."],

@@ -277,3 +277,32 @@ describe("the request", () => {
     });
   });
 });
+
+test("a request goes on over a new connection when the server has closed every kept one", async () => {
+  // Each connection answers once, stays open until it is used again, and is then closed without a word.
+  const body = fixture("llama-recorded-completions");
+  const head = `HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: ${body.length}\r\n\r\n`;
+  let connections = 0;
+  const server = createServer((socket) => {
+    connections++;
+    let isUsed = false;
+    socket.on("error", () => undefined);
+    socket.on("data", () => {
+      if (isUsed) socket.resetAndDestroy();
+      else socket.write(Buffer.concat([Buffer.from(head), body]));
+      isUsed = true;
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  const port = typeof address === "object" && address !== null ? address.port : 0;
+  {
+    using client = new Client(`http://127.0.0.1:${port}`, "openai-completions");
+    const first = await Promise.all([client.ask(), client.ask(), client.ask()]);
+    const second = await client.ask();
+    for (const record of [...first, second]) expect(record).toMatchObject({ outputTokens: 5, countedBy: "usage" });
+    expect([...first, second].map(({ failure }) => failure)).toEqual(new Array(4).fill(undefined));
+  }
+  expect(connections).toBe(4);
+  await new Promise((resolve) => server.close(resolve));
+});

@@ -43,14 +43,14 @@ export class HttpTransport implements LoadTransport {
   send(answer: Answer, history: readonly ChatMessage[]): Cancel {
     const body = Buffer.from(JSON.stringify(requestBody(this.#target, answer.request, history)));
     answer.sentAt = answer.now();
-    return this.#attempt(answer, body, true);
+    return this.#attempt(answer, body);
   }
 
   close(): void {
     this.#agent.destroy();
   }
 
-  #attempt(answer: Answer, body: Buffer, mayRepeat: boolean): Cancel {
+  #attempt(answer: Answer, body: Buffer): Cancel {
     const headers = { ...this.#headers, "content-length": body.length };
     let cancelNext: Cancel | undefined;
     let breakOff: ((error: Error) => void) | undefined;
@@ -60,9 +60,10 @@ export class HttpTransport implements LoadTransport {
     });
     sent.on("error", (error: NodeJS.ErrnoException) => {
       if (answer.hasEnded) return;
-      // A kept connection that the server closed while the request was on its way: nobody has seen it (RFC 9112, 9.3.1).
-      if (mayRepeat && sent.reusedSocket && error.code === "ECONNRESET" && answer.chunkCount === 0) {
-        cancelNext = this.#attempt(answer, body, false);
+      // A kept connection that the server closed while the request was on its way: nobody has seen it (RFC 9112, 9.3.1). The next
+      // one may be such a connection too; a new one ends it.
+      if (sent.reusedSocket && error.code === "ECONNRESET" && breakOff === undefined) {
+        cancelNext = this.#attempt(answer, body);
         return;
       }
       // The socket's own error comes here first, whether or not the answer has begun.

@@ -141,8 +141,8 @@ function codeTable(name: WeightFormat["format"]): { readonly table: Float32Array
   };
 }
 
-/** As `NativeQuantizeMath` counts it; undefined for scales that do not lie along rows. */
-function nativeGroupSize(granularity: Granularity): number | undefined {
+/** As the addon counts it; undefined for scales that do not lie along rows. */
+export function nativeGroupSize(granularity: Granularity): number | undefined {
   switch (granularity.kind) {
     case "tensor":
       return -2;

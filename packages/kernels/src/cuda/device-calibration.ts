@@ -2,7 +2,6 @@ import { KvantError } from "@kvant/core";
 import {
   codeRowBytes,
   formats,
-  type Granularity,
   type QuantizedTensor,
   scaleCount,
   type WeightFormat,
@@ -10,6 +9,7 @@ import {
 } from "@kvant/formats";
 import type { NativeAddon, NativeCalibration, NativeCodedMatrix, NativeGridMatrix } from "../cpu/native-addon.ts";
 import { callNative } from "../cpu/native-error.ts";
+import { nativeGroupSize } from "../cpu/quantize-math.ts";
 
 export interface CalibrationOptions {
   /** Channels of the activations. */
@@ -185,7 +185,7 @@ export class DeviceCalibration {
 
 function gridMatrix(values: Float32Array, rows: number, weightFormat: WeightFormat): NativeGridMatrix {
   const { format, granularity, affine, scaleFormat = "" } = weightFormat;
-  const groupSize = granularity === undefined ? undefined : groupSizeOf(granularity);
+  const groupSize = granularity === undefined ? undefined : nativeGroupSize(granularity);
   if (groupSize === undefined) {
     throw new KvantError(
       "OP_UNSUPPORTED",
@@ -193,20 +193,4 @@ function gridMatrix(values: Float32Array, rows: number, weightFormat: WeightForm
     );
   }
   return { values, rows, format, groupSize, affine: affine ? 1 : 0, scaleFormat };
-}
-
-/** As the addon counts it; undefined for scales that do not lie along rows. */
-function groupSizeOf(granularity: Granularity): number | undefined {
-  switch (granularity.kind) {
-    case "tensor":
-      return -2;
-    case "channel":
-      return granularity.axis === 0 ? -1 : undefined;
-    case "group":
-      return granularity.size;
-    case "tile":
-      return undefined;
-    default:
-      return granularity satisfies never;
-  }
 }
