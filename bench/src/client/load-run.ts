@@ -1,5 +1,6 @@
 import type { LatencyHistogram } from "../load/latency-histogram.ts";
-import type { FailureKind, RequestRecord, TokenCounter } from "../load/request-record.ts";
+import type { LoadLevel } from "../load/load-result.ts";
+import type { RequestRecord } from "../load/request-record.ts";
 
 /** What the server's metrics said at one moment; a figure that they lack is absent. */
 export interface ServerSample {
@@ -48,18 +49,17 @@ export interface LoadHistograms {
 }
 
 /** Of the measured requests, all of them, whether or not their records were kept. */
-export interface LoadTotals {
-  readonly requests: number;
-  readonly completed: number;
-  readonly failures: { readonly [kind in FailureKind]?: number };
-  readonly failureExamples: { readonly [kind in FailureKind]?: string };
-  readonly promptTokens: number;
-  /** Of `promptTokens`, in the server's prefix cache; absent where no answer told. */
-  readonly cachedTokens?: number;
-  /** Of complete and of failed answers. */
-  readonly outputTokens: number;
-  readonly countedBy: { readonly [counter in TokenCounter]?: number };
-}
+export type LoadTotals = Pick<
+  LoadLevel,
+  | "requests"
+  | "completed"
+  | "failures"
+  | "failureExamples"
+  | "promptTokens"
+  | "cachedTokens"
+  | "outputTokens"
+  | "countedBy"
+>;
 
 /** What the client itself did: whether the figures are the server's or its own. */
 export interface ClientLoad {

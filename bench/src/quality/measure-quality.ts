@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { extname, join, resolve } from "node:path";
 import { KvantError } from "@kvant/core";
-import { type EngineOptions, openQuantizeSource, type QuantizeSource } from "@kvant/engine";
-import { type CalibrationOptions, calibrationSamples, parseRecipe, quantizeCheckpoint } from "@kvant/quantizers";
+import { drawCalibration, type EngineOptions, openQuantizeSource } from "@kvant/engine";
+import { type CalibrationOptions, parseRecipe, quantizeCheckpoint } from "@kvant/quantizers";
 import { replaceTextFile } from "../results/replace-text-file.ts";
 import { type Evaluation, evaluate } from "./evaluate.ts";
 import type { SchemeCost } from "./measure-cost.ts";
@@ -52,12 +52,12 @@ export async function* measureQuality(options: MeasureQualityOptions): AsyncGene
       field: "calibration",
     });
   }
-  const kept = schemes.flatMap((scheme) => (scheme.kind === "quantized" ? [keptCheckpoint(scheme, options)] : []));
-  for (const { out, settings } of kept) if (existsSync(out)) requireSettings(out, settings);
+  const kept = keptCheckpoints(options);
+  for (const { out, settings } of kept.values()) if (existsSync(out)) requireSettings(out, settings);
   for (const scheme of schemes) {
     let row: QualityRow;
     try {
-      row = await measureScheme(scheme, options);
+      row = await measureScheme(scheme, kept.get(scheme), options);
     } catch (error) {
       if (onFailure === undefined) throw error;
       onFailure(scheme.name, error);
@@ -67,14 +67,18 @@ export async function* measureQuality(options: MeasureQualityOptions): AsyncGene
   }
 }
 
-async function measureScheme(scheme: QualityScheme, options: MeasureQualityOptions): Promise<QualityRow> {
+async function measureScheme(
+  scheme: QualityScheme,
+  kept: KeptCheckpoint | undefined,
+  options: MeasureQualityOptions,
+): Promise<QualityRow> {
   const { model, device, threads, text, cost, onProgress = () => undefined } = options;
   const shared = {
     ...(device === undefined ? {} : { device }),
     ...(threads === undefined ? {} : { threads }),
     kvFormat: "bf16",
   };
-  const { engine, quantizeSeconds } = await engineOf(scheme, options, shared);
+  const { engine, quantizeSeconds } = await engineOf(scheme, kept, options, shared);
   const evaluation = await evaluate({
     engine,
     text,
@@ -85,14 +89,18 @@ async function measureScheme(scheme: QualityScheme, options: MeasureQualityOptio
   return { scheme: scheme.name, quantizeSeconds, ...evaluation, cost: cost?.(engine) ?? null };
 }
 
-async function engineOf(scheme: QualityScheme, options: MeasureQualityOptions, shared: Partial<EngineOptions>) {
+async function engineOf(
+  scheme: QualityScheme,
+  kept: KeptCheckpoint | undefined,
+  options: MeasureQualityOptions,
+  shared: Partial<EngineOptions>,
+) {
   if (scheme.kind === "float") {
     const engine = { ...shared, model: options.model, weights: scheme.format, activations: scheme.format };
     return { engine, quantizeSeconds: null };
   }
-  const kept = keptCheckpoint(scheme, options);
-  const { out } = kept;
-  const quantizeSeconds = existsSync(out) ? null : await quantizeInto(kept, scheme, options);
+  const { out } = kept!;
+  const quantizeSeconds = existsSync(out) ? null : await quantizeInto(kept!, scheme, options);
   // A scheme of weights alone names no activations, and the backend's own choice may quantize them.
   const activations = scheme.recipe.activations === undefined ? { activations: "bf16" } : {};
   return { engine: { ...shared, ...activations, model: out }, quantizeSeconds };
@@ -116,7 +124,7 @@ async function quantizeInto(
   try {
     const { checkpoint, config, runtime } = source;
     const recipeData = { rules: [{ match: "*", ...scheme.names }], ignore: ["lm_head"] };
-    const samples = scheme.needsCalibration ? calibrationOf(source, calibration!) : undefined;
+    const samples = scheme.needsCalibration ? drawCalibration(source, calibration!) : undefined;
     const report = await quantizeCheckpoint({
       checkpoint,
       config,
@@ -136,14 +144,6 @@ async function quantizeInto(
   }
 }
 
-function calibrationOf({ runtime, tokenizer, name }: QuantizeSource, calibration: CalibrationOptions) {
-  if (tokenizer === undefined) {
-    throw new KvantError("TOKENIZER_ABSENT", `${name} has no tokenizer, so it cannot read calibration text`);
-  }
-  const encode = (text: string) => tokenizer.encode(text, { addBos: false });
-  return calibrationSamples(calibration, encode, runtime.beginningOfSequenceId);
-}
-
 /** Where a scheme's checkpoint lies in the folder, and what its bytes depend on, in words. */
 interface KeptCheckpoint {
   readonly out: string;
@@ -152,15 +152,24 @@ interface KeptCheckpoint {
 
 const settingsFile = "bench-quality.json";
 
-function keptCheckpoint(
-  scheme: QuantizedScheme,
-  { folder, model, calibration }: MeasureQualityOptions,
-): KeptCheckpoint {
-  const read = scheme.needsCalibration && calibration !== undefined ? calibrationSettings(calibration) : null;
-  return {
-    out: join(folder, scheme.name.replaceAll(/[+/]/g, "_")),
-    settings: JSON.stringify([scheme.name, resolve(model), read]),
-  };
+/** Of the schemes that quantize. */
+function keptCheckpoints({
+  schemes,
+  folder,
+  model,
+  calibration,
+}: MeasureQualityOptions): ReadonlyMap<QualityScheme, KeptCheckpoint> {
+  const reads = schemes.some((scheme) => scheme.kind === "quantized" && scheme.needsCalibration);
+  const read = reads && calibration !== undefined ? calibrationSettings(calibration) : null;
+  const kept = new Map<QualityScheme, KeptCheckpoint>();
+  for (const scheme of schemes) {
+    if (scheme.kind !== "quantized") continue;
+    kept.set(scheme, {
+      out: join(folder, scheme.name.replaceAll(/[+/]/g, "_")),
+      settings: JSON.stringify([scheme.name, resolve(model), scheme.needsCalibration ? read : null]),
+    });
+  }
+  return kept;
 }
 
 /** Texts count by what is in them: a file that has changed makes another checkpoint, one that was moved does not. */

@@ -1,28 +1,8 @@
-import { expect, test } from "vitest";
-import {
-  canvasPixels,
-  chromiumMissing,
-  findChromium,
-  ReportBrowser,
-} from "../../../packages/report/src/testing/report-browser.ts";
+import { testDrawnInChromium } from "../../../packages/report/src/testing/drawn-in-chromium.ts";
 import { qualityPage } from "./quality-page.ts";
 import { sampleQualityResult } from "./testing/sample-quality-result.ts";
 
-const chromium = findChromium();
-if (chromium === undefined) console.warn(chromiumMissing);
-
-test.skipIf(chromium === undefined)("both Pareto plots are drawn in Chromium", async () => {
-  const browser = await ReportBrowser.start(chromium!);
-  try {
-    const { page, complaints } = await browser.open(qualityPage(sampleQualityResult()));
-    const canvases = await canvasPixels(page);
-    expect(complaints).toEqual([]);
-    expect(canvases).toHaveLength(2);
-    for (const { figure, inked, colored } of canvases) {
-      expect(colored, figure).toBeGreaterThan(300);
-      expect(inked, figure).toBeGreaterThan(colored);
-    }
-  } finally {
-    await browser.close();
-  }
+testDrawnInChromium("both Pareto plots are drawn in Chromium", () => qualityPage(sampleQualityResult()), {
+  count: 2,
+  fewestColoredPixels: 300,
 });

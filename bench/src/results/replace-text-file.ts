@@ -1,16 +1,7 @@
-import { renameSync, rmSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
+import { replaceFile } from "@kvant/checkpoint";
 
-/**
- * Writes a file into a temporary one beside `path`, flushed, then renamed: a reader sees the old file or the whole new one. The
- * system's errors come through as they are.
- */
+/** `replaceFile` with a text. The system's errors come through as they are. */
 export function replaceTextFile(path: string, text: string): void {
-  const temporary = `${path}.${process.pid}.tmp`;
-  try {
-    writeFileSync(temporary, text, { flush: true });
-    renameSync(temporary, path);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw error;
-  }
+  replaceFile(path, (descriptor) => writeFileSync(descriptor, text));
 }

@@ -16,8 +16,9 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int threads() const;
-  // Wakes the workers. `aside` is work beside the step's own: a worker calls it before it takes part in the first job, or the
-  // caller does at the end of the step (at once where there are no workers). It runs once and must not throw.
+  // Wakes the workers. `aside` is work beside the step's own: a worker calls it before it takes part in the first job. Where none
+  // is awake for it, the caller does after the first job that is handed out, or at the end of a step without one (at once where
+  // there are no workers). It runs once and must not throw.
   void begin_step(std::function<void()> aside = {});
   // Returns when `aside` has been called.
   void end_step();

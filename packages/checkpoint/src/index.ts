@@ -32,4 +32,5 @@ export type { RopeConfig } from "./rope-config.ts";
 export { SafetensorsFile } from "./safetensors-file.ts";
 export type { TensorEntry } from "./safetensors-header.ts";
 export { type Dtype, dtypeBytes, type Tensor, type TensorInfo, toFloat32, toInt32 } from "./tensor.ts";
+export { replaceFile } from "./write-durably.ts";
 export { writeSafetensors } from "./write-safetensors.ts";

@@ -36,4 +36,4 @@ export { type EngineProcessHooks, RemoteEngine, startEngineProcess } from "./pro
 export { accelerateQuantizers, type QuantizerSpeed } from "./quantize/accelerate-quantizers.ts";
 export { layerParts } from "./quantize/layer-parts.ts";
 export { LayerRunner, type LayerRunnerOptions } from "./quantize/layer-runner.ts";
-export { openQuantizeSource, type QuantizeSource } from "./quantize/quantize-source.ts";
+export { drawCalibration, openQuantizeSource, type QuantizeSource } from "./quantize/quantize-source.ts";

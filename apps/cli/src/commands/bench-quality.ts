@@ -18,7 +18,7 @@ import {
   replaceTextFile,
 } from "@kvant/bench";
 import { errorCode } from "@kvant/core";
-import { accelerateQuantizers } from "@kvant/engine";
+import { accelerate } from "../accelerate.ts";
 import { engineOptions, type ModelFlags } from "../model-options.ts";
 import { requireWritable } from "../output-files.ts";
 import { printRow, say } from "../print.ts";
@@ -54,8 +54,7 @@ export async function benchQuality(model: string | undefined, flags: BenchQualit
   const names = flags.schemes ?? (flags.plantOutliers === undefined ? defaultQualitySchemes : outlierQualitySchemes);
   const schemes = names.map(parseQualityScheme);
   const text = textStart(readText(flags.text), flags.textBytes);
-  const acceleration = accelerateQuantizers(flags.threads);
-  if (!acceleration.native) say(`matrices are worked on in plain TypeScript, which is slower: ${acceleration.reason}`);
+  accelerate(flags.threads);
   const folder = flags.folder ?? mkdtempSync(join(tmpdir(), "kvant-quality-"));
   mkdirSync(folder, { recursive: true });
   let phase = "";

@@ -1,5 +1,5 @@
 import { measureQuantization, type QuantizationMeasurement } from "@kvant/bench";
-import { accelerateQuantizers } from "@kvant/engine";
+import { accelerate } from "../accelerate.ts";
 import { megabytes, printRow, say, table } from "../print.ts";
 
 export interface BenchQuantizeFlags {
@@ -21,8 +21,7 @@ const groupedSchemes = ["mxfp4", "nvfp4"];
 
 /** Measures what quantizing one decoder layer takes. */
 export async function benchQuantize(flags: BenchQuantizeFlags): Promise<void> {
-  const acceleration = accelerateQuantizers(flags.threads);
-  if (!acceleration.native) say(`matrices are worked on in plain TypeScript, which is slower: ${acceleration.reason}`);
+  accelerate(flags.threads);
   const { scheme, granularity = groupedSchemes.includes(scheme) ? undefined : "group:128" } = flags;
   const measured = await measureQuantization({
     shape: flags.shape,

@@ -2,9 +2,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { evaluate, quantizationPage, quantizationSummary } from "@kvant/bench";
 import { KvantError } from "@kvant/core";
-import { accelerateQuantizers, openQuantizeSource, type QuantizeSource } from "@kvant/engine";
+import { drawCalibration, openQuantizeSource, type QuantizeSource } from "@kvant/engine";
 import {
-  calibrationSamples,
   parseLinearRecipe,
   parseRecipe,
   type QualityReport,
@@ -12,6 +11,7 @@ import {
   quantizeCheckpoint,
 } from "@kvant/quantizers";
 import { load } from "js-yaml";
+import { accelerate } from "../accelerate.ts";
 import { engineOptions, type ModelFlags } from "../model-options.ts";
 import { megabytes, printRow, say, table } from "../print.ts";
 import { progressBar } from "../progress.ts";
@@ -45,8 +45,7 @@ export async function quantize(model: string | undefined, flags: QuantizeFlags):
   const data = recipeData(flags);
   const recipe = parseRecipe(data);
   const text = flags.eval === undefined ? undefined : readText(flags.eval);
-  const acceleration = accelerateQuantizers(flags.threads);
-  if (!acceleration.native) say(`matrices are worked on in plain TypeScript, which is slower: ${acceleration.reason}`);
+  accelerate(flags.threads);
   const source = openQuantizeSource(engineOptions(model, flags));
   const bar = progressBar("quantizing");
   try {
@@ -153,23 +152,15 @@ function readRecipe(path: string): unknown {
   }
 }
 
-function calibrationOf(flags: QuantizeFlags, { runtime, tokenizer, name }: QuantizeSource) {
+function calibrationOf(flags: QuantizeFlags, source: QuantizeSource) {
   if (flags.calibration === undefined) return undefined;
-  if (tokenizer === undefined) {
-    throw new KvantError("TOKENIZER_ABSENT", `${name} has no tokenizer, so it cannot read calibration text`);
-  }
-  if (flags.sampleTokens > runtime.contextLength) {
-    const sentence = `--sample-tokens ${flags.sampleTokens} exceeds the model's context of ${runtime.contextLength}`;
-    throw new KvantError("INVALID_ARGUMENT", sentence, { field: "sampleTokens" });
-  }
   const report = {
     files: flags.calibration,
     sampleCount: flags.samples,
     sampleTokens: flags.sampleTokens,
     seed: flags.seed,
   };
-  const encode = (text: string) => tokenizer.encode(text, { addBos: false });
-  return { samples: calibrationSamples(report, encode, runtime.beginningOfSequenceId), report };
+  return { samples: drawCalibration(source, report), report };
 }
 
 function printSummary(report: QuantizationReport, flags: QuantizeFlags, quality: QualityReport | undefined): void {

@@ -1,10 +1,12 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { parseQualityScheme } from "@kvant/bench";
 import { KvantError } from "@kvant/core";
-import { accelerateQuantizers, openQuantizeSource } from "@kvant/engine";
-import { calibrationSamples, type LinearRecipe, type ModuleSensitivity, sensitivityScan } from "@kvant/quantizers";
+import { drawCalibration, openQuantizeSource } from "@kvant/engine";
+import { type LinearRecipe, type ModuleSensitivity, sensitivityScan } from "@kvant/quantizers";
 import { dump } from "js-yaml";
+import { accelerate } from "../accelerate.ts";
 import { engineOptions, type ModelFlags } from "../model-options.ts";
+import { requireWritable } from "../output-files.ts";
 import { printRow, say, table } from "../print.ts";
 import { progressBar } from "../progress.ts";
 
@@ -29,24 +31,17 @@ export async function sensitivity(model: string | undefined, flags: SensitivityF
   if (flags.out !== undefined && existsSync(flags.out)) {
     throw new KvantError("INVALID_ARGUMENT", `${flags.out}: exists; name another file or remove it`, { field: "out" });
   }
-  const acceleration = accelerateQuantizers(flags.threads);
-  if (!acceleration.native) say(`matrices are worked on in plain TypeScript, which is slower: ${acceleration.reason}`);
+  requireWritable([flags.out]);
+  accelerate(flags.threads);
   const source = openQuantizeSource(engineOptions(model, flags));
   const bar = progressBar("scanning");
   try {
-    const { runtime, checkpoint, tokenizer, name } = source;
-    if (tokenizer === undefined) {
-      throw new KvantError("TOKENIZER_ABSENT", `${name} has no tokenizer, so it cannot read calibration text`);
-    }
+    const { runtime, checkpoint } = source;
     const { samples: sampleCount, sampleTokens, seed, calibration: files } = flags;
     const scan = await sensitivityScan({
       runtime,
       readTensor: (tensor) => checkpoint.readFloat32(tensor),
-      samples: calibrationSamples(
-        { files, sampleCount, sampleTokens, seed },
-        (text) => tokenizer.encode(text, { addBos: false }),
-        runtime.beginningOfSequenceId,
-      ),
+      samples: drawCalibration(source, { files, sampleCount, sampleTokens, seed }),
       candidates,
       budgetBits: flags.budgetBits,
       keptBits: flags.keep ? keptBits : undefined,

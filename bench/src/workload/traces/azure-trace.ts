@@ -1,30 +1,17 @@
 import { invalidOption } from "../invalid-option.ts";
 import { shown } from "../json-values.ts";
-import { csvColumns, tokenCount } from "./csv-columns.ts";
+import { csvTrace } from "./csv-trace.ts";
 import type { TraceFormat } from "./trace-row.ts";
 
 // Seven digits after the point in the files of 2023; those of 2024 name the zone.
 const timestamp = /^(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)?$/;
 
 /** `AzureLLMInferenceTrace_*.csv` of Azure/AzurePublicDataset. */
-export const azureTrace: TraceFormat = {
-  name: "Azure",
-  open: (firstLine) => {
-    const columns = csvColumns(firstLine, ["TIMESTAMP", "ContextTokens", "GeneratedTokens"]);
-    if (columns === undefined) return undefined;
-    return {
-      hasHeader: true,
-      row: (text, where) => {
-        const value = columns(text, where);
-        return {
-          seconds: secondsOf(value("TIMESTAMP"), where),
-          promptTokens: tokenCount(value("ContextTokens"), "ContextTokens", where),
-          outputTokens: tokenCount(value("GeneratedTokens"), "GeneratedTokens", where),
-        };
-      },
-    };
-  },
-};
+export const azureTrace: TraceFormat = csvTrace(
+  "Azure",
+  { time: "TIMESTAMP", promptTokens: "ContextTokens", outputTokens: "GeneratedTokens" },
+  secondsOf,
+);
 
 /** Seconds since 1970: whole ones by Date, the fraction by itself, as Date stops at milliseconds. */
 function secondsOf(text: string, where: string): number {

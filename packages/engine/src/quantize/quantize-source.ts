@@ -1,6 +1,6 @@
 import type { Checkpoint, ModelConfig } from "@kvant/checkpoint";
 import { KvantError } from "@kvant/core";
-import type { QuantizeRuntime } from "@kvant/quantizers";
+import { type CalibrationOptions, calibrationSamples, type QuantizeRuntime } from "@kvant/quantizers";
 import type { Tokenizer } from "@kvant/tokenizer";
 import type { EngineOptions } from "../engine-options.ts";
 import { openModel } from "../load-engine-model.ts";
@@ -37,4 +37,23 @@ export function openQuantizeSource(
     checkpoint.close();
     throw error;
   }
+}
+
+/**
+ * Calibration sequences of a source's own tokens.
+ * @throws KvantError TOKENIZER_ABSENT, INVALID_ARGUMENT for samples longer than the context, and what `calibrationSamples` throws
+ */
+export function drawCalibration(
+  { name, runtime, tokenizer }: QuantizeSource,
+  options: CalibrationOptions,
+): readonly Int32Array[] {
+  if (tokenizer === undefined) {
+    throw new KvantError("TOKENIZER_ABSENT", `${name} has no tokenizer, so it cannot read calibration text`);
+  }
+  if (options.sampleTokens > runtime.contextLength) {
+    const sentence = `calibration samples of ${options.sampleTokens} tokens exceed the model's context of ${runtime.contextLength}`;
+    throw new KvantError("INVALID_ARGUMENT", sentence, { field: "sampleTokens" });
+  }
+  const encode = (text: string) => tokenizer.encode(text, { addBos: false });
+  return calibrationSamples(options, encode, runtime.beginningOfSequenceId);
 }
