@@ -1,6 +1,7 @@
 #include "kvant/thread_pool.h"
 
 #include <atomic>
+#include <chrono>
 #include <stdexcept>
 #include <vector>
 
@@ -49,6 +50,20 @@ int main() {
       if (step % 2 == 0) pool.parallel_for(64, 8, [](int64_t, int64_t, int) {});
     }
     CHECK(asides == 200);
+
+    // Whether an aside is heard before it ends, late or never, the jobs of the step and of later steps run.
+    for (int step = 0; step < 30; step++) {
+      const ThreadPoolStep awake(pool, [&] {
+        if (step % 3 == 0) pool.aside_heard();
+      });
+      const auto long_enough_to_be_late = std::chrono::steady_clock::now() + std::chrono::microseconds(400);
+      int jobs = 0;
+      while (std::chrono::steady_clock::now() < long_enough_to_be_late || jobs < 4) {
+        covers(pool, 64, 8);
+        jobs++;
+        if (step % 3 == 1 && jobs == 2) pool.aside_heard();
+      }
+    }
   }
   bool refused = false;
   try {

@@ -63,14 +63,14 @@ void Executable::start_threads() {
   finisher_ = std::make_unique<StepThread>(
       "kvant-finish",
       [executor](StepJob& job, const std::function<void()>& aside) {
-        aside();
+        if (aside) aside();
         if (job.error.empty()) executor->finish(job.outputs);
       },
       answer);
   thread_ = std::make_unique<StepThread>(
       "kvant-step",
       [executor](StepJob& job, const std::function<void()>& aside) {
-        aside();
+        if (aside) aside();
         executor->start(job.inputs, job.outputs);
       },
       [finisher = finisher_.get()](std::unique_ptr<StepJob> job) { finisher->submit(std::move(job)); });
@@ -156,6 +156,7 @@ void Executable::submit(const Napi::CallbackInfo& call) {
       answers_.Ref(env);
     }
     thread_->submit(std::move(job));
+    executor.step_handed_in();
   });
 }
 

@@ -29,6 +29,7 @@ class Executor final : public StepExecutor {
   void load_codes(int64_t index, int64_t row_offset, int64_t rows, const CodedSource& source) override;
   void check_complete() const override;
   void run(const StepInputs& inputs, StepOutputs& outputs, const std::function<void()>& aside = {}) override;
+  void step_handed_in() override { pool_.aside_heard(); }
   void write_buffer(int64_t index, const float* values, size_t count) override;
   void read_buffer(int64_t index, int64_t rows, float* to, size_t count) const override;
   void gather(int64_t index, int64_t rows, CudaCalibration& into) const override;

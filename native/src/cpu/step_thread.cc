@@ -37,7 +37,7 @@ void StepThread::stop(bool drop_queued) {
 void StepThread::work(const char* name) {
   become_compute_thread(name);
   std::unique_ptr<StepJob> ended;  // has run and waits for its answer: until the next has begun, where one is queued
-  const auto answer = [&] {
+  const std::function<void()> answer = [&] {
     if (ended) answer_(std::move(ended));
   };
   std::unique_lock lock(mutex_);
@@ -53,7 +53,7 @@ void StepThread::work(const char* name) {
     queue_.pop_front();
     lock.unlock();
     try {
-      run_(*job, answer);
+      run_(*job, ended ? answer : std::function<void()>());
     } catch (const std::exception& error) {
       job->error = *error.what() == '\0' ? "the step failed without a message" : error.what();
     }

@@ -22,8 +22,8 @@ struct StepJob {
 // below the priority of the rest of the process.
 class StepThread {
  public:
-  // May throw; the message becomes the job's error. `aside` gives the answer of the job before, which waits for it until the
-  // run ends: a run calls it as soon as its own work is under way, from any thread, before it returns. To wake the answer's
+  // May throw; the message becomes the job's error. `aside`, where not empty, gives the answer of the job before, which waits for
+  // it until the run ends: a run calls it as soon as its own work is under way, from any thread, before it returns. To wake the answer's
   // reader takes longer than many an op, and kernels should not wait for that.
   using Run = std::function<void(StepJob&, const std::function<void()>& aside)>;
   using Answer = std::function<void(std::unique_ptr<StepJob>)>;  // must not throw; called in order, one at a time

@@ -34,6 +34,13 @@ bool wait_awake(const Done& done) {
   }
 }
 
+// The reader of an answer wakes in some 50 us and works for 100; the threads yield to one who takes longer.
+constexpr auto kHearing = std::chrono::microseconds(150);
+
+int64_t nanoseconds_now() {
+  return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
 // The gate of a job: bit 31 says open, the low bits count the workers inside, the bits between number the job. A worker that
 // was asleep through a whole job finds the gate closed and skips it, so nobody ever waits for a worker without work.
 constexpr uint32_t kOpen = 1u << 31;
@@ -55,6 +62,8 @@ struct ThreadPool::State {
   std::function<void()> aside;  // written by the caller while nobody has been offered one
   enum class Aside { none, offered, running };
   std::atomic<Aside> aside_state{Aside::none};
+  // When an aside began that has not been heard, by nanoseconds_now; 0: none.
+  std::atomic<int64_t> unheard_since{0};
   std::atomic<bool> stopping{false};
   std::vector<std::thread> workers;
 
@@ -66,6 +75,7 @@ struct ThreadPool::State {
   }
 
   void offer_aside(std::function<void()> work) {
+    unheard_since.store(0, std::memory_order_relaxed);
     if (!work) return;
     aside = std::move(work);
     aside_state.store(Aside::offered, std::memory_order_release);
@@ -75,6 +85,8 @@ struct ThreadPool::State {
     Aside seen = Aside::offered;
     if (aside_state.load(std::memory_order_relaxed) != seen) return;
     if (!aside_state.compare_exchange_strong(seen, Aside::running, std::memory_order_acquire)) return;
+    // First, since whom it wakes may be through before it returns.
+    unheard_since.store(nanoseconds_now(), std::memory_order_relaxed);
     aside();
     aside_state.store(Aside::none, std::memory_order_release);
     aside_state.notify_one();
@@ -84,6 +96,11 @@ struct ThreadPool::State {
     take_aside();
     const auto done = [this] { return aside_state.load(std::memory_order_acquire) == Aside::none; };
     while (!wait_awake(done)) aside_state.wait(Aside::running, std::memory_order_acquire);
+  }
+
+  void give_way() const {
+    const int64_t since = unheard_since.load(std::memory_order_relaxed);
+    if (since != 0 && nanoseconds_now() - since > std::chrono::nanoseconds(kHearing).count()) std::this_thread::yield();
   }
 
   // Takes ranges that shrink as the job ends (guided self-scheduling): few hand-outs, and all threads finish together.
@@ -131,6 +148,7 @@ struct ThreadPool::State {
       if (!enter()) continue;
       take_ranges(thread);
       leave();
+      give_way();
     }
   }
 };
@@ -173,6 +191,8 @@ void ThreadPool::end_step() {
   state_->finish_aside();
 }
 
+void ThreadPool::aside_heard() { state_->unheard_since.store(0, std::memory_order_relaxed); }
+
 void ThreadPool::parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t, int)>& body) {
   if (count <= 0) return;
   if (count <= grain || state_->workers.empty()) return body(0, count, 0);
@@ -184,6 +204,7 @@ void ThreadPool::parallel_for(int64_t count, int64_t grain, const std::function<
   const uint32_t gate = state.gate.load(std::memory_order_relaxed);
   state.gate.store(((gate + kJobStep) & ~kInsideMask) | kOpen, std::memory_order_release);
   state.call_workers();
+  state.give_way();
   state.take_ranges(0);
   state.close_and_wait();
   state.take_aside();  // where no worker was awake for it

@@ -40,8 +40,10 @@ class StepExecutor {
 
   // Runs a step that validate_step has accepted. Throws Error INVALID_ARGUMENT when a row has no page for a position that it
   // reads or writes, or no token to repeat; row updates and page appends are in force then, nothing else is.
-  // `aside` is the caller's work that may run beside the kernels, on any thread; it is called at most once.
+  // `aside`, where not empty, is the caller's work that may run beside the kernels, on any thread; it is called at most once.
   virtual void run(const StepInputs& inputs, StepOutputs& outputs, const std::function<void()>& aside) = 0;
+  // Whom an aside told of a step has handed in the next. From any thread, also while a step runs.
+  virtual void step_handed_in() {}
 
   // Executors that queue work for a device run a step in two parts, so that one step is prepared while another runs: `start`
   // returns when the step is queued (and waits while kMostStarted others are), `finish` when the oldest started step has ended.
