@@ -1,6 +1,7 @@
 // npx tsx --conditions=@kvant/source scripts/bench-quantize.ts [-- --threads 2 --rows 4096 --cols 8192 --tokens 32768 --width 640]
-// What quantizers spend their time on, in TypeScript and native. AbsMax moves memory: bytes read and written, once each, per second
-// and against the read probe. Products and factors compute: operations that are needed, a multiply-add being two.
+// What quantizers spend their time on, in TypeScript and native. AbsMax moves memory: bytes read and written per second and against
+// the read probe. Values are read once, but twice for one scale of a whole matrix, which no code can do without. Products and
+// factors compute: operations that are needed, a multiply-add being two.
 import { parseArgs } from "node:util";
 import { median } from "../bench/src/median.ts";
 import { probesOf } from "../bench/src/probes.ts";
@@ -52,7 +53,11 @@ console.log(`${tier}, ${threads} threads; ${(read / 1e9).toFixed(1)} GB/s can be
 
 // The pass alone writes to arrays that are there; the library call also gets new ones from the system, page by page.
 const native = loadAddon().createQuantizeMath!({ threads, tier });
-console.log(`\nquantize [${rows}, ${cols}]  pass      GB/s  of the probe  library call  TypeScript`);
+const titles = ["reads", "pass", "GB/s", "of the probe", "library call", "TypeScript"];
+const printRow = (name: string, columns: readonly string[]) =>
+  console.log(name.padEnd(24), columns.map((each, at) => each.padStart(at === 0 ? 5 : 14)).join(""));
+console.log("");
+printRow(`quantize [${rows}, ${cols}]`, titles);
 const matrix = randomFloats(rows * cols);
 for (const [name, groupSize] of [
   ["int8-tensor", -2],
@@ -77,10 +82,10 @@ for (const [name, groupSize] of [
   const some = Math.min(rows, 256); // of the rows: it takes long
   const slow =
     secondsOf(() => quantizeAbsMax(matrix.subarray(0, some * cols), some, cols, weightFormat)) * (rows / some);
-  const rate = (matrix.byteLength + codes.byteLength + scales.byteLength) / pass;
-  const columns = [milliseconds(pass), (rate / 1e9).toFixed(1), `${((100 * rate) / read).toFixed(0)} %`];
-  columns.push(milliseconds(call), milliseconds(slow));
-  console.log(name.padEnd(14), columns.map((each) => each.padStart(12)).join(""));
+  const reads = weightFormat.granularity?.kind === "tensor" ? 2 : 1;
+  const rate = (reads * matrix.byteLength + codes.byteLength + scales.byteLength) / pass;
+  const columns = [String(reads), milliseconds(pass), (rate / 1e9).toFixed(1), `${((100 * rate) / read).toFixed(0)} %`];
+  printRow(name, [...columns, milliseconds(call), milliseconds(slow)]);
 }
 
 function compare(name: string, operations: number, work: () => void): void {

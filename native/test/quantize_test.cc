@@ -4,6 +4,7 @@
 #include <iterator>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "check.h"
@@ -83,41 +84,94 @@ uint32_t plain_code(const std::string& name, float quotient, float limit) {
   return static_cast<uint32_t>(static_cast<int>(std::nearbyint(std::clamp(quotient, -limit, limit))));
 }
 
-// One group per row; scales of many magnitudes, so that both ways of dividing are taken.
+// Codes and scales of every group against the plain formula. `group_size` as in AbsMaxQuantization, without -2.
+void check_quantization(const std::string& name, const std::vector<float>& values, int64_t cols, int64_t group_size, Tier tier,
+                        ThreadPool& pool) {
+  const int64_t rows = static_cast<int64_t>(values.size()) / cols;
+  AbsMaxQuantization matrix{values.data(), rows, cols, code_format(name), group_size, nullptr, nullptr};
+  std::vector<uint8_t> codes(static_cast<size_t>(rows * matrix.row_bytes()));
+  std::vector<float> scales(static_cast<size_t>(matrix.scale_count()));
+  matrix.codes = codes.data();
+  matrix.scales = scales.data();
+  quantize_absmax(matrix, quantize_kernels(tier), pool);
+  const float limit = matrix.format->limit;
+  const bool bytes = matrix.format->stored_bits == 8;
+  const int64_t group_cols = group_size < 0 ? cols : group_size;
+  const float* next_scale = scales.data();
+  for (int64_t row = 0; row < rows; row++) {
+    const float* const from = values.data() + row * cols;
+    const uint8_t* const row_codes = codes.data() + row * matrix.row_bytes();
+    for (int64_t begin = 0; begin < cols; begin += group_cols) {
+      const int64_t end = std::min(begin + group_cols, cols);
+      float largest = 0;
+      for (int64_t i = begin; i < end; i++) largest = std::fabs(from[i]) > largest ? std::fabs(from[i]) : largest;
+      const float scale = std::min(largest, max_value(Format::fp32)) / limit;
+      CHECK(*next_scale++ == scale);
+      for (int64_t i = begin; i < end; i++) {
+        const uint32_t code = scale == 0 ? 0 : plain_code(name, from[i] / scale, limit);
+        if (bytes) CHECK(row_codes[i] == (code & 255));
+        else CHECK((row_codes[i / 2] >> (i % 2 * 4) & 15) == (code & 15));
+      }
+    }
+    if (!bytes && cols % 2 != 0) CHECK(row_codes[cols / 2] >> 4 == 0);
+  }
+}
+
+constexpr const char* kCodeFormatNames[] = {"int8", "int4", "int3", "int2", "e4m3", "e5m2", "e2m1"};
+
+// Scales of many magnitudes, so that both ways of dividing are taken, and values that are no numbers.
 void test_codes(Tier tier, ThreadPool& pool) {
   std::mt19937 random(kSeed + 1);
   std::normal_distribution<float> normal;
   constexpr int64_t kRows = 320, kCols = 1037;
   std::vector<float> values(kRows * kCols);
-  for (int64_t i = 0; i < kRows * kCols; i++) values[static_cast<size_t>(i)] = std::ldexp(normal(random), static_cast<int>(i / kCols % 250) - 125);
+  for (int64_t i = 0; i < kRows * kCols; i++) {
+    values[static_cast<size_t>(i)] = std::ldexp(normal(random), static_cast<int>(i / kCols % 250) - 125);
+  }
   values[3] = INFINITY;
   values[kCols + 5] = -NAN;
   values[2 * kCols] = -0.0f;
-  for (const char* name : {"int8", "int4", "int3", "int2", "e4m3", "e5m2", "e2m1"}) {
-    AbsMaxQuantization matrix{values.data(), kRows, kCols, code_format(name), -1, nullptr, nullptr};
-    std::vector<uint8_t> codes(static_cast<size_t>(kRows * matrix.row_bytes()));
-    std::vector<float> scales(kRows);
-    matrix.codes = codes.data();
-    matrix.scales = scales.data();
-    quantize_absmax(matrix, quantize_kernels(tier), pool);
-    const float limit = matrix.format->limit;
-    const bool bytes = matrix.format->stored_bits == 8;
-    for (int64_t row = 0; row < kRows; row++) {
-      const float* const from = values.data() + row * kCols;
-      float largest = 0;
-      for (int64_t i = 0; i < kCols; i++) largest = std::fabs(from[i]) > largest ? std::fabs(from[i]) : largest;
-      const float scale = std::min(largest, max_value(Format::fp32)) / limit;
-      CHECK(scales[static_cast<size_t>(row)] == scale);
-      const uint8_t* const row_codes = codes.data() + row * matrix.row_bytes();
-      for (int64_t i = 0; i < kCols; i++) {
-        const uint32_t code = scale == 0 ? 0 : plain_code(name, from[i] / scale, limit);
-        if (bytes) CHECK(row_codes[i] == (code & 255));
-        else CHECK((row_codes[i / 2] >> (i % 2 * 4) & 15) == (code & 15));
-      }
-      if (!bytes) CHECK(row_codes[kCols / 2] >> 4 == 0);
-    }
+  std::fill_n(values.begin() + 200 * kCols + 64, 32, 0.0f);
+  for (const char* name : kCodeFormatNames) {
+    for (int64_t group_size : {-1, 7, 32, 128}) check_quantization(name, values, kCols, group_size, tier, pool);
   }
   CHECK(code_format("bf16") == nullptr);
+}
+
+// Halfway between the number of `code` and that of the next.
+float border_above(const std::string& name, int code) {
+  const auto middle = [code](Format format) {
+    const uint32_t low = static_cast<uint32_t>(code);
+    return (linear::decode_float(low, format) + linear::decode_float(low + 1, format)) / 2;
+  };
+  if (name == "e4m3") return middle(Format::e4m3);
+  if (name == "e5m2") return middle(Format::e5m2);
+  if (name == "e2m1") return middle(Format::e2m1);
+  return static_cast<float>(code) + 0.5f;
+}
+
+// Values within two last places of a border between codes, under scales of random significands.
+void test_borders(Tier tier, ThreadPool& pool) {
+  std::mt19937 random(kSeed + 2);
+  constexpr int64_t kRows = 128, kCols = 1024, kGroup = 32;
+  const std::pair<const char*, int> largest_codes[] = {{"int8", 127},  {"int4", 7},    {"int3", 3}, {"int2", 1},
+                                                       {"e4m3", 0x7e}, {"e5m2", 0x7b}, {"e2m1", 7}};
+  for (const auto& [name, largest_code] : largest_codes) {
+    const float limit = code_format(name)->limit;
+    std::vector<float> values(kRows * kCols);
+    for (size_t begin = 0; begin < values.size(); begin += kGroup) {
+      values[begin] = limit * (1 + static_cast<float>(random() >> 9) * 0x1p-23f);
+      const float scale = values[begin] / limit;
+      for (size_t i = begin + 1; i < begin + kGroup; i++) {
+        float value = border_above(name, static_cast<int>(random() % static_cast<unsigned>(largest_code))) * scale;
+        for (int steps = static_cast<int>(random() % 5) - 2; steps != 0; steps -= steps > 0 ? 1 : -1) {
+          value = std::nextafter(value, steps > 0 ? INFINITY : 0.0f);
+        }
+        values[i] = random() % 2 == 0 ? value : -value;
+      }
+    }
+    check_quantization(name, values, kCols, kGroup, tier, pool);
+  }
 }
 
 // Weights that are quantized while they are loaded have the same scales.
@@ -140,6 +194,7 @@ int main() {
     for (Tier tier : present_tiers()) {
       test_products(tier, pool);
       test_codes(tier, pool);
+      test_borders(tier, pool);
     }
   }
   return 0;
