@@ -13,6 +13,8 @@ export { serveLoadWorker } from "./client/load-worker.ts";
 export { type ClientMeasurement, measureClient } from "./client/measure-client.ts";
 export { defaultWorkers, type RunLoadOptions, runLoad } from "./client/run-load.ts";
 export type { WorkerCommand } from "./client/worker-command.ts";
+export { coldMarkdown } from "./cold/cold-markdown.ts";
+export { coldPage } from "./cold/cold-page.ts";
 export {
   type ColdMedians,
   type ColdResult,
@@ -21,6 +23,7 @@ export {
   type StartKind,
   type StartMarks,
 } from "./cold/cold-result.ts";
+export { coldMedianTable, coldRunTable, coldSubject, evictionSentence } from "./cold/cold-table.ts";
 export { type MeasureColdOptions, measureCold } from "./cold/measure-cold.ts";
 export { modelFiles } from "./cold/page-cache.ts";
 export { decodeStepBytes } from "./engine/live-bytes.ts";
@@ -68,12 +71,13 @@ export { loadPage } from "./results/load-page.ts";
 export { readLoadResult, writeLoadResult } from "./results/load-result-file.ts";
 export { type LoadContext, loadResultOf } from "./results/load-result-of.ts";
 export { type LoadRow, loadRow } from "./results/load-row.ts";
-export { failureTable, latencyTable, levelTable, milliseconds, textTable } from "./results/load-tables.ts";
+export { failureTable, latencyTable, levelTable } from "./results/load-tables.ts";
 export { type Objectives, parseObjectives } from "./results/objectives.ts";
 export { overlayPage } from "./results/overlay-page.ts";
 export { repeatCommand, serveArguments } from "./results/repeat-command.ts";
 export { replaceTextFile } from "./results/replace-text-file.ts";
-export { clientSentence, countedSentence, schemeText } from "./results/run-facts.ts";
+export { cachedSentence, clientSentence, countedSentence, schemeText } from "./results/run-facts.ts";
+export { milliseconds, textTable } from "./results/table-columns.ts";
 export { describeServer, type ServerDescription } from "./serving/describe-server.ts";
 export {
   type MeasuredLevel,

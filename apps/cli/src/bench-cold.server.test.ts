@@ -1,13 +1,20 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type BundledCli, bundleCli, goldenModel } from "./testing/bundled-cli.ts";
 
 let cli: BundledCli;
+let folder: string;
 beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "kvant-bench-cold-"));
   cli = await bundleCli();
 });
-afterAll(() => cli?.remove());
+afterAll(() => {
+  cli?.remove();
+  rmSync(folder, { recursive: true, force: true });
+});
 
 test("the built-in model starts cold and warm in turn, or the result says why not", async () => {
   const { exitCode, stdout, stderr } = await cli.run([
@@ -45,15 +52,42 @@ test("the built-in model starts cold and warm in turn, or the result says why no
 });
 
 test("a model without a tokenizer and random weights are timed too, and the table says that nothing was cold", async () => {
-  const folder = goldenModel("llama");
-  const { exitCode, stdout, stderr } = await cli.run(["bench", "cold", folder, "--runs", "1"]);
+  const model = goldenModel("llama");
+  const { exitCode, stdout, stderr } = await cli.run(["bench", "cold", model, "--runs", "1"]);
   expect(exitCode, stderr).toBe(0);
   expect(stdout).toMatch(/^warm +/m);
+  expect(stdout).toMatch(/^1 warm +/m);
 
-  const random = await cli.run(["bench", "cold", folder, "--load", "dummy", "--runs", "1"]);
+  const random = await cli.run(["bench", "cold", model, "--load", "dummy", "--runs", "1"]);
   expect(random.exitCode, random.stderr).toBe(0);
   expect(random.stdout).toContain("No start was cold.");
   expect(random.stdout).toContain("random weights come from no file");
+});
+
+test("the result is written as JSON, as a page and as Markdown, and a comparison of loads refuses it by its name", async () => {
+  const [output, html, markdown] = ["cold.json", "cold.html", "cold.md"].map((name) => join(folder, name));
+  const files = ["--output", output!, "--html", html!, "--markdown", markdown!];
+  const cold = ["bench", "cold", "tiny", "--runs", "1", "--context-length", "64", ...files];
+  const { exitCode, stderr } = await cli.run(cold);
+  expect(exitCode, stderr).toBe(0);
+  expect(stderr).toContain(`wrote ${html}`);
+  const result = JSON.parse(readFileSync(output!, "utf8"));
+  expect(result).toMatchObject({
+    kind: "kvant-cold",
+    flags: { model: "tiny", runs: 1, "prompt-tokens": 32, "limit-seconds": 600, "context-length": 64 },
+    serveArgs: ["tiny", "--context-length", "64"],
+  });
+  expect(Object.keys(result.flags)).not.toContain("output");
+  expect(readFileSync(html!, "utf8")).toContain("<h1>tiny from its start to the first tokens</h1>");
+  expect(readFileSync(markdown!, "utf8")).toMatch(/\nkvant bench cold tiny .*--context-length 64.*\n/);
+  const compared = await cli.run(["bench", "compare", output!, output!]);
+  expect(compared.exitCode).toBe(1);
+  expect(compared.stderr).toContain(
+    "cold.json: is a result of kvant bench cold, and this takes results of kvant bench serve",
+  );
+  const refused = await cli.run(["bench", "cold", "--html", join(folder, "absent", "cold.html")]);
+  expect(refused.exitCode).toBe(1);
+  expect(refused.stderr).toContain("cold.html: cannot be written (ENOENT)");
 });
 
 test("a model that does not load ends the command with what its server said", async () => {

@@ -139,6 +139,30 @@ describe("a server of its own", () => {
   });
 });
 
+test("a trace that a duration cuts is measured up to it, and one that ends before to its last answer", async () => {
+  const [trace, output] = ["trace.jsonl", "trace.json"].map((name) => join(folder, name));
+  const rows = [0, 300, 60_000].map((timestamp) => ({ timestamp, input_length: 8, output_length: 4, hash_ids: [] }));
+  const replay = ["--url", url, "--dataset", "trace", "--dataset-file", trace!, "--output", output!];
+  for (const [count, isCut] of [
+    [3, true],
+    [2, false],
+  ] as const) {
+    writeFileSync(
+      trace!,
+      `${rows
+        .slice(0, count)
+        .map((row) => JSON.stringify(row))
+        .join("\n")}\n`,
+    );
+    const { exitCode, stderr } = await cli.run(["bench", "serve", ...replay, "--duration", "50"]);
+    expect(exitCode, stderr).toBe(0);
+    const [level] = readLoadResult(output!).levels;
+    expect(level).toMatchObject({ requests: 2, completed: 2, outputTokens: 8 });
+    if (isCut) expect(level).toMatchObject({ seconds: 50, outputTokensPerSecond: 8 / 50 });
+    else expect(level!.seconds).toBeLessThan(50);
+  }
+});
+
 test("a load of which nothing was measured ends with 1 and says so", async () => {
   const warmUp = ["--rate", "0.001", "--arrival", "constant", "--duration", "1", "--warm-up", "1s"];
   const { exitCode, stdout, stderr } = await cli.run(["bench", "serve", "--url", url, ...warmUp, ...small, "--json"]);

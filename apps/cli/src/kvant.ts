@@ -290,6 +290,9 @@ addSizeFlags(
   .option("--prompt-tokens <count>", "tokens in of the first request", positiveInteger, 32)
   .option("--limit-seconds <seconds>", "give a start up after this long", timeSpan, 600)
   .option("--drop-caches", "where dropping the files alone does not help, drop the machine's page cache; needs root")
+  .option("--output <file>", "the result as JSON")
+  .option("--html <file>", "the result as one self-contained page")
+  .option("--markdown <file>", "the tables as Markdown")
   .option("--json", "print one JSON object")
   .action(async (model, flags) => (await import("./commands/bench-cold.ts")).benchCold(model, flags));
 

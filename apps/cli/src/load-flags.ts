@@ -141,7 +141,12 @@ export function addLoadFlags(command: Command): Command {
     .option("--duration <seconds>", "of each level; default without --requests: 60", timeSpan)
     .option("--warm-up <amount>", "comes before and is not measured: 5s with --duration, 20 with --requests", warmUp)
     .option("--request-timeout <seconds>", "a request that takes longer fails; default: --limit-seconds", timeSpan)
-    .option("--limit-seconds <seconds>", "the whole is ended after this long", timeSpan, 600)
+    .option(
+      "--limit-seconds <seconds>",
+      "the load is ended after this long; a server of its own must be ready within as long",
+      timeSpan,
+      600,
+    )
     .option("--slo <objectives>", "what a request must keep to be good: ttft=500ms,itl=50ms,tpot=40ms,e2e=20s")
     .option("--workers <count>", "client processes; default: half of the cores", positiveInteger)
     .option("--seed <seed>", "same seed, same requests", nonNegativeInteger, 0);

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { levelSeed, type SweepLevel, serveArguments, type WorkloadOptions, workloadFromOptions } from "@kvant/bench";
 import { KvantError } from "@kvant/core";
+import { flagName } from "./flag-name.ts";
 import type { LoadFlags, WarmUp } from "./load-flags.ts";
 
 /** Streams of a closed loop over somebody's server, which has not asked for more. */
@@ -80,7 +81,7 @@ function checkFlags(flags: LoadFlags): void {
   if (!isOwnServer(flags)) {
     const own = Object.entries({ shape, device, weights, kvFormat }).find(([, value]) => value !== undefined);
     if (own !== undefined)
-      throw refused(`--${kebab(own[0])} is for a server of its own, not for one that runs already`);
+      throw refused(`--${flagName(own[0])} is for a server of its own, not for one that runs already`);
   }
   if (!isClosedLoop(flags) && (streams ?? concurrency) !== undefined) {
     throw refused(`an open loop has no streams: requests go out when they are due; leave --concurrency out`);
@@ -236,7 +237,7 @@ export function recordedFlags(
   const recorded = Object.entries({ ...asked, seed, limitSeconds })
     .filter(([name, value]) => value !== undefined && !outputFlags.includes(name))
     .map(([name, value]) =>
-      name === "ignoreEos" && value === false ? ["no-ignore-eos", true] : [kebab(name), text(name, value)],
+      name === "ignoreEos" && value === false ? ["no-ignore-eos", true] : [flagName(name), text(name, value)],
     );
   return Object.fromEntries([...recorded, ...(rest.length === 0 ? [] : [[serveArguments, rest]])]);
 }
@@ -250,10 +251,6 @@ function text(name: string, value: unknown): string | number | boolean {
 
 function warmUpText(warmUp: WarmUp): string | number {
   return "seconds" in warmUp ? `${warmUp.seconds}s` : warmUp.requests;
-}
-
-function kebab(name: string): string {
-  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
 function refused(reason: string): KvantError {

@@ -1,8 +1,8 @@
 import {
+  cachedSentence,
   clientSentence,
   countedSentence,
   failureTable,
-  type LoadLevel,
   type LoadResult,
   latencyTable,
   levelTable,
@@ -38,22 +38,11 @@ export function loadSummary(result: LoadResult, measured: readonly MeasuredLevel
     [
       clientSentence(result),
       countedSentence(levels),
-      ...cachedSentences(levels),
+      ...cachedSentence(levels),
       ...warnings.map((warning) => `warning: ${warning}`),
     ].join("\n"),
   ];
   return paragraphs.join("\n\n");
-}
-
-/** What the server's prefix cache took off its prompts; nothing where no level tells. */
-function cachedSentences(levels: readonly LoadLevel[]): readonly string[] {
-  const telling = levels.filter(({ cachedTokens }) => cachedTokens !== undefined);
-  if (telling.length === 0) return [];
-  const sum = (of: (level: LoadLevel) => number): number => telling.reduce((total, level) => total + of(level), 0);
-  const [cached, all] = [sum(({ cachedTokens = 0 }) => cachedTokens), sum(({ promptTokens }) => promptTokens)];
-  const share = all === 0 ? 0 : (100 * cached) / all;
-  const [some, whole] = [cached, all].map((count) => count.toLocaleString("en"));
-  return [`Of ${whole} tokens in, ${some} (${share.toFixed(1)} %) were in the server's prefix cache.`];
 }
 
 function textOf(part: Parameters<typeof textTable>[0]): string {

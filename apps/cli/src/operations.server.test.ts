@@ -208,4 +208,13 @@ describe("the alerts", () => {
     expect(rule.expr).toContain(`> ${Math.floor(0.8 * limit("queuedRequests"))}`);
     expect(rule.annotations.summary).toContain(`${limit("queuedRequests")}`);
   });
+
+  test("the device's memory is held against what the device has, and not against a card's", () => {
+    const { expr } = rules.find(({ alert }) => alert === "KvantDeviceMemoryNearFull")!;
+    expect(parseExpression(expr).selectors.map(({ metric }) => metric)).toEqual([
+      "kvant_device_memory_bytes",
+      "kvant_device_memory_capacity_bytes",
+    ]);
+    expect(expr).not.toMatch(/\de\d/);
+  });
 });

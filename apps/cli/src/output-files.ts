@@ -1,5 +1,6 @@
 import { rmSync, statSync, writeFileSync } from "node:fs";
 import { KvantError } from "@kvant/core";
+import { say } from "./print.ts";
 
 /**
  * That files can be written where they shall be, before minutes of measuring whose result would be lost. What `access` says of
@@ -20,6 +21,13 @@ export function requireWritable(paths: readonly (string | undefined)[]): void {
     }
     if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) throw unwritable(path, "it is a folder");
   }
+}
+
+/** Writes a file that was asked for, and says so. */
+export function writeAsked(path: string | undefined, write: (path: string) => void): void {
+  if (path === undefined) return;
+  write(path);
+  say(`wrote ${path}`);
 }
 
 function unwritable(path: string, reason: string, cause?: unknown): KvantError {

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { type AnswerUsage, ChunkReader, utf8 } from "./answer-chunk.ts";
 import { EventStream } from "./event-stream.ts";
@@ -56,6 +57,29 @@ const expected: Readonly<Record<string, Partial<ReadStream>>> = {
     usage: usage(24, 6, 16),
     finishReason: "length",
   },
+  "vllm-recorded-chat": { ...ended, texts: ["Okay", ".", " Sure", "."], usage: undefined, finishReason: "stop" },
+  "vllm-recorded-running-usage": {
+    ...ended,
+    texts: ["Okay", ",", " the", " user is asking", "A", " **", "cow is cool"],
+    // Before the first came `<think>` and a line break; what was left out where two answers were joined counts with the next.
+    tokens: [3, 1, 1, 1, 442, 1, 1],
+    usage: usage(13, 1022),
+  },
+  "vllm-recorded-reasoning": {
+    ...ended,
+    texts: [
+      ...["\n", "Okay", ",", " let", " me", " try", " to", " figure", " this", " out", ".", ".\n"],
+      ...["\n\n", "The", " best", " treatment", " for", " this", " pregnant", " woman", "..."],
+    ],
+    usage: undefined,
+    finishReason: "stop",
+  },
+  "vllm-recorded-completions": {
+    ...ended,
+    texts: ["If", " you", " have", " a"],
+    usage: undefined,
+    finishReason: "stop",
+  },
   "vllm-chat-running-usage": {
     ...ended,
     texts: ["One", " two three four", " five", " six seven"],
@@ -105,6 +129,11 @@ const expected: Readonly<Record<string, Partial<ReadStream>>> = {
 
 test("every fixture has its expectation", () => {
   expect(fixtureNames()).toEqual(Object.keys(expected).sort());
+});
+
+test("the answer recorded from vLLM has the digest that its server signed", () => {
+  const digest = createHash("sha256").update(fixture("vllm-recorded-chat")).digest("hex");
+  expect(digest).toBe("bdcfaa70301ea760ad215a2de31e80b7a69ee920c02a4b97ae05d0798b75fe79");
 });
 
 describe.each(Object.entries(expected))("%s", (name, stream) => {

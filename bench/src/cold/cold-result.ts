@@ -1,4 +1,4 @@
-import type { MachineFacts } from "../load/load-result.ts";
+import type { LoadResult, MachineFacts } from "../load/load-result.ts";
 
 /** Grows when a field changes its meaning or goes; readers refuse what is newer than they are. */
 export const coldResultVersion = 1;
@@ -71,6 +71,8 @@ export interface ColdResult {
     readonly device: string;
     readonly tier: string;
   };
+  /** As given on the command line, defaults filled in; `model` is the argument that is no flag. */
+  readonly flags: LoadResult["flags"];
   /** What follows `kvant serve`. */
   readonly serveArgs: readonly string[];
   /** Of both requests; no prefix is shared. */

@@ -19,7 +19,7 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const measure = (options: Partial<MeasureColdOptions>) =>
-  measureCold({ entry, serveArgs: [], files: [], runs: 2, promptTokens: 32, limitSeconds: 30, ...options });
+  measureCold({ entry, serveArgs: [], flags: {}, files: [], runs: 2, promptTokens: 32, limitSeconds: 30, ...options });
 
 function inOrder({ at }: ColdRun): boolean {
   const marks = [0, at.loading, at.loaded, at.listening, at.ready, at.firstToken, at.firstStep];

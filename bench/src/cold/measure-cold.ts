@@ -17,7 +17,7 @@ import {
 import { firstTokens } from "./first-tokens.ts";
 import { evict, type Residency, residency } from "./page-cache.ts";
 
-export interface MeasureColdOptions extends ServerCommand {
+export interface MeasureColdOptions extends ServerCommand, Pick<ColdResult, "flags"> {
   /** What the server's load reads; none for random weights, which only start warm. */
   readonly files: readonly string[];
   /** Of each kind. */
@@ -46,7 +46,7 @@ const warmShare = 0.99;
  * @throws KvantError INTERNAL if a server does not become ready or does not answer
  */
 export async function measureCold(options: MeasureColdOptions): Promise<ColdResult> {
-  const { files, runs, serveArgs, isMachineWide = false, onProgress = () => undefined } = options;
+  const { files, runs, flags, serveArgs, isMachineWide = false, onProgress = () => undefined } = options;
   const startedAt = new Date().toISOString();
   const machine = readMachine(options.entry);
   onProgress("a start that is not measured");
@@ -84,6 +84,7 @@ export async function measureCold(options: MeasureColdOptions): Promise<ColdResu
     machine: machine.facts,
     software: { kvant: model.version, node: machine.node },
     model: model.scheme,
+    flags,
     serveArgs,
     promptTokens,
     files: { count: files.length, bytes: files.reduce((sum, path) => sum + statSync(path).size, 0) },

@@ -1,7 +1,9 @@
 import { expect, test } from "vitest";
 import { loadMarkdown } from "./load-markdown.ts";
 import { loadPage } from "./load-page.ts";
-import { levelTable, milliseconds, textTable } from "./load-tables.ts";
+import { loadRow } from "./load-row.ts";
+import { levelTable } from "./load-tables.ts";
+import { milliseconds, textTable } from "./table-columns.ts";
 import { sampleLoadResult } from "./testing/sample-load-result.ts";
 
 test("a table of levels names milliseconds and percent in its header and leaves out what nobody measured", () => {
@@ -16,6 +18,21 @@ test("a table of levels names milliseconds and percent in its header and leaves 
   const { interToken: _, goodShare: __, goodRequestsPerSecond: ___, ...level } = result.levels[0]!;
   const [shorter] = textTable(levelTable({ ...result, levels: [level] }));
   expect(shorter!.filter((title) => /ITL|good/.test(title))).toEqual([]);
+});
+
+test("what the prefix cache took off is a column and a sentence, where the server tells", () => {
+  const [level, other] = sampleLoadResult({ streams: [1, 4] }).levels;
+  const told = { ...level!, promptTokens: 1000, cachedTokens: 250 };
+  const result = { ...sampleLoadResult(), levels: [told, { ...other!, promptTokens: 1000 }] };
+  const [header, ...rows] = textTable(levelTable(result));
+  expect(rows.map((row) => row[header!.indexOf("cached %")])).toEqual(["25", "-"]);
+  const sentence = "Of 1,000 tokens in, 250 (25.0 %) were in the server's prefix cache.";
+  expect(loadMarkdown(result)).toContain(sentence);
+  expect(loadPage(result)).toContain("Of 1,000 tokens in, 250 (25.0 %) were in the server");
+  expect(loadRow(result, told)).toMatchObject({ promptTokens: 1000, cachedTokens: 250 });
+  const silent = { ...result, levels: [other!] };
+  for (const text of [loadMarkdown(silent), loadPage(silent)]) expect(text).not.toMatch(/prefix cache|cached/);
+  expect(loadRow(silent, other!)).not.toHaveProperty("cachedTokens");
 });
 
 test.each([

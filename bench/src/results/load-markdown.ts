@@ -1,8 +1,9 @@
-import type { Table } from "@kvant/report";
+import type { Fact, Table } from "@kvant/report";
 import type { LoadResult } from "../load/load-result.ts";
-import { failureTable, latencyTable, levelTable, textTable } from "./load-tables.ts";
+import { failureTable, latencyTable, levelTable } from "./load-tables.ts";
 import { repeatCommand } from "./repeat-command.ts";
-import { clientSentence, countedSentence, runFacts } from "./run-facts.ts";
+import { cachedSentence, clientSentence, countedSentence, runFacts } from "./run-facts.ts";
+import { textTable } from "./table-columns.ts";
 
 /** A load as Markdown, for a pull request or a README: the tables of the page and the command that repeats it, no plots. */
 export function loadMarkdown(result: LoadResult, title = `${result.server.model} under load`): string {
@@ -14,15 +15,10 @@ export function loadMarkdown(result: LoadResult, title = `${result.server.model}
     markdownTable(latencyTable(result)),
     ...(failures.rows.length === 0 ? [] : ["## What failed", markdownTable(failures)]),
     "## The client",
-    `${clientSentence(result)} ${countedSentence(result.levels)}`,
+    [clientSentence(result), countedSentence(result.levels), ...cachedSentence(result.levels)].join(" "),
     ...(result.warnings.length === 0 ? [] : [result.warnings.map((warning) => `- ${escaped(warning)}`).join("\n")]),
     "## The run",
-    runFacts(result)
-      .map(
-        ({ label, value, detail }) =>
-          `- ${label}: ${escaped(value)}${detail === undefined ? "" : ` (${escaped(detail)})`}`,
-      )
-      .join("\n"),
+    markdownFacts(runFacts(result)),
     `\`\`\`sh\n${repeatCommand(result)}\n\`\`\``,
   ];
   return `${parts.join("\n\n")}\n`;
@@ -39,7 +35,13 @@ export function markdownTable(table: Table): string {
   return [line(header!), line(rule), ...rows.map(line)].join("\n");
 }
 
+export function markdownFacts(facts: readonly Fact[]): string {
+  const line = ({ label, value, detail }: Fact): string =>
+    `- ${label}: ${escaped(value)}${detail === undefined ? "" : ` (${escaped(detail)})`}`;
+  return facts.map(line).join("\n");
+}
+
 /** What servers say may hold anything; in a table a bar or a line break would end the cell. */
-function escaped(text: string): string {
+export function escaped(text: string): string {
   return text.replace(/[\\`*_{}[\]<>|]/g, "\\$&").replace(/\s*[\r\n]+\s*/g, " ");
 }

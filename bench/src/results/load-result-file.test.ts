@@ -25,11 +25,18 @@ test("a result reads back as it was written, and nothing else is left in the fol
 test("a file that is not there, no JSON or no result is refused with its name", () => {
   expect(() => readLoadResult(join(folder, "absent.json"))).toThrow(/absent\.json: cannot be read \(ENOENT/);
   expect(() => readLoadResult(fileOf("{"))).toThrow(/changed\.json: is not JSON/);
-  for (const content of [{}, [], 3, null, "text", { kind: "kvant-cold", version: 1 }]) {
+  for (const content of [{}, [], 3, null, "text", { kind: "constructor", version: 1 }]) {
     expect(() => readLoadResult(fileOf(JSON.stringify(content)))).toThrow(
       /changed\.json: is no result of kvant bench serve/,
     );
   }
+});
+
+test.each(["cold", "quality"])("a result of bench %s is named as what it is", (command) => {
+  const path = fileOf(JSON.stringify({ kind: `kvant-${command}`, version: 1 }));
+  expect(() => readLoadResult(path)).toThrow(
+    new RegExp(`changed\\.json: is a result of kvant bench ${command}, and this takes results of kvant bench serve`),
+  );
 });
 
 test("a result of before requests' own pauses were kept reads as well", () => {

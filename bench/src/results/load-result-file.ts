@@ -103,7 +103,7 @@ export function writeLoadResult(path: string, result: LoadResult): void {
 export function readLoadResult(path: string): LoadResult {
   const value = parsed(path);
   const { kind, version } = (value ?? {}) as { readonly kind?: unknown; readonly version?: unknown };
-  if (kind !== "kvant-load") throw refused(path, "is no result of kvant bench serve");
+  if (kind !== "kvant-load") throw refused(path, foreignKind(kind));
   if (typeof version === "number" && version > loadResultVersion) {
     throw refused(
       path,
@@ -114,6 +114,18 @@ export function readLoadResult(path: string): LoadResult {
   const complaint = loadResult(value, "");
   if (complaint !== undefined) throw refused(path, `is damaged: ${complaint}`);
   return value as LoadResult;
+}
+
+/** What writes results of other kinds; nothing reads those back. */
+const otherCommands: ReadonlyMap<unknown, string> = new Map([
+  ["kvant-cold", "kvant bench cold"],
+  ["kvant-quality", "kvant bench quality"],
+]);
+
+function foreignKind(kind: unknown): string {
+  const command = otherCommands.get(kind);
+  if (command === undefined) return "is no result of kvant bench serve";
+  return `is a result of ${command}, and this takes results of kvant bench serve`;
 }
 
 function parsed(path: string): unknown {

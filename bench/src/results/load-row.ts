@@ -18,6 +18,9 @@ export interface LoadRow {
   readonly requestsPerSecond?: number;
   readonly requests: number;
   readonly completed: number;
+  readonly promptTokens: number;
+  /** Of `promptTokens`, found in the server's prefix cache. */
+  readonly cachedTokens?: number;
   readonly failures: number;
   /** One for each kind of failure. */
   readonly failureSentences: readonly string[];
@@ -37,9 +40,9 @@ export interface LoadRow {
 
 export function loadRow({ server, workload }: Pick<LoadResult, "server" | "workload">, level: LoadLevel): LoadRow {
   const { target, model, dialect, scheme } = server;
-  const { concurrency, requestsPerSecond, goodRequestsPerSecond, goodShare } = level;
+  const { concurrency, requestsPerSecond, goodRequestsPerSecond, goodShare, cachedTokens } = level;
   const present = {
-    ...{ streams: concurrency, requestsPerSecond, goodRequestsPerSecond, goodShare },
+    ...{ streams: concurrency, requestsPerSecond, goodRequestsPerSecond, goodShare, cachedTokens },
     firstTokenSeconds: rowLatency(level.timeToFirstToken),
     interTokenSeconds: rowLatency(level.interToken),
     outputTokenSeconds: rowLatency(level.timePerOutputToken),
@@ -52,6 +55,7 @@ export function loadRow({ server, workload }: Pick<LoadResult, "server" | "workl
     ...{ target, model, dialect, workload, level: level.name },
     requests: level.requests,
     completed: level.completed,
+    promptTokens: level.promptTokens,
     failures: failedCount(level),
     failureSentences: Object.values(level.failureExamples),
     seconds: level.seconds,

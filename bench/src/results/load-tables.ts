@@ -1,16 +1,6 @@
-import { type Cell, formatNumber, type Table, type Unit } from "@kvant/report";
+import type { Cell, Table } from "@kvant/report";
 import type { LatencySummary, LoadLevel, LoadResult } from "../load/load-result.ts";
-
-/** Header first; all cells are text. */
-export type TextTable = readonly (readonly string[])[];
-
-interface Column<Row> {
-  readonly title: string;
-  /** Absent for text. */
-  readonly unit?: Unit;
-  /** null where the row has nothing to say. */
-  readonly cell: (row: Row) => Cell;
-}
+import { type Column, tableOf } from "./table-columns.ts";
 
 /** Latencies of a level in the order in which a request meets them, with what they are called on paper. */
 export const latencyMeasures = [
@@ -31,6 +21,12 @@ export function failedCount({ failures }: LoadLevel): number {
   return Object.values(failures).reduce((sum, count) => sum + count, 0);
 }
 
+/** Of the tokens in, those that the server found in its prefix cache; null where it does not tell. */
+function cachedShare({ cachedTokens, promptTokens }: LoadLevel): number | null {
+  if (cachedTokens === undefined) return null;
+  return promptTokens === 0 ? 0 : cachedTokens / promptTokens;
+}
+
 const levelColumns: readonly Column<LoadLevel>[] = [
   { title: "load", cell: ({ name }) => name },
   { title: "completed", unit: "count", cell: ({ completed }) => completed },
@@ -38,6 +34,7 @@ const levelColumns: readonly Column<LoadLevel>[] = [
   { title: "req/s", unit: "number", cell: (level) => level.requestsCompletedPerSecond },
   { title: "out tok/s", unit: "number", cell: (level) => level.outputTokensPerSecond },
   { title: "all tok/s", unit: "number", cell: (level) => level.totalTokensPerSecond },
+  { title: "cached", unit: "share", cell: cachedShare },
   latencyColumn("TTFT", "p50"),
   latencyColumn("TTFT", "p99"),
   latencyColumn("ITL", "p50"),
@@ -112,34 +109,4 @@ export function failureTable({ levels }: LoadResult): Table {
     ],
     rows: rows.sort((a, b) => (b[countAt] as number) - (a[countAt] as number)),
   };
-}
-
-function tableOf<Row>(rows: readonly Row[], columns: readonly Column<Row>[]): Table {
-  const shown = columns.filter(({ cell }) => rows.some((row) => cell(row) !== null));
-  return {
-    columns: shown.map(({ title, unit }) => ({ title, ...(unit === undefined ? {} : { unit }) })),
-    rows: rows.map((row) => shown.map(({ cell }) => cell(row))),
-  };
-}
-
-/** The table as text, for a terminal or Markdown: seconds are written as milliseconds, which the header then says. */
-export function textTable({ columns, rows }: Table): TextTable {
-  return [
-    columns.map(({ title, unit }) => (unit === "seconds" ? `${title} ms` : unit === "share" ? `${title} %` : title)),
-    ...rows.map((row) => row.map((cell, i) => textCell(cell, columns[i]!.unit))),
-  ];
-}
-
-function textCell(cell: Cell, unit: Unit | undefined): string {
-  if (cell === null) return "-";
-  if (typeof cell === "string") return cell;
-  if (unit === "seconds") return milliseconds(cell);
-  if (unit === "share") return formatNumber(100 * cell, "number", 3);
-  return formatNumber(cell, unit ?? "number");
-}
-
-/** Without a unit: three digits, and at least hundredths of a millisecond. */
-export function milliseconds(seconds: number): string {
-  const value = 1000 * seconds;
-  return value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
 }

@@ -25,7 +25,7 @@ export function clientSection(result: LoadResult): Section {
           ...sendDelayFacts(result.levels),
         ],
       },
-      { kind: "paragraph", text: countedSentence(result.levels) },
+      { kind: "paragraph", text: [countedSentence(result.levels), ...cachedSentence(result.levels)].join(" ") },
       warnings.length === 0
         ? { kind: "paragraph", text: "Nothing hints that the client was the bottleneck." }
         : { kind: "list", items: warnings },
@@ -65,6 +65,17 @@ export function countedSentence(levels: readonly LoadLevel[]): string {
   return `Tokens were counted ${ways.map((way) => `${counters[way]} (${counts.get(way)} requests)`).join(", ")}.`;
 }
 
+/** What the server's prefix cache took off its prompts, in one sentence; none where no level tells. */
+export function cachedSentence(levels: readonly LoadLevel[]): readonly string[] {
+  const telling = levels.filter(({ cachedTokens }) => cachedTokens !== undefined);
+  if (telling.length === 0) return [];
+  const sum = (of: (level: LoadLevel) => number): number => telling.reduce((total, level) => total + of(level), 0);
+  const [cached, all] = [sum(({ cachedTokens = 0 }) => cachedTokens), sum(({ promptTokens }) => promptTokens)];
+  const share = all === 0 ? 0 : (100 * cached) / all;
+  const [some, whole] = [cached, all].map((count) => count.toLocaleString("en"));
+  return [`Of ${whole} tokens in, ${some} (${share.toFixed(1)} %) were in the server's prefix cache.`];
+}
+
 /** Machine, software, server, workload, and the command line that repeats the run. */
 export function runSection(result: LoadResult): Section {
   return {
@@ -78,8 +89,7 @@ export function runSection(result: LoadResult): Section {
 
 /** Labels and values, the same for page and Markdown. */
 export function runFacts(result: LoadResult): readonly Fact[] {
-  const { machine, software, server, objectives, seed, workload, startedAt } = result;
-  const { cpu, cores, memoryBytes, platform, accelerators } = machine;
+  const { server, objectives, seed, workload } = result;
   const bounds = Object.entries(objectives).map(([name, seconds]) => `${name} ${formatNumber(seconds, "seconds")}`);
   const scheme = schemeText(server);
   return [
@@ -88,7 +98,18 @@ export function runFacts(result: LoadResult): readonly Fact[] {
     { label: "Protocol", value: server.dialect },
     { label: "Workload", value: workload, detail: `seed ${seed}` },
     ...(bounds.length === 0 ? [] : [{ label: "Objectives", value: bounds.join(", ") }]),
-    { label: "Client's machine", value: cpu, detail: machineDetail(cores, memoryBytes, platform) },
+    ...machineFacts(result, "Client's machine"),
+  ];
+}
+
+/** Where and with what something was measured, and when. */
+export function machineFacts(
+  { machine, software, startedAt }: Pick<LoadResult, "machine" | "software" | "startedAt">,
+  label = "Machine",
+): readonly Fact[] {
+  const { cpu, cores, memoryBytes, platform, accelerators } = machine;
+  return [
+    { label, value: cpu, detail: `${cores} cores, ${formatNumber(memoryBytes, "bytes")}, ${platform}` },
     ...(accelerators.length === 0 ? [] : [{ label: "Accelerators", value: accelerators.join(", ") }]),
     { label: "Software", value: `kvant ${software.kvant}`, detail: `Node ${software.node}` },
     { label: "Started", value: startedAt },
@@ -107,8 +128,4 @@ export function schemeText({ scheme = {} }: LoadResult["server"]): string {
   return Object.entries(scheme)
     .map(([name, value]) => (schemeWords[name] === undefined ? value : `${value} ${schemeWords[name]}`))
     .join(", ");
-}
-
-function machineDetail(cores: number, memoryBytes: number, platform: string): string {
-  return `${cores} cores, ${formatNumber(memoryBytes, "bytes")}, ${platform}`;
 }

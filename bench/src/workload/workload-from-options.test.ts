@@ -229,9 +229,20 @@ describe("traces", () => {
       durationSeconds: 2,
     } as const;
     const workload = workloadFromOptions(options);
-    expect(workload.size).toBe(2);
     const due = [...workload.requests()].map(({ dueSeconds }) => dueSeconds);
     expect(due).toEqual([expect.closeTo(0.25, 5), expect.closeTo(1.25, 5)]);
+  });
+
+  test("a trace that a duration cuts is bounded by time; one that ends before it, by its rows", () => {
+    const datasetFile = temporaryFile("trace.csv", azure);
+    const sizeWithin = (bounds: WorkloadOptions) =>
+      workloadFromOptions({ dataset: "trace", datasetFile, ...bounds }).size;
+    // Rows at 0, 1, 3 and 7 s.
+    expect(sizeWithin({ durationSeconds: 7 })).toBeUndefined();
+    expect(sizeWithin({ durationSeconds: 7.1 })).toBe(4);
+    expect(sizeWithin({ durationSeconds: 7, timeScale: 0.5 })).toBe(4);
+    expect(sizeWithin({ durationSeconds: 7, requests: 2 })).toBe(2);
+    expect(sizeWithin({ durationSeconds: 7, requests: 4 })).toBeUndefined();
   });
 
   test("what limits cut is counted in the description", () => {

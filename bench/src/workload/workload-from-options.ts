@@ -123,7 +123,9 @@ function tracePlan(options: WorkloadOptions, timing: Timing): Omit<WorkloadPlan,
     ...(outputTokens === undefined ? {} : { outputTokens: parseCounts(outputTokens, "outputTokens") }),
   });
   if (timing.kind === "trace") {
-    return { dataset, ...replay(trace, timeScale), requests: trace.rowCount, size: trace.rowCount };
+    // Cut by time it lasts until then, as any load that time bounds; else its last row ends it.
+    const size = trace.isCutByTime ? undefined : trace.rowCount;
+    return { dataset, ...replay(trace, timeScale), requests: trace.rowCount, size };
   }
   const count = requests ?? (durationSeconds === undefined ? trace.rowCount : undefined);
   const again = count === undefined || count > trace.rowCount ? ", from the first again after the last" : "";

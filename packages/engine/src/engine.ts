@@ -156,6 +156,8 @@ export interface ModelInfo {
   readonly swapBytes: number;
   readonly weightBytes: Readonly<Record<string, number>>;
   readonly activationBytes: number;
+  /** What the device has in all: its own memory, or on device cpu the machine's, a container's where that is less. */
+  readonly deviceMemoryBytes: number;
   /** Seconds from engine start to ready. */
   readonly loadSeconds: number;
 }

@@ -29,6 +29,7 @@ import type { ModelBounds } from "./check-request.ts";
 import type { ModelInfo, TensorClassReport } from "./engine.ts";
 import type { EngineOptions, LoadProgress } from "./engine-options.ts";
 import { hostPages } from "./host-pages.ts";
+import { machineMemory } from "./machine-memory.ts";
 import { groupPageBytes, pageBudget } from "./page-budget.ts";
 
 export const defaultPageTokens = 16;
@@ -201,8 +202,9 @@ async function makeReady(
     throw error;
   }
   const loadSeconds = (performance.now() - startedAt) / 1000;
+  const sizing = { pageCounts, hostPageCounts, deviceMemoryBytes: deviceMemory?.totalBytes ?? machineMemory() };
   return {
-    info: describe(options, source, scheme, plan, backend, executable, { pageCounts, hostPageCounts }, loadSeconds),
+    info: describe(options, source, scheme, plan, backend, executable, sizing, loadSeconds),
     config,
     scheme,
     executable,
@@ -240,7 +242,11 @@ function describe(
   plan: Plan,
   { info }: Backend,
   executable: Executable,
-  { pageCounts, hostPageCounts }: Pick<LoadedModel, "pageCounts" | "hostPageCounts">,
+  {
+    pageCounts,
+    hostPageCounts,
+    deviceMemoryBytes,
+  }: Pick<LoadedModel, "pageCounts" | "hostPageCounts"> & Pick<ModelInfo, "deviceMemoryBytes">,
   loadSeconds: number,
 ): ModelInfo {
   const memory = executable.memory();
@@ -268,6 +274,7 @@ function describe(
     swapBytes: hostBytes.reduce((sum, bytes) => sum + bytes, 0),
     weightBytes: memory.weightBytes,
     activationBytes: memory.activationBytes,
+    deviceMemoryBytes,
     loadSeconds,
   };
 }

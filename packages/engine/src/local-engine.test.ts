@@ -3,6 +3,7 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import type { GenerateEvent } from "./engine.ts";
 import type { EngineOptions } from "./engine-options.ts";
 import { createEngine, type LocalEngine } from "./local-engine.ts";
+import { machineMemory } from "./machine-memory.ts";
 import { generateIds, goldenModel, greedyRequest, tokens } from "./testing/golden.ts";
 
 // The reference backend on a busy machine.
@@ -106,6 +107,10 @@ describe("a request among others gives the tokens it gives alone", () => {
     await generateIds(made, { ...request, cacheSalt: "b" });
     expect(made.stats().prefixHitTokens).toBe(0);
   });
+});
+
+test("the model's report names the memory of the machine where the device has none of its own", async () => {
+  expect((await engine()).model.deviceMemoryBytes).toBe(machineMemory());
 });
 
 test("the model's report names the host memory that whole pages of the asked size take", async () => {

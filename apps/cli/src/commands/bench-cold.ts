@@ -1,9 +1,23 @@
 import { existsSync } from "node:fs";
-import { type ColdMedians, type ColdResult, type ColdRun, measureCold, modelFiles } from "@kvant/bench";
+import {
+  type ColdResult,
+  coldMarkdown,
+  coldMedianTable,
+  coldPage,
+  coldRunTable,
+  coldSubject,
+  evictionSentence,
+  measureCold,
+  modelFiles,
+  replaceTextFile,
+  textTable,
+} from "@kvant/bench";
 import { KvantError } from "@kvant/core";
 import { exitCodeOf, onEndingSignal } from "../ending-signals.ts";
+import { flagName } from "../flag-name.ts";
 import { type ModelFlags, resolveModel, type SizeFlags } from "../model-options.ts";
-import { megabytes, printRow, say, table } from "../print.ts";
+import { requireWritable, writeAsked } from "../output-files.ts";
+import { printRow, say, table } from "../print.ts";
 
 export interface BenchColdFlags extends ModelFlags, SizeFlags {
   readonly shape?: string;
@@ -11,14 +25,19 @@ export interface BenchColdFlags extends ModelFlags, SizeFlags {
   readonly runs: number;
   readonly limitSeconds: number;
   readonly dropCaches?: boolean;
+  readonly output?: string;
+  readonly html?: string;
+  readonly markdown?: string;
   readonly json?: boolean;
 }
 
 /** Starts `kvant serve` cold and warm in turn and times both up to the first tokens. */
 export async function benchCold(model: string | undefined, flags: BenchColdFlags): Promise<void> {
-  const { shape, promptTokens, runs, limitSeconds, dropCaches = false, json, ...handedOn } = flags;
+  const { shape, promptTokens, runs, limitSeconds, dropCaches = false, ...others } = flags;
+  const { output, html, markdown, json, ...handedOn } = others;
   if (shape !== undefined && model !== undefined)
     throw new KvantError("INVALID_ARGUMENT", "give either MODEL or --shape NAME, not both");
+  requireWritable([output, html, markdown]);
   const load = shape === undefined ? handedOn.load : "dummy";
   const named = shape ?? model;
   const { model: folder } = resolveModel(named);
@@ -27,6 +46,7 @@ export async function benchCold(model: string | undefined, flags: BenchColdFlags
   const result = await measureCold({
     entry: process.argv[1]!,
     serveArgs: [...(named === undefined ? [] : [named]), ...serveFlags({ ...handedOn, ...(load && { load }) })],
+    flags: recordedFlags(model, flags),
     files: load === "dummy" || !existsSync(folder) ? [] : modelFiles(folder),
     runs,
     promptTokens,
@@ -35,67 +55,37 @@ export async function benchCold(model: string | undefined, flags: BenchColdFlags
     onProgress: (sentence) => say(`${named ?? "tiny"}: ${sentence}`),
   }).finally(signals.forget);
   if (json) printRow(result);
-  else process.stdout.write(`${coldTable(result)}\n`);
+  else process.stdout.write(`${coldText(result)}\n`);
+  writeAsked(output, (path) => replaceTextFile(path, `${JSON.stringify(result)}\n`));
+  writeAsked(html, (path) => replaceTextFile(path, coldPage(result)));
+  writeAsked(markdown, (path) => replaceTextFile(path, coldMarkdown(result)));
 }
 
 /** Flags as `kvant serve` takes them. */
 function serveFlags(flags: ModelFlags & SizeFlags): readonly string[] {
   return Object.entries(flags).flatMap(([name, value]) => {
-    const flag = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+    const flag = `--${flagName(name)}`;
     return value === true ? [flag] : [flag, String(value)];
   });
 }
 
-function coldTable(result: ColdResult): string {
-  const { model, machine, files, eviction, promptTokens, warnings, runs, medians } = result;
-  const where = [model.tier, ...machine.accelerators].join(", ");
-  const title =
-    `${model.id}, ${where}, ${model.weights} weights, ${model.activations} activations, ${model.kvFormat} KV, ` +
-    `${promptTokens} tokens in; seconds after the process was started`;
-  const header = [
-    "start",
-    "cached",
-    "code",
-    "model",
-    "listening",
-    "ready",
-    "first token",
-    "first step",
-    "load s",
-    "TTFT ms",
-    "first step ms",
-    "later ms",
-    "server RSS",
-    "engine RSS",
-  ];
-  const lines = [
-    ...runs.map((run) => cells(run.start, cachedShare(run, files.bytes), run)),
-    ...medians.map((row) => cells(`${row.start}, median of ${row.runs}`, "", row)),
-  ];
-  const evicted = {
-    fadvise: `Cold: the model's ${files.count} files (${megabytes(files.bytes)}) were dropped from the page cache with posix_fadvise, and fincore found them gone.`,
-    "drop-caches": `Cold: the whole page cache was dropped through /proc/sys/vm/drop_caches, and fincore found the model's ${files.count} files (${megabytes(files.bytes)}) gone.`,
-    none: "No start was cold.",
-  }[eviction];
-  return [title, table(header, lines), evicted, ...warnings.map((sentence) => `warning: ${sentence}`)].join("\n");
+function coldText(result: ColdResult): string {
+  const [runs, medians] = [coldRunTable(result), coldMedianTable(result)].map((part) => {
+    const [header, ...rows] = textTable(part);
+    return table(header!, rows);
+  });
+  const notes = [evictionSentence(result), ...result.warnings.map((sentence) => `warning: ${sentence}`)];
+  return `${coldSubject(result)}\n\n${runs}\n\n${medians}\n\n${notes.join("\n")}`;
 }
 
-function cells(name: string, cached: string, row: ColdRun | ColdMedians): readonly string[] {
-  const { at, loadSeconds, firstTokenSeconds, firstStepSeconds, laterStepSeconds, peakResidentBytes } = row;
-  const marks = [at.loading, at.loaded, at.listening, at.ready, at.firstToken, at.firstStep];
-  return [
-    name,
-    cached,
-    ...marks.map((seconds) => seconds.toFixed(3)),
-    loadSeconds.toFixed(3),
-    ...[firstTokenSeconds, firstStepSeconds, laterStepSeconds].map((seconds) => (seconds * 1000).toFixed(2)),
-    peakResidentBytes === null ? "-" : megabytes(peakResidentBytes.server),
-    peakResidentBytes === null ? "-" : megabytes(peakResidentBytes.engine),
-  ];
-}
+/** Flags that say what is written, and not what is measured: repeating it does not need them. */
+const outputFlags: readonly string[] = ["output", "html", "markdown", "json"];
 
-/** Whole pages are counted, so that small files may hold more than they are long. */
-function cachedShare({ residentBytes }: ColdRun, bytes: number): string {
-  if (residentBytes === null || bytes === 0) return "-";
-  return `${Math.min(100, (100 * residentBytes) / bytes).toFixed(1)} %`;
+/** Flags by their names on the command line, for a result. */
+function recordedFlags(model: string | undefined, flags: BenchColdFlags): ColdResult["flags"] {
+  const recorded = Object.entries(flags).filter(([name]) => !outputFlags.includes(name));
+  return Object.fromEntries([
+    ...(model === undefined ? [] : [["model", model]]),
+    ...recorded.map(([name, value]) => [flagName(name), value]),
+  ]);
 }

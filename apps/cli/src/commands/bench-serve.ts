@@ -1,4 +1,3 @@
-import { setMaxListeners } from "node:events";
 import {
   describeServer,
   type LoadLevel,
@@ -23,13 +22,14 @@ import {
   writeLoadResult,
 } from "@kvant/bench";
 import { KvantError } from "@kvant/core";
-import { type EndingSignal, exitCodeOf, onEndingSignal } from "../ending-signals.ts";
+import { exitCodeOf } from "../ending-signals.ts";
 import { namingFlags } from "../flag-errors.ts";
 import { type LiveLoadView, liveLoadView } from "../live-load-view.ts";
+import { loadEnding } from "../load-ending.ts";
 import type { LoadFlags } from "../load-flags.ts";
 import { apiKey, isOwnServer, recordedFlags, serveFlags, serverUrl, sweepLevels, withDefaults } from "../load-plan.ts";
 import { clientCostText, loadSummary } from "../load-summary.ts";
-import { requireWritable } from "../output-files.ts";
+import { requireWritable, writeAsked } from "../output-files.ts";
 import { printRow, say } from "../print.ts";
 import { version } from "../version.ts";
 
@@ -44,19 +44,19 @@ export async function benchServe(serveArgs: readonly string[], given: LoadFlags)
   if (isOwnServer(flags)) namingFlags(() => sweepLevels(flags, flags.vocabularySize));
   requireWritable([flags.output, flags.html, flags.markdown]);
   const key = apiKey(flags);
-  const ending = endOfLoad(flags.limitSeconds);
+  const ending = loadEnding();
   let own: StartedServer | undefined;
   let sweep: Sweep | undefined;
   try {
-    if (isOwnServer(flags)) own = await ownServer(flags, serveArgs, key, ending.signal);
+    if (isOwnServer(flags)) own = await ownServer(flags, serveArgs, key, ending.within(flags.limitSeconds));
     const { target, description } = await loadTarget(flags, own, key);
     const vocabularySize = target.dialect === "openai-chat" ? undefined : vocabulary(flags, description);
     const levels = namingFlags(() => sweepLevels(flags, vocabularySize));
     const machine = readMachine(process.argv[1]!);
-    const client = await clientCost(flags, ending.signal);
+    const client = await clientCost(flags, ending.interrupt);
     const asked = { flags, machine, client, target, description, levels };
     const load = { ...asked, ...(objectives === undefined ? {} : { objectives }) };
-    sweep = await measuredSweep(load, own, ending.signal);
+    sweep = await measuredSweep(load, own, ending.within(flags.limitSeconds));
     report(sweep, resultOf(load, serveArgs, sweep), flags);
     const isWhole = sweep.measured.length === levels.length;
     if (!isWhole || sweep.measured.some(({ level }) => !isSound(level))) process.exitCode = 1;
@@ -74,31 +74,6 @@ export async function benchServe(serveArgs: readonly string[], given: LoadFlags)
 /** Something was measured, and nothing failed. */
 function isSound({ requests, completed }: LoadLevel): boolean {
   return requests > 0 && completed === requests;
-}
-
-interface Ending {
-  readonly signal: AbortSignal;
-  readonly interruptedBy: () => EndingSignal | undefined;
-  readonly forget: () => void;
-}
-
-/**
- * The first Ctrl-C (or SIGTERM, or SIGHUP) ends the load with a report, the second one the program, and with it the server that
- * it started; so does, without it, the time limit.
- */
-function endOfLoad(limitSeconds: number): Ending {
-  const interrupt = new AbortController();
-  let interruptedBy: EndingSignal | undefined;
-  const signals = onEndingSignal((signal) => {
-    if (interruptedBy !== undefined) process.exit(exitCodeOf(signal));
-    interruptedBy = signal;
-    say("kvant: ending the load; once more to leave without a report");
-    interrupt.abort();
-  });
-  const signal = AbortSignal.any([interrupt.signal, AbortSignal.timeout(limitSeconds * 1000)]);
-  // Levels, workers and the server all listen.
-  setMaxListeners(0, signal);
-  return { signal, interruptedBy: () => interruptedBy, forget: signals.forget };
 }
 
 async function ownServer(
@@ -251,12 +226,7 @@ function report({ measured }: Sweep, result: LoadResult, { output, html, markdow
     for (const { level, cost } of measured) printRow({ ...loadRow(result, level), ...cost });
     for (const warning of result.warnings) say(`warning: ${warning}`);
   } else process.stdout.write(`${loadSummary(result, measured)}\n`);
-  const write = (path: string | undefined, content: (path: string) => void): void => {
-    if (path === undefined) return;
-    content(path);
-    say(`wrote ${path}`);
-  };
-  write(output, (path) => writeLoadResult(path, result));
-  write(html, (path) => replaceTextFile(path, loadPage(result, name)));
-  write(markdown, (path) => replaceTextFile(path, loadMarkdown(result, name)));
+  writeAsked(output, (path) => writeLoadResult(path, result));
+  writeAsked(html, (path) => replaceTextFile(path, loadPage(result, name)));
+  writeAsked(markdown, (path) => replaceTextFile(path, loadMarkdown(result, name)));
 }

@@ -177,6 +177,13 @@ function registerModel(registry: Registry, engine: Engine): void {
       [{ device, kind: "activations" }, activationBytes],
     ],
   );
+  // A metric of its own: as one more kind it would double what sums over kinds give.
+  gauge(
+    "kvant_device_memory_capacity_bytes",
+    "Bytes of memory that the device has in all; of device cpu the machine's, or its container's.",
+    ["device"],
+    ({ device, deviceMemoryBytes }) => [[{ device }, deviceMemoryBytes]],
+  );
 }
 
 /** The model's report, or undefined while the engine has not been ready yet. */

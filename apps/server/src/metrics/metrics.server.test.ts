@@ -40,6 +40,7 @@ const names = [
   "kvant_preemptions_total",
   "kvant_weight_bytes",
   "kvant_device_memory_bytes",
+  "kvant_device_memory_capacity_bytes",
   "kvant_process_resident_bytes",
   "kvant_engine_restarts_total",
   "kvant_build_info",
@@ -94,6 +95,7 @@ describe("/metrics", () => {
     expect(samples.get('kvant_kv_host_pages{state="used"}')).toBe(3);
     expect(samples.get('kvant_weight_bytes{format="int8-channel"}')).toBe(4352);
     expect(samples.get('kvant_device_memory_bytes{device="cpu",kind="kv"}')).toBe(69632);
+    expect(samples.get('kvant_device_memory_capacity_bytes{device="cpu"}')).toBe(8e9);
     expect(samples.get('kvant_process_resident_bytes{process="engine"}')).toBe(67108864);
   });
 

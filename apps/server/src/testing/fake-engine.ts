@@ -220,6 +220,7 @@ function fakeModel(options: FakeEngineOptions): ModelInfo {
     swapBytes: 0,
     weightBytes: { "int8-channel": 4352, bf16: 1152 },
     activationBytes: 2048,
+    deviceMemoryBytes: 8e9,
     loadSeconds: 0.25,
   };
 }

@@ -22,6 +22,8 @@ export class Trace {
   readonly failedCount: number;
   /** From the offset to the last row. */
   readonly seconds: number;
+  /** Rows follow that `secondsLimit` leaves out: time ends the stretch, and not its last row. */
+  readonly isCutByTime: boolean;
   readonly #options: TraceOptions;
 
   /**
@@ -33,16 +35,20 @@ export class Trace {
     this.#options = options;
     this.path = path;
     this.format = traceFormatName(path);
-    let [rowCount, failedCount, seconds] = [0, 0, 0];
+    let [rowCount, failedCount, seconds, isCutByTime] = [0, 0, 0, false];
     const onFailed = (): void => {
       failedCount++;
     };
-    for (const row of stretch(options, onFailed)) {
+    const onCut = (): void => {
+      isCutByTime = true;
+    };
+    for (const row of stretch(options, { onFailed, onCut })) {
       rowCount++;
       seconds = row.seconds;
       onRow?.(row);
     }
     [this.rowCount, this.failedCount, this.seconds] = [rowCount, failedCount, seconds];
+    this.isCutByTime = isCutByTime;
     if (rowCount === 0) {
       const sentence = `${path}: no request with prompt and answer follows ${startOffsetSeconds} s after its start`;
       throw invalidOption("datasetFile", `${sentence}${failedCount === 0 ? "" : `, and ${failedCount} without`}`);
@@ -51,19 +57,29 @@ export class Trace {
 
   /** Seconds counted from the offset. */
   rows(): Generator<TraceRow, void> {
-    return stretch(this.#options, () => {});
+    return stretch(this.#options);
   }
 }
 
-function* stretch(options: TraceOptions, onFailed: () => void): Generator<TraceRow, void> {
+interface StretchNews {
+  /** A row without prompt or answer was left out. */
+  readonly onFailed?: () => void;
+  /** A row came that is too late. */
+  readonly onCut?: () => void;
+}
+
+function* stretch(options: TraceOptions, { onFailed, onCut }: StretchNews = {}): Generator<TraceRow, void> {
   const { path, startOffsetSeconds, rowLimit = Infinity, secondsLimit = Infinity } = options;
   let count = 0;
   for (const row of traceRows(path)) {
     const seconds = row.seconds - startOffsetSeconds;
     if (seconds < 0) continue;
-    if (seconds >= secondsLimit) return;
+    if (seconds >= secondsLimit) {
+      onCut?.();
+      return;
+    }
     if (row.promptTokens === 0 || row.outputTokens === 0) {
-      onFailed();
+      onFailed?.();
       continue;
     }
     yield { ...row, seconds };

@@ -45,6 +45,7 @@ const model: ModelInfo = {
   swapBytes: 0,
   weightBytes: {},
   activationBytes: 0,
+  deviceMemoryBytes: 0,
   loadSeconds: 0,
 };
 
