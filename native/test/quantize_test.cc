@@ -123,17 +123,20 @@ constexpr const char* kCodeFormatNames[] = {"int8", "int4", "int3", "int2", "e4m
 void test_codes(Tier tier, ThreadPool& pool) {
   std::mt19937 random(kSeed + 1);
   std::normal_distribution<float> normal;
-  constexpr int64_t kRows = 320, kCols = 1037;
-  std::vector<float> values(kRows * kCols);
-  for (int64_t i = 0; i < kRows * kCols; i++) {
-    values[static_cast<size_t>(i)] = std::ldexp(normal(random), static_cast<int>(i / kCols % 250) - 125);
-  }
-  values[3] = INFINITY;
-  values[kCols + 5] = -NAN;
-  values[2 * kCols] = -0.0f;
-  std::fill_n(values.begin() + 200 * kCols + 64, 32, 0.0f);
-  for (const char* name : kCodeFormatNames) {
-    for (int64_t group_size : {-1, 7, 32, 128}) check_quantization(name, values, kCols, group_size, tier, pool);
+  constexpr int64_t kRows = 320;
+  const std::pair<int64_t, std::vector<int64_t>> group_sizes[] = {{1037, {-1, 7, 32, 128}}, {1024, {-1, 64, 512}}};
+  for (const auto& [cols, sizes] : group_sizes) {
+    std::vector<float> values(static_cast<size_t>(kRows * cols));
+    for (int64_t i = 0; i < kRows * cols; i++) {
+      values[static_cast<size_t>(i)] = std::ldexp(normal(random), static_cast<int>(i / cols % 250) - 125);
+    }
+    values[3] = INFINITY;
+    values[static_cast<size_t>(cols + 5)] = -NAN;
+    values[static_cast<size_t>(2 * cols)] = -0.0f;
+    std::fill_n(values.begin() + 200 * cols + 64, 32, 0.0f);
+    for (const char* name : kCodeFormatNames) {
+      for (int64_t group_size : sizes) check_quantization(name, values, cols, group_size, tier, pool);
+    }
   }
   CHECK(code_format("bf16") == nullptr);
 }
@@ -153,24 +156,26 @@ float border_above(const std::string& name, int code) {
 // Values within two last places of a border between codes, under scales of random significands.
 void test_borders(Tier tier, ThreadPool& pool) {
   std::mt19937 random(kSeed + 2);
-  constexpr int64_t kRows = 128, kCols = 1024, kGroup = 32;
+  constexpr int64_t kRows = 128, kCols = 1024;
   const std::pair<const char*, int> largest_codes[] = {{"int8", 127},  {"int4", 7},    {"int3", 3}, {"int2", 1},
                                                        {"e4m3", 0x7e}, {"e5m2", 0x7b}, {"e2m1", 7}};
   for (const auto& [name, largest_code] : largest_codes) {
     const float limit = code_format(name)->limit;
     std::vector<float> values(kRows * kCols);
-    for (size_t begin = 0; begin < values.size(); begin += kGroup) {
-      values[begin] = limit * (1 + static_cast<float>(random() >> 9) * 0x1p-23f);
-      const float scale = values[begin] / limit;
-      for (size_t i = begin + 1; i < begin + kGroup; i++) {
-        float value = border_above(name, static_cast<int>(random() % static_cast<unsigned>(largest_code))) * scale;
-        for (int steps = static_cast<int>(random() % 5) - 2; steps != 0; steps -= steps > 0 ? 1 : -1) {
-          value = std::nextafter(value, steps > 0 ? INFINITY : 0.0f);
+    for (size_t group : {32, 64}) {
+      for (size_t begin = 0; begin < values.size(); begin += group) {
+        values[begin] = limit * (1 + static_cast<float>(random() >> 9) * 0x1p-23f);
+        const float scale = values[begin] / limit;
+        for (size_t i = begin + 1; i < begin + group; i++) {
+          float value = border_above(name, static_cast<int>(random() % static_cast<unsigned>(largest_code))) * scale;
+          for (int steps = static_cast<int>(random() % 5) - 2; steps != 0; steps -= steps > 0 ? 1 : -1) {
+            value = std::nextafter(value, steps > 0 ? INFINITY : 0.0f);
+          }
+          values[i] = random() % 2 == 0 ? value : -value;
         }
-        values[i] = random() % 2 == 0 ? value : -value;
       }
+      check_quantization(name, values, kCols, static_cast<int64_t>(group), tier, pool);
     }
-    check_quantization(name, values, kCols, kGroup, tier, pool);
   }
 }
 

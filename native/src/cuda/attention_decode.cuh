@@ -166,6 +166,20 @@ __device__ __forceinline__ void add_tile(const uint8_t* stage, const uint32_t (&
   }
 }
 
+// Puts the token's own key and value into the tile at `stage`, which was read before they were stored.
+template <class S>
+__device__ __forceinline__ void freshen(uint8_t* stage, int position, const Fresh<S>& fresh, bool dynamic) {
+  const int lane = threadIdx.x % 32, row = position % kTile;
+#pragma unroll
+  for (int part = 0; part < 2; part++) {
+    for (int column = lane * 4; column < S::kRow; column += 32 * 4) {
+      *reinterpret_cast<uint32_t*>(stage + part * S::kCodes + S::at(row, column)) = *reinterpret_cast<const uint32_t*>(fresh.codes[part] + column);
+    }
+    if (dynamic && lane == 0) reinterpret_cast<float*>(stage + 2 * S::kCodes)[part * kTile + row] = fresh.scales[part];
+  }
+  __syncwarp();
+}
+
 // Tiles of an item as one warp walks them: every warps-th of the block's share. Page numbers come 32 tiles at a time.
 template <class S>
 class Fetch {
@@ -185,8 +199,9 @@ class Fetch {
   __device__ int count() const { return count_; }
   __device__ int position(int i) const { return tile(i) * kTile; }
 
-  // Whether the next tile holds the last position that the token sees.
-  __device__ bool next_is_last() const { return next_ < count_ && tile(next_) == item_.highest / kTile; }
+  // Whether a tile holds the last position that the token sees.
+  __device__ bool is_last(int i) const { return i < count_ && tile(i) == item_.highest / kTile; }
+  __device__ bool next_is_last() const { return is_last(next_); }
 
   // Begins to read the next tile into the stage; nothing after the last.
   __device__ void start(int stage) {

@@ -32,6 +32,13 @@ __device__ void join_warps(const Merge<S>& merge, const Item& item, const Decode
   }
 }
 
+// Counts one more at `count`; returns how many there were. Releases and acquires on the device.
+__device__ inline unsigned add_and_order(unsigned* count) {
+  unsigned before;
+  asm volatile("atom.add.acq_rel.gpu.global.u32 %0, [%1], 1;" : "=r"(before) : "l"(count) : "memory");
+  return before;
+}
+
 // Joins the parts of blocks first .. last. The first left its part as the one that others end, the others as begun before.
 __device__ inline void join_blocks(const DecodeLaunch& launch, int first, int last, const Item& item, int head_dim) {
   const DecodeScratch& scratch = launch.scratch;
@@ -65,8 +72,9 @@ __global__ void __launch_bounds__(Shape<format, head_dim, column_tiles>::kThread
   extern __shared__ __align__(128) uint8_t memory[];
   __shared__ typename Shares<S::kWarps>::Memory shares_memory;
   __shared__ __align__(16) Queries<S> queries;
+  __shared__ __align__(16) Fresh<S> fresh;
   __shared__ bool is_last;
-  static_assert(sizeof shares_memory + sizeof queries + 32 <= S::kStaticBytes);
+  static_assert(sizeof shares_memory + sizeof queries + sizeof fresh + 32 <= S::kStaticBytes);
   let_next_start();
   if (!launch.reads_early) wait_for_inputs();
 
@@ -90,16 +98,14 @@ __global__ void __launch_bounds__(Shape<format, head_dim, column_tiles>::kThread
     Fetch<S> fetch(item, args, pages, memory + warp * S::kStages * S::kStage);
     const bool fused = launch.qkv.qkv != nullptr;
     HeadLoad<S, format> heads(item, launch, fused && stretch.end == stretch.tiles);
-    int started = 0;
-    for (; started < S::kStages - 1 && !(fused && fetch.next_is_last()); started++) {
-      if (fetch.next_is_last()) wait_for_inputs();
-      fetch.start(started);
+    for (int stage = 0; stage < S::kStages - 1; stage++) {
+      if (!fused && fetch.next_is_last()) wait_for_inputs();
+      fetch.start(stage);
     }
     wait_for_inputs();
     heads.read();
-    heads.leave(queries, pages, stretch.which % parts == 0);
+    heads.leave(queries, fresh, pages, stretch.which % parts == 0);
     __syncthreads();
-    for (; started < S::kStages - 1; started++) fetch.start(started);
 
     uint32_t q[column_tiles][S::kSteps * S::kParts][2];
     float factor[column_tiles];
@@ -123,7 +129,8 @@ __global__ void __launch_bounds__(Shape<format, head_dim, column_tiles>::kThread
       wait_copies<S::kStages - 2>();
       __syncwarp();  // the tile is there for all lanes, and all have left the one before
       fetch.start(stage == 0 ? S::kStages - 1 : stage - 1);
-      const uint8_t* const at_stage = memory + (warp * S::kStages + stage) * S::kStage;
+      uint8_t* const at_stage = memory + (warp * S::kStages + stage) * S::kStage;
+      if (fused && fetch.is_last(i)) freshen<S>(at_stage, item.highest, fresh, dynamic);
       add_tile<S, format, column_tiles>(at_stage, q, factor, static_scales, dynamic, fetch.position(i), item, part);
       stage = stage + 1 == S::kStages ? 0 : stage + 1;
     }
@@ -136,13 +143,12 @@ __global__ void __launch_bounds__(Shape<format, head_dim, column_tiles>::kThread
     const int64_t place = (int64_t{blockIdx.x} * 2 + (stretch.begin == 0 ? 1 : 0)) * kDecodeHeads;
     join_warps<S>(merge, item, launch, head_dim, is_whole, launch.scratch.parts + 2 * place, launch.scratch.outputs + place * head_dim);
     if (!is_whole) {
-      __threadfence();
       __syncthreads();
       if (threadIdx.x == 0) {
         unsigned* const arrived = launch.scratch.arrived + stretch.first_block;
-        is_last = atomicAdd(arrived, 1u) == static_cast<unsigned>(stretch.last_block - stretch.first_block);
+        // The block's parts, which the barrier puts before it, are seen by who sees the count, and theirs from here on.
+        is_last = add_and_order(arrived) == static_cast<unsigned>(stretch.last_block - stretch.first_block);
         if (is_last) *arrived = 0;
-        __threadfence();
       }
       __syncthreads();
       if (is_last) join_blocks(launch, stretch.first_block, stretch.last_block, item, head_dim);

@@ -32,7 +32,7 @@ struct Shape {
   static constexpr int kWarps = kCodes > 4096 ? 2 : kCodes > 2048 || column_tiles > 1 ? 4 : 8;
   static constexpr int kThreads = kWarps * 32;
   // A block of portable code gets 99 KiB on 8.6, 8.9 and 12.x, of which kStaticBytes are for what is static.
-  static constexpr int kStaticBytes = 13 * 1024;
+  static constexpr int kStaticBytes = 14 * 1024;
   static constexpr int stages(bool portable) {
     const int ring = (99 * 1024 - (portable ? kStaticBytes : 0)) / (kWarps * kStage);
     return ring < 6 ? ring : 6;
@@ -87,6 +87,13 @@ struct Queries {
   float scales[S::kHeads];                                    // turn logits into those of q
 };
 
+// Key and value of the step's own token as stored: they reach the ring from here, not by way of the page.
+template <class S>
+struct Fresh {
+  uint8_t codes[2][S::kRow];
+  float scales[2];
+};
+
 // What a warp reads of the step's own heads: queries of the item, and, where attention also stores (DecodeLaunch::qkv), the key
 // and the value of the token. Between reading them and leaving them lies the wait for other warps' loads.
 template <class S, Format format>
@@ -117,7 +124,7 @@ class HeadLoad {
     }
   }
 
-  __device__ void leave(Queries<S>& queries, const KvPages& pages, bool counts) {
+  __device__ void leave(Queries<S>& queries, Fresh<S>& fresh, const KvPages& pages, bool counts) {
     const QkvStoreArgs& qkv = launch_.qkv;
 #pragma unroll
     for (int i = 0; i < kEach; i++) {
@@ -125,7 +132,7 @@ class HeadLoad {
       if (task >= kTasks) break;
       if constexpr (kFuses) {
         if (qkv.qkv != nullptr && task <= S::kHeads) prepare(x_[i], task < S::kHeads ? qkv.q_norm : qkv.k_norm);
-        if (task >= S::kHeads && stores_) store(x_[i], task == S::kHeads, pages, counts);
+        if (task >= S::kHeads && stores_) store(x_[i], task == S::kHeads, fresh, pages, counts);
       }
       if (task < S::kHeads) leave_query(x_[i], task, queries);
     }
@@ -159,7 +166,7 @@ class HeadLoad {
     }
   }
 
-  __device__ void store(const float (&x)[kValues], bool is_key, const KvPages& pages, bool counts) const {
+  __device__ void store(const float (&x)[kValues], bool is_key, Fresh<S>& fresh, const KvPages& pages, bool counts) const {
     using Code = typename Codes<format>::Code;
     const int lane = threadIdx.x % 32;
     const int64_t page = pages.tables[item_.slot * pages.table_stride + item_.highest / pages.page_tokens];
@@ -174,6 +181,7 @@ class HeadLoad {
       } else {
         scale = fminf(warp_reduce(most_of(x), Most()), FLT_MAX) / max_value(format);
         if (lane == 0) reinterpret_cast<float*>(base + (is_key ? pages.k_scales : pages.v_scales))[index] = scale;
+        if (lane == 0) fresh.scales[is_key ? 0 : 1] = scale;
       }
     }
     int clipped = 0;
@@ -181,7 +189,9 @@ class HeadLoad {
     for (int j = 0; j < kValues; j++) {
       const float quotient = !S::kScaled ? x[j] : scale == 0 ? 0.0f : x[j] / scale;
       clipped += S::kScaled && fabsf(quotient) > max_value(format);
-      codes[j * 32 + lane] = Codes<format>::encode(quotient);
+      const Code code = Codes<format>::encode(quotient);
+      codes[j * 32 + lane] = code;
+      reinterpret_cast<Code*>(fresh.codes[is_key ? 0 : 1])[j * 32 + lane] = code;
     }
     if (!S::kScaled || pages.k_static == nullptr || !counts) return;
     clipped = warp_reduce(clipped, Sum());

@@ -53,6 +53,8 @@ struct PreparedForm {
   // Columns of a unit of 32 in the order in which warpgroup steps take them. Of the eight columns c, 16-bit pair i of four comes at
   // i / 2 * 8 + i % 2 * 4 + c, int8 quadruple i of two at i * 4 + c.
   bool paired = false;
+  // Eight int8 columns in the order in which the nibbles of int4 codes come apart: 0 4 1 5 2 6 3 7.
+  bool interleaved = false;
   float static_scale = 0;  // int8 and e4m3; 0: from the largest magnitude of each token
   int cols = 0;            // of the source
   int padded_cols = 0;

@@ -18,6 +18,8 @@ struct ProductTarget {
   int64_t row_stride, col_stride;  // in elements; may be negative
 };
 
+constexpr int64_t kLine = 64;  // values whose codes are stored together
+
 // Codes of a row [cols]: `code = encode(clamp(x / scale))`, as bytes or two per byte, low nibble first and an odd row filled up
 // with 0. A negative `matrix_scale` asks for a scale per `group_cols` values, `absmax / largest code`, written to `scales`; another
 // one is that of a matrix that holds the row.

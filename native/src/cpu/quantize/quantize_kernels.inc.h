@@ -1,5 +1,5 @@
-// All that one tier contributes, as kKernels; included by quantize_kernels_<tier>.cc inside an unnamed namespace, after the four
-// constants in which tiers differ: kVectorLanes, kLeftWidth, kRightVectors, kFusedMultiplyAdd.
+// All that one tier contributes, as kKernels; included by quantize_kernels_<tier>.cc inside an unnamed namespace, after that in
+// which tiers differ: kVectorLanes, kLeftWidth, kRightVectors, kFusedMultiplyAdd and store_line.
 
 #include "cpu/quantize/product_strips.inc.h"
 #include "cpu/quantize/quantize_rows.inc.h"

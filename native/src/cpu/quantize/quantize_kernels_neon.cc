@@ -10,6 +10,8 @@ constexpr int kLeftWidth = 4;
 constexpr int kRightVectors = 4;
 constexpr bool kFusedMultiplyAdd = true;
 
+#include "cpu/quantize/store_line.inc.h"
+
 #include "cpu/quantize/quantize_kernels.inc.h"
 
 }  // namespace

@@ -10,6 +10,8 @@ constexpr int kLeftWidth = 4;
 constexpr int kRightVectors = 2;
 constexpr bool kFusedMultiplyAdd = false;
 
+#include "cpu/quantize/store_line.inc.h"
+
 #include "cpu/quantize/quantize_kernels.inc.h"
 
 }  // namespace

@@ -1,10 +1,20 @@
 // Scales and codes of rows of float32 for one tier; included by quantize_kernels.inc.h inside an unnamed namespace, after
-// kFusedMultiplyAdd. Plain loops over 32-bit lanes without branches, which the compiler turns into the tier's vectors.
+// kFusedMultiplyAdd and the tier's store_line. Plain loops over 32-bit lanes without branches, which the compiler turns into the
+// tier's vectors.
 
 constexpr uint32_t kInfinity = 0x7f800000u;
-constexpr int64_t kStrip = 32;  // values of an inner loop that is unrolled
+constexpr int64_t kStrip = 32;  // values of an inner loop that is unrolled: the narrowest group that takes the short way
 constexpr int64_t kChunkStrips = 16;
-constexpr int64_t kChunk = kChunkStrips * kStrip;  // values whose codes wait in the first-level cache for their way to bytes
+constexpr int64_t kChunk = kChunkStrips * kStrip;  // values that take the same way to their codes
+
+// While a row is at work the next one is asked for, evenly, so that memory never waits: of every kLine values kEarly during the
+// search for scales, which takes about a quarter of the time, and kLate while codes are made.
+constexpr int64_t kEarly = kLine / 4;
+constexpr int64_t kLate = kLine - kEarly;
+
+inline __attribute__((always_inline)) void ask_for(const float* x, int64_t count) {
+  for (int64_t i = 0; i < count; i += 16) __builtin_prefetch(x + i, 0, 2);
+}
 
 // `condition ? yes : no`, written so that GCC does not go two ways through all that follows.
 inline __attribute__((always_inline)) uint32_t chosen(bool condition, uint32_t yes, uint32_t no) {
@@ -46,6 +56,11 @@ void largest_of_strips(const float* __restrict x, int32_t* __restrict largest) {
   fold_pairs<kChunkStrips>(sixteenths, largest);
 }
 
+// a * b + c for exact products: one rounding or two, the sum is the same.
+inline __attribute__((always_inline)) float multiply_add(float a, float b, float c) {
+  return kFusedMultiplyAdd ? __builtin_fmaf(a, b, c) : a * b + c;
+}
+
 // Largest magnitude as packages/formats counts it: NaN is ignored, infinity is the largest float32.
 float absmax(const float* x, int64_t count) {
   constexpr int32_t kMostNumber = static_cast<int32_t>(kInfinity) - 1;
@@ -64,26 +79,32 @@ float absmax(const float* x, int64_t count) {
 template <class Codes>
 bool measure_groups(const float* x, int64_t cols, int64_t group_cols, float* scales) {
   const int64_t groups = (cols + group_cols - 1) / group_cols;
-  int64_t group = 0;
-  if (group_cols == kStrip) {
-    for (; (group + kChunkStrips) * kStrip <= cols; group += kChunkStrips) {
+  for (int64_t group = 0; group < groups; group++) scales[group] = 0;
+  for (int64_t begin = 0; begin < cols; begin += kChunk) {
+    const int64_t end = cols - begin < kChunk ? cols : begin + kChunk;
+    int64_t group = begin / group_cols;
+    if (group_cols == kStrip && end - begin == kChunk) {
       int32_t largest[kChunkStrips];
-      largest_of_strips(x + group * kStrip, largest);
+      largest_of_strips(x + begin, largest);
       __builtin_memcpy(scales + group, largest, sizeof largest);
+    } else {
+      for (int64_t col = begin, stop; col < end; col = stop, group++) {
+        const int64_t group_end = (group + 1) * group_cols;
+        stop = group_end < end ? group_end : end;
+        const int32_t before = __builtin_bit_cast(int32_t, scales[group]);
+        scales[group] = __builtin_bit_cast(float, larger(before, largest_pattern(x + col, stop - col)));
+      }
     }
-  }
-  for (; group < groups; group++) {
-    const int64_t begin = group * group_cols;
-    scales[group] = __builtin_bit_cast(float, largest_pattern(x + begin, cols - begin < group_cols ? cols - begin : group_cols));
+    ask_for(x + cols + begin / kLine * kEarly, (end - begin) / kLine * kEarly);
   }
   const bool finite = largest_pattern(scales, groups) < static_cast<int32_t>(kInfinity);
   if (!finite) {
-    for (group = 0; group < groups; group++) {
+    for (int64_t group = 0; group < groups; group++) {
       const int64_t begin = group * group_cols;
       scales[group] = absmax(x + begin, cols - begin < group_cols ? cols - begin : group_cols);
     }
   }
-  for (group = 0; group < groups; group++) scales[group] /= Codes::kLargest;
+  for (int64_t group = 0; group < groups; group++) scales[group] /= Codes::kLargest;
   return finite;
 }
 
@@ -158,10 +179,11 @@ struct Floats {
     constexpr uint32_t kSmallestBinade = (static_cast<uint32_t>(kMinNormal) >> 23) + kDropped;
     constexpr uint32_t kSkew = (0u - (kSmallestBinade << kTo.mantissa_bits)) & kMagnitude;
     static_assert(kSkew % 2 == 0);
+    constexpr float kPower = __builtin_bit_cast(float, (static_cast<uint32_t>(127 + kDropped) << 23) + kSkew);  // of binade 1
     const int32_t magnitude = magnitude_pattern(quotient);
     const uint32_t binade = static_cast<uint32_t>(larger(magnitude, kMinNormal)) & kInfinity;
-    const float power = __builtin_bit_cast(float, binade + ((static_cast<uint32_t>(kDropped) << 23) + kSkew));
-    const uint32_t spaced = __builtin_bit_cast(uint32_t, __builtin_bit_cast(float, magnitude) + power);
+    const float sum = multiply_add(__builtin_bit_cast(float, binade), kPower, __builtin_bit_cast(float, magnitude));
+    const uint32_t spaced = __builtin_bit_cast(uint32_t, sum);
     const uint32_t code = spaced + (spaced >> kDropped);
     const uint32_t sign = __builtin_bit_cast(uint32_t, x) >> (31 - kMagnitudeBits);
     return ((code ^ sign) & kMagnitude) ^ sign;
@@ -189,14 +211,21 @@ void encode(const float* x, int64_t count, float scale, bool within, uint32_t* c
   else encode_each<Codes>(x, count, QuickDivision(scale), codes);
 }
 
-// The same for a chunk of groups of whole strips, whose scales suit quick division: apart from the other ways, so that constants
-// stay in registers from group to group.
-template <class Codes>
-void encode_groups(const float* __restrict x, int64_t group_cols, const float* __restrict scales, uint32_t* __restrict codes) {
-  for (int64_t begin = 0; begin < kChunk; begin += group_cols) {
-    const QuickDivision quotient(*scales++);
-    for (int64_t col = begin; col < begin + group_cols; col += kStrip) {
-      encode_each_within<Codes>(x + col, kStrip, quotient, codes + col);
+// The same for a chunk whose scales suit quick division, each that of `group_cols` values: a power of two from kStrip to kChunk,
+// less than kLine with kHalves alone. Codes stay in registers on their way to bytes. `ahead` is asked for meanwhile.
+template <class Codes, bool kNibbles, bool kHalves>
+void encode_groups(const float* __restrict x, int64_t group_cols, const float* __restrict scales, const float* ahead,
+                   uint8_t* __restrict out) {
+  constexpr uint32_t kStored = kNibbles ? 15 : 255;
+  const int64_t span = kHalves ? kLine : group_cols;
+  for (int64_t begin = 0; begin < kChunk; begin += span, scales += kHalves ? 2 : 1) {
+    const QuickDivision left(scales[0]), right = kHalves ? QuickDivision(scales[1]) : left;
+    for (int64_t col = begin; col < begin + span; col += kLine) {
+      ask_for(ahead + col / kLine * kLate, kLate);
+      alignas(64) uint32_t codes[kLine];
+      for (int64_t i = 0; i < kStrip; i++) codes[i] = Codes::encode_within(left(x[col + i]), x[col + i]) & kStored;
+      for (int64_t i = kStrip; i < kLine; i++) codes[i] = Codes::encode_within(right(x[col + i]), x[col + i]) & kStored;
+      store_line<kNibbles>(codes, out + col / (kNibbles ? 2 : 1));
     }
   }
 }
@@ -215,24 +244,30 @@ template <class Codes, bool kNibbles>
 void quantize_row(const float* x, int64_t cols, int64_t group_cols, float matrix_scale, float* scales, uint8_t* out) {
   const bool grouped = matrix_scale < 0;
   const bool within = grouped && measure_groups<Codes>(x, cols, group_cols, scales);
-  const bool whole_strips = within && group_cols % kStrip == 0 && kChunk % group_cols == 0;
-  // Codes pass through the first-level cache on their way to bytes, so that groups of any width fill vectors and nibbles. The row
-  // is there already, from the search for its scales; meanwhile the next one is asked for.
-  alignas(64) uint32_t codes[kChunk];
-  for (int64_t begin = 0; begin < cols; begin += kChunk) {
+  const int64_t part_cols = group_cols < kChunk ? group_cols : kChunk;  // that share a scale in a chunk
+  const bool whole_strips = within && group_cols % kStrip == 0 && (kChunk % group_cols == 0 || group_cols % kChunk == 0);
+  const int64_t asked = grouped ? kLate : kLine;
+  const float* const after_next = x + 2 * cols;
+  const float* ahead = after_next - cols / kLine * asked;
+  for (int64_t begin = 0; begin < cols; begin += kChunk, ahead += kChunk / kLine * asked) {
     const int64_t end = cols - begin < kChunk ? cols : begin + kChunk;
-    for (int64_t col = begin; col < end; col += 16) __builtin_prefetch(x + cols + col, 0, 2);
+    // Some values of each page of the row after the next: the page's address is then known when all of the row is asked for.
+    __builtin_prefetch(after_next + begin, 0, 2);
     const float* const chunk_scales = scales + begin / group_cols;
-    if (whole_strips && end - begin == kChunk && suit_quick_division(chunk_scales, kChunk / group_cols)) {
-      encode_groups<Codes>(x + begin, group_cols, chunk_scales, codes);
-    } else {
-      for (int64_t col = begin, stop; col < end; col = stop) {
-        const int64_t group = col / group_cols, group_end = (group + 1) * group_cols;
-        stop = group_end < end ? group_end : end;
-        encode<Codes>(x + col, stop - col, grouped ? scales[group] : matrix_scale, within, codes + (col - begin));
-      }
+    uint8_t* const chunk_out = out + begin / (kNibbles ? 2 : 1);
+    if (whole_strips && end - begin == kChunk && suit_quick_division(chunk_scales, kChunk / part_cols)) {
+      constexpr auto encode_lines = encode_groups<Codes, kNibbles, false>, encode_halves = encode_groups<Codes, kNibbles, true>;
+      (part_cols < kLine ? encode_halves : encode_lines)(x + begin, part_cols, chunk_scales, ahead, chunk_out);
+      continue;
     }
-    if (kNibbles) store_nibbles(codes, end - begin, out + begin / 2);
-    else store_bytes(codes, end - begin, out + begin);
+    ask_for(ahead, (end - begin) / kLine * asked);
+    alignas(64) uint32_t codes[kChunk];
+    for (int64_t col = begin, group = begin / group_cols, stop; col < end; col = stop, group++) {
+      const int64_t group_end = (group + 1) * group_cols;
+      stop = group_end < end ? group_end : end;
+      encode<Codes>(x + col, stop - col, grouped ? scales[group] : matrix_scale, within, codes + (col - begin));
+    }
+    if (kNibbles) store_nibbles(codes, end - begin, chunk_out);
+    else store_bytes(codes, end - begin, chunk_out);
   }
 }

@@ -119,8 +119,9 @@ __device__ __forceinline__ void store_octet(const PreparedForm& form, size_t tok
     unit[4] = out[4] | out[5] << 8 | out[6] << 16 | out[7] << 24;
   } else {
     const int c = octet % 4, unit = octet / 4 % 2, chunk = octet / 8;
-    static_cast<uint2*>(prepared)[token * octets + chunk * 8 + c * 2 + unit] = {
-        out[0] | out[1] << 8 | out[2] << 16 | out[3] << 24, out[4] | out[5] << 8 | out[6] << 16 | out[7] << 24};
+    const uint2 plain = {out[0] | out[1] << 8 | out[2] << 16 | out[3] << 24, out[4] | out[5] << 8 | out[6] << 16 | out[7] << 24};
+    const uint2 interleaved = {__byte_perm(plain.x, plain.y, 0x5140), __byte_perm(plain.x, plain.y, 0x7362)};
+    static_cast<uint2*>(prepared)[token * octets + chunk * 8 + c * 2 + unit] = form.interleaved ? interleaved : plain;
   }
 }
 

@@ -2,10 +2,10 @@
 // y[t, n] = x_scale[t] * sum_g scale[n, g] * sum_{k in g} x[t, k] * w[n, k] + bias[n], for few tokens.
 // x: [T, padded K] fp16, bf16 or int8   w: layout.h   y: float32 [T, N]
 //
-// A block makes 16 features x 8 * kTokenTiles tokens: warp i of eight, or of sixteen where there are few features, reads spans
-// i, i + 8, ... of the weights, of one chunk or two, straight into the registers of the tensor cores, 16 bytes a lane, several loads
-// in flight; the sums of the warps meet in shared memory and are added in their order. Which sum an element belongs to depends on k
-// and the matrix alone, so results are batch-invariant.
+// A block makes 16 features x 8 * kTokenTiles tokens: its warps, eight, or sixteen where there are few features, take runs of four
+// chunks of the weights in turn, straight into the registers of the tensor cores, 16 bytes a lane, several loads in flight; the sums
+// of the warps meet in shared memory and are added in their order. Which sum an element belongs to depends on k and the matrix alone,
+// so results are batch-invariant.
 // Reads N * K codes once per 8 * kTokenTiles tokens; 2 * T * N * K operations on top, at least 8 tokens' worth are issued.
 //
 // What bounds a chain of small products is the time from one to the next. So blocks of the next product take the place of
@@ -52,17 +52,24 @@ constexpr int stream_ahead() {
   return bits(F) == 16 || crowded || (kTokenTiles == 2 && kScaleUnits == 1) ? 2 : 4;
 }
 
-// kScaleUnits: units for which scales are looked up once, and over which sums may run on: 4, a span of two chunks, where groups
-// are whole spans, 2 where they are whole chunks, else 1.
+// Chunks that a warp takes one after the other, whatever the kernel, before the other warps' turns: so which sum an element belongs
+// to depends on its column alone.
+template <Format F>
+constexpr int kRunOf = bits(F) == 16 ? 2 : 4;
+
+// kScaleUnits: units for which scales are looked up once, and over which sums may run on: 4 where each span of two chunks is a
+// group, or the row is, 2 where groups are whole chunks, else 1.
 template <Format F, Operand kOperand, int kTokenTiles, Scaling kScaling, int kScaleUnits>
 __global__ void __launch_bounds__(kMostStreamWarps * 32, kTokenTiles > 1 || kScaleUnits == 1 ? 1 : 2) stream_kernel(const Call call) {
   using Fam = Family<F, kOperand>;
   using Sum = typename Fam::Sum;
   constexpr int kXBytes = Fam::kXBytes;
-  constexpr bool kGrouped = is_grouped(kScaling);
+  constexpr bool kGrouped = is_grouped(kScaling), kExact = std::is_same_v<Sum, int>;
   constexpr float kFactor = Fam::template kFactor<kScaling>;
   constexpr int kLookups = kScaleUnits == 1 ? 2 : 1, kSpan = std::max(kScaleUnits / 2, 1);
   constexpr int kAhead = stream_ahead<F, kTokenTiles, kScaling, kScaleUnits>();
+  constexpr int kRun = kRunOf<F>;
+  static_assert(kRun % kAhead == 0 && kAhead % kSpan == 0);
   __shared__ union Shared {
     __device__ Shared() {}
     float floats[kMostStreamWarps][kTokenTiles * 8][kTileRows + 1];
@@ -71,59 +78,62 @@ __global__ void __launch_bounds__(kMostStreamWarps * 32, kTokenTiles > 1 || kSca
 
   const int warps = blockDim.x / 32, warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, c = lane % 4;
   const int tile = blockIdx.x, first_token = blockIdx.y * kTokenTiles * 8;
-  const uint8_t* x = static_cast<const uint8_t*>(call.x);
-  const size_t x_row = static_cast<size_t>(call.padded_cols) * kXBytes;
   const size_t row_bytes = static_cast<size_t>(call.padded_cols) * bits(F) / 8, tile_bytes = row_bytes * kTileRows;
   const uint8_t* const codes = call.codes + tile * tile_bytes + (bits(F) == 4 ? lane * 16 : g * row_bytes + c * 16);
+  const uint8_t* const scales_at = call.scales + static_cast<size_t>(tile) * call.groups * call.scale_run;
+  const int span_run = call.groups == 1 ? 0 : call.scale_run;
   const auto run_of = [&](int unit) {
-    return call.scales + (static_cast<size_t>(tile) * call.groups + group_of(call, unit)) * call.scale_run;
+    return scales_at + (kScaleUnits == 4 ? static_cast<unsigned>(unit / 4 * span_run) : static_cast<unsigned>(group_of(call, unit) * call.scale_run));
   };
+  const uint8_t* x[kTokenTiles];
+#pragma unroll
+  for (int t = 0; t < kTokenTiles; t++) {
+    // Tokens that are not there repeat the last one.
+    const int token = min(first_token + t * 8 + g, call.tokens - 1);
+    x[t] = static_cast<const uint8_t*>(call.x) + static_cast<size_t>(token) * call.padded_cols * kXBytes + c * 16;
+  }
 
   Sum sum[kTokenTiles][4] = {};
   [[maybe_unused]] Sum x_sums[kTokenTiles][4] = {};
   float total[kTokenTiles][4] = {};
-  let_next_start();
-  for (int base = warp * kSpan; base < call.chunks; base += warps * kAhead) {
-    const auto chunk_at = [&](int i) { return base + i / kSpan * (warps * kSpan) + i % kSpan; };
-    ChunkWords<F> words[kAhead];
-    ScaleWords<F, kScaling> scales[kAhead / kSpan][kLookups];
+  ChunkWords<F> words[kAhead];
+  ScaleWords<F, kScaling> scales[kAhead / kSpan][kLookups];
+  // kAhead chunks from `base` on: all there, or as many as are left.
+  const auto is_there = [&]<bool kAll>(int chunk) { return kAll || chunk < call.chunks; };
+  const auto load = [&]<bool kAll>(int base) {
 #pragma unroll
     for (int i = 0; i < kAhead; i++) {
-      const int chunk = chunk_at(i);
-      if (chunk >= call.chunks) continue;
-      load_chunk<F>(codes, chunk, row_bytes, words[i]);
+      if (!is_there.template operator()<kAll>(base + i)) continue;
+      load_chunk<F>(codes, base + i, row_bytes, words[i]);
       if constexpr (kScaling != Scaling::rows) {
         if (i % kSpan != 0) continue;
 #pragma unroll
-        for (int unit = 0; unit < kLookups; unit++) scales[i / kSpan][unit].load(call, run_of(chunk * 2 + unit), g, c);
+        for (int unit = 0; unit < kLookups; unit++) scales[i / kSpan][unit].load(call, run_of((base + i) * 2 + unit), g, c);
       }
     }
-    if (base == warp * kSpan) wait_for_inputs();
+  };
+  const auto multiply = [&]<bool kAll>(int base) {
 #pragma unroll
     for (int i = 0; i < kAhead; i++) {
-      const int chunk = chunk_at(i);
-      if (chunk >= call.chunks) continue;
-      const bool ends_span = i % kSpan == kSpan - 1 || chunk + 1 == call.chunks;
+      if (!is_there.template operator()<kAll>(base + i)) continue;
+      const bool ends_span = i % kSpan == kSpan - 1 || !is_there.template operator()<kAll>(base + i + 1);
       uint4 tokens[kTokenTiles][kXBytes];
 #pragma unroll
       for (int t = 0; t < kTokenTiles; t++) {
-        // Tokens that are not there repeat the last one.
-        const int token = min(first_token + t * 8 + g, call.tokens - 1);
-        const uint8_t* from = x + token * x_row + static_cast<unsigned>(chunk) * (kChunkColumns * kXBytes) + c * 16;
+        const uint8_t* const from = x[t] + static_cast<unsigned>(base + i) * (kChunkColumns * kXBytes);
 #pragma unroll
         for (int v = 0; v < kXBytes; v++) tokens[t][v] = *reinterpret_cast<const uint4*>(from + v * 64);
       }
       GroupFactors factors;
       const auto add = [&]<int kUnit>() {
         constexpr bool kEnds = kGrouped && (kUnit == 1 || kScaleUnits == 1);
-        if constexpr (kUnit < kLookups) scales[i / kSpan][kUnit].template factors<Fam>(call, run_of(chunk * 2 + kUnit), g, factors);
+        if constexpr (kUnit < kLookups) scales[i / kSpan][kUnit].template factors<Fam>(call, run_of((base + i) * 2 + kUnit), g, factors);
         typename Fam::Weights weights;
         Fam::template decode<kUnit, kScaling>(words[i], factors, weights);
 #pragma unroll
         for (int t = 0; t < kTokenTiles; t++) {
           uint32_t values[4];
           unit_of<kXBytes, kUnit>(tokens[t], values);
-          Fam::order(values);
           if constexpr (Fam::template kSumsX<kScaling>) Fam::add_x(x_sums[t], values);
           Fam::template multiply<kScaling>(sum[t], weights, values);
           if constexpr (kEnds) {
@@ -132,7 +142,9 @@ __global__ void __launch_bounds__(kMostStreamWarps * 32, kTokenTiles > 1 || kSca
             for (int e = 0; e < 4; e++) {
               Sum value = sum[t][e];
               if constexpr (Fam::template kSumsX<kScaling>) value -= Fam::zero(factors, e / 2) * x_sums[t][e];
-              total[t][e] = fmaf(static_cast<float>(value) * kFactor, factors.scale[e / 2], total[t][e]);
+              // The factor of integers is 1/16 at least and spares a product where it meets the scale; that of floats might overflow there.
+              const float scale = kExact ? factors.scale[e / 2] * kFactor : factors.scale[e / 2];
+              total[t][e] = fmaf(kExact ? static_cast<float>(value) : static_cast<float>(value) * kFactor, scale, total[t][e]);
               sum[t][e] = x_sums[t][e] = 0;
             }
           }
@@ -141,8 +153,21 @@ __global__ void __launch_bounds__(kMostStreamWarps * 32, kTokenTiles > 1 || kSca
       add.template operator()<0>();
       add.template operator()<1>();
     }
+  };
+  const auto with_rest = [&](const auto& part, int base) {
+    if (base + kAhead <= call.chunks) part.template operator()<true>(base);
+    else part.template operator()<false>(base);
+  };
+  let_next_start();
+  int base = warp * kRun;
+  if (base < call.chunks) with_rest(load, base);
+  wait_for_inputs();
+  while (base < call.chunks) {
+    with_rest(multiply, base);
+    base += kAhead;
+    if (kAhead == kRun || base % kRun == 0) base += (warps - 1) * kRun;
+    if (base < call.chunks) with_rest(load, base);
   }
-  if (warp * kSpan >= call.chunks) wait_for_inputs();
 
 #pragma unroll
   for (int t = 0; t < kTokenTiles; t++) {
@@ -151,7 +176,7 @@ __global__ void __launch_bounds__(kMostStreamWarps * 32, kTokenTiles > 1 || kSca
       const int token = t * 8 + c * 2 + e % 2, row = g + e / 2 * 8;
       if constexpr (kGrouped) {
         shared.floats[warp][token][row] = total[t][e];
-      } else if constexpr (std::is_same_v<Sum, int>) {
+      } else if constexpr (kExact) {
         shared.ints[warp][token][row] = sum[t][e];
       } else {
         shared.floats[warp][token][row] = sum[t][e];
@@ -165,7 +190,7 @@ __global__ void __launch_bounds__(kMostStreamWarps * 32, kTokenTiles > 1 || kSca
     const int token = first_token + in_tile, row = tile * kTileRows + in_rows;
     if (row >= call.rows) continue;
     float value;
-    if constexpr (!kGrouped && std::is_same_v<Sum, int>) {
+    if constexpr (!kGrouped && kExact) {
       int exact = 0;
 #pragma unroll 8
       for (int w = 0; w < warps; w++) exact += shared.ints[w][in_tile][in_rows];
@@ -202,7 +227,7 @@ struct LaunchStream {
       launch_stream_of<F, kOperand, kScaling, 1>(call, stream);
     } else if constexpr (is_grouped(kScaling)) {
       const int units = call.groups == 1 ? 4 : call.group_units;
-      if (units % 4 == 0) launch_stream_of<F, kOperand, kScaling, 4>(call, stream);
+      if (units == 4) launch_stream_of<F, kOperand, kScaling, 4>(call, stream);
       else if (units % 2 == 0) launch_stream_of<F, kOperand, kScaling, 2>(call, stream);
       else launch_stream_of<F, kOperand, kScaling, 1>(call, stream);
     } else {

@@ -160,7 +160,6 @@ struct FloatFamily {
   static constexpr bool kSumsX = false;
   static __device__ __forceinline__ void add_x(Sum (&)[4], const uint32_t (&)[4]) {}
   static __device__ __forceinline__ float zero(const GroupFactors&, int) { return 0; }
-  static __device__ __forceinline__ void order(uint32_t (&)[4]) {}
   template <Scaling>
   static __device__ __forceinline__ void multiply(Sum (&d)[4], const Weights& w, const uint32_t (&x)[4]) {
     const uint32_t first[4] = {w.row[0][0], w.row[1][0], w.row[0][1], w.row[1][1]};
@@ -202,20 +201,13 @@ struct Int8Family {
       } else {
         uint32_t codes[1];
         words.template eight<kUnit>(row, codes);
-        // Columns 0 4 1 5, then 2 6 3 7. Held + 8: the sign bit turns.
+        // Columns 0 4 1 5, then 2 6 3 7, as x has them (PreparedForm::interleaved). Held + 8: the sign bit turns.
         if constexpr (kShifted<kScaling>) {
           out.row[row][0] = ((codes[0] << 4) & 0xf0f0f0f0u) ^ 0x80808080u, out.row[row][1] = (codes[0] & 0xf0f0f0f0u) ^ 0x80808080u;
         } else {
           out.row[row][0] = codes[0] & 0x0f0f0f0fu, out.row[row][1] = (codes[0] >> 4) & 0x0f0f0f0fu;
         }
       }
-    }
-  }
-  // Eight activations into the order of the weights.
-  static __device__ __forceinline__ void order(uint32_t (&x)[4]) {
-    if constexpr (F == Format::int4) {
-      const uint32_t low = __byte_perm(x[0], x[1], 0x5140), high = __byte_perm(x[0], x[1], 0x7362);
-      x[0] = low, x[1] = high;
     }
   }
   template <Scaling kScaling>

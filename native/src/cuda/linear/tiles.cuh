@@ -153,7 +153,6 @@ __global__ void __launch_bounds__(256, kTokenTiles > 4 ? 1 : 2) tiles_kernel(con
         const uint4 v = load_shared(x + swizzled<kXBytes>(token, (kXBytes == 2 ? kUnit * 4 : 0) + c));
         uint32_t values[4] = {v.x, v.y, v.z, v.w};
         if constexpr (kXBytes == 1 && kUnit == 1) values[0] = v.z, values[1] = v.w;
-        Fam::order(values);
         [[maybe_unused]] Sum x_sums[4] = {};
         if constexpr (Fam::template kSumsX<kScaling>) Fam::add_x(x_sums, values);
 #pragma unroll
