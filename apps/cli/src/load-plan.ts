@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { levelSeed, type SweepLevel, serveArguments, type WorkloadOptions, workloadFromOptions } from "@kvant/bench";
 import { KvantError } from "@kvant/core";
-import { flagName } from "./flag-name.ts";
+import { flagName, measuringFlags } from "./flag-name.ts";
 import type { LoadFlags, WarmUp } from "./load-flags.ts";
 
 /** Streams of a closed loop over somebody's server, which has not asked for more. */
@@ -224,9 +224,6 @@ function workloadOptions(flags: LoadFlags, vocabularySize: number | undefined): 
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }
 
-/** Flags that say what is written, and not what is loaded: repeating a load does not need them. */
-const outputFlags: readonly string[] = ["name", "output", "html", "markdown", "json"];
-
 /** Filled-in flags by their names on the command line, for a result; `rest` is what follows `--`. */
 export function recordedFlags(
   flags: LoadFlags,
@@ -234,11 +231,9 @@ export function recordedFlags(
 ): { readonly [flag: string]: string | number | boolean | readonly string[] } {
   // What every load has goes last, behind what makes this one different.
   const { seed, limitSeconds, ...asked } = flags;
-  const recorded = Object.entries({ ...asked, seed, limitSeconds })
-    .filter(([name, value]) => value !== undefined && !outputFlags.includes(name))
-    .map(([name, value]) =>
-      name === "ignoreEos" && value === false ? ["no-ignore-eos", true] : [flagName(name), text(name, value)],
-    );
+  const recorded = measuringFlags({ ...asked, seed, limitSeconds }).map(([name, value]) =>
+    name === "ignoreEos" && value === false ? ["no-ignore-eos", true] : [flagName(name), text(name, value)],
+  );
   return Object.fromEntries([...recorded, ...(rest.length === 0 ? [] : [[serveArguments, rest]])]);
 }
 

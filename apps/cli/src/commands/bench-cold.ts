@@ -14,7 +14,7 @@ import {
 } from "@kvant/bench";
 import { KvantError } from "@kvant/core";
 import { exitCodeOf, onEndingSignal } from "../ending-signals.ts";
-import { flagName } from "../flag-name.ts";
+import { flagName, measuringFlags } from "../flag-name.ts";
 import { type ModelFlags, resolveModel, type SizeFlags } from "../model-options.ts";
 import { requireWritable, writeAsked } from "../output-files.ts";
 import { printRow, say, table } from "../print.ts";
@@ -78,14 +78,10 @@ function coldText(result: ColdResult): string {
   return `${coldSubject(result)}\n\n${runs}\n\n${medians}\n\n${notes.join("\n")}`;
 }
 
-/** Flags that say what is written, and not what is measured: repeating it does not need them. */
-const outputFlags: readonly string[] = ["output", "html", "markdown", "json"];
-
 /** Flags by their names on the command line, for a result. */
 function recordedFlags(model: string | undefined, flags: BenchColdFlags): ColdResult["flags"] {
-  const recorded = Object.entries(flags).filter(([name]) => !outputFlags.includes(name));
   return Object.fromEntries([
     ...(model === undefined ? [] : [["model", model]]),
-    ...recorded.map(([name, value]) => [flagName(name), value]),
+    ...measuringFlags(flags).map(([name, value]) => [flagName(name), value]),
   ]);
 }

@@ -9,8 +9,8 @@ import {
   replaceTextFile,
   textTable,
 } from "@kvant/bench";
-import { requireWritable } from "../output-files.ts";
-import { printRow, say, table } from "../print.ts";
+import { requireWritable, writeAsked } from "../output-files.ts";
+import { printRow, table } from "../print.ts";
 
 export interface BenchCompareFlags {
   readonly metric?: readonly string[];
@@ -40,10 +40,9 @@ export async function benchCompare(before: string, after: string, flags: BenchCo
     const [header, ...cells] = textTable(comparisonTable(comparison));
     process.stdout.write(`${table(header!, cells)}\n${comparisonNotes(comparison).join("\n")}\n`);
   }
-  if (markdown !== undefined) {
-    replaceTextFile(markdown, comparisonMarkdown(comparison, basename(before), basename(after)));
-    say(`wrote ${markdown}`);
-  }
+  writeAsked(markdown, (path) =>
+    replaceTextFile(path, comparisonMarkdown(comparison, basename(before), basename(after))),
+  );
   if (comparison.isWorse) process.exitCode = worseExitCode;
   else if (comparison.unanswered.length > 0) process.exitCode = unansweredExitCode;
 }

@@ -1,6 +1,5 @@
 import { overlayPage, readLoadResult, replaceTextFile } from "@kvant/bench";
-import { requireWritable } from "../output-files.ts";
-import { say } from "../print.ts";
+import { requireWritable, writeAsked } from "../output-files.ts";
 
 export interface BenchOverlayFlags {
   readonly html: string;
@@ -10,6 +9,5 @@ export interface BenchOverlayFlags {
 /** Draws the sweeps of several results of `kvant bench serve` over one another. */
 export function benchOverlay(files: readonly string[], { html, title }: BenchOverlayFlags): void {
   requireWritable([html]);
-  replaceTextFile(html, overlayPage(files.map(readLoadResult), title));
-  say(`wrote ${html}`);
+  writeAsked(html, (path) => replaceTextFile(path, overlayPage(files.map(readLoadResult), title)));
 }

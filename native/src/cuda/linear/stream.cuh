@@ -2,10 +2,10 @@
 // y[t, n] = x_scale[t] * sum_g scale[n, g] * sum_{k in g} x[t, k] * w[n, k] + bias[n], for few tokens.
 // x: [T, padded K] fp16, bf16 or int8   w: layout.h   y: float32 [T, N]
 //
-// A block makes 16 features x 8 * kTokenTiles tokens: its warps, eight, or sixteen where there are few features, take runs of four
-// chunks of the weights in turn, straight into the registers of the tensor cores, 16 bytes a lane, several loads in flight; the sums
-// of the warps meet in shared memory and are added in their order. Which sum an element belongs to depends on k and the matrix alone,
-// so results are batch-invariant.
+// A block makes 16 features x 8 * kTokenTiles tokens: its warps, eight, or sixteen where there are few features, take runs of
+// chunks of the weights in turn (kRunOf), straight into the registers of the tensor cores, 16 bytes a lane, several loads in flight;
+// the sums of the warps meet in shared memory and are added in their order. Which sum an element belongs to depends on k and the
+// matrix alone, so results are batch-invariant.
 // Reads N * K codes once per 8 * kTokenTiles tokens; 2 * T * N * K operations on top, at least 8 tokens' worth are issued.
 //
 // What bounds a chain of small products is the time from one to the next. So blocks of the next product take the place of
@@ -52,8 +52,7 @@ constexpr int stream_ahead() {
   return bits(F) == 16 || crowded || (kTokenTiles == 2 && kScaleUnits == 1) ? 2 : 4;
 }
 
-// Chunks that a warp takes one after the other, whatever the kernel, before the other warps' turns: so which sum an element belongs
-// to depends on its column alone.
+// Chunks that a warp takes one after the other before the other warps' turns, however many tokens and loads at a time a kernel has.
 template <Format F>
 constexpr int kRunOf = bits(F) == 16 ? 2 : 4;
 
