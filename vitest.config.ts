@@ -20,6 +20,7 @@ export default defineConfig({
             "**/*.server.test.ts",
             "**/*.browser.test.ts",
             "**/*.gpu.test.ts",
+            "**/*.timing.test.ts",
           ],
           // No test is about time; a busy machine may still need a while.
           testTimeout: 60_000,
@@ -32,6 +33,19 @@ export default defineConfig({
       {
         ...shared,
         test: { name: "server", include: ["**/*.server.test.ts"], exclude, testTimeout: 120_000, hookTimeout: 120_000 },
+      },
+      // Measured against what is known to have happened, to the millisecond: when all others are through, one after the other.
+      {
+        ...shared,
+        test: {
+          name: "timing",
+          include: ["**/*.timing.test.ts"],
+          exclude,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+          sequence: { groupOrder: 1 },
+        },
       },
       // Pages in a headless Chromium, where there is one.
       {
