@@ -39,24 +39,37 @@ __device__ inline unsigned add_and_order(unsigned* count) {
   return before;
 }
 
+constexpr int kJoinAhead = 4;  // parts that a thread asks for at a time
+
 // Joins the parts of blocks first .. last. The first left its part as the one that others end, the others as begun before.
 __device__ inline void join_blocks(const DecodeLaunch& launch, int first, int last, const Item& item, int head_dim) {
   const DecodeScratch& scratch = launch.scratch;
   const int vectors = head_dim / 4;
+#pragma unroll 1
   for (int i = threadIdx.x; i < item.heads * vectors; i += blockDim.x) {
     const int head = i / vectors, d = i % vectors * 4;
     float top = kNoTop, total = 0;
     float4 o = {};
-#pragma unroll 8
-    for (int block = first; block <= last; block++) {
-      const int64_t at = (int64_t{block} * 2 + (block == first ? 1 : 0)) * kDecodeHeads + head;
-      const float2 part = __ldcg(reinterpret_cast<const float2*>(scratch.parts + 2 * at));
-      const float4 x = __ldcg(reinterpret_cast<const float4*>(scratch.outputs + at * head_dim + d));
-      const float higher = fmaxf(top, part.x), fade = exp2_fast(top - higher), factor = exp2_fast(part.x - higher);
-      top = higher;
-      total = fmaf(total, fade, part.y * factor);
-      o = {o.x * fade, o.y * fade, o.z * fade, o.w * fade};
-      add_scaled(o, x, factor);
+#pragma unroll 1
+    for (int from = first; from <= last; from += kJoinAhead) {
+      float2 parts[kJoinAhead];
+      float4 x[kJoinAhead];
+#pragma unroll
+      for (int j = 0; j < kJoinAhead; j++) {
+        const int block = min(from + j, last);
+        const unsigned at = static_cast<unsigned>((block * 2 + (block == first ? 1 : 0)) * kDecodeHeads + head);
+        parts[j] = __ldcg(reinterpret_cast<const float2*>(scratch.parts + 2 * at));
+        x[j] = __ldcg(reinterpret_cast<const float4*>(scratch.outputs + at * head_dim + d));
+      }
+#pragma unroll
+      for (int j = 0; j < kJoinAhead; j++) {
+        if (from + j > last) parts[j].x = kNoTop, parts[j].y = 0;
+        const float higher = fmaxf(top, parts[j].x), fade = exp2_fast(top - higher), factor = exp2_fast(parts[j].x - higher);
+        top = higher;
+        total = fmaf(total, fade, parts[j].y * factor);
+        o = {o.x * fade, o.y * fade, o.z * fade, o.w * fade};
+        add_scaled(o, x[j], factor);
+      }
     }
     float4 out = {};
     add_scaled(out, o, 1 / total);
@@ -97,7 +110,7 @@ __global__ void __launch_bounds__(Shape<format, head_dim, column_tiles>::kThread
 
     Fetch<S> fetch(item, args, pages, memory + warp * S::kStages * S::kStage);
     const bool fused = launch.qkv.qkv != nullptr;
-    HeadLoad<S, format> heads(item, launch, fused && stretch.end == stretch.tiles);
+    HeadLoad<S, format> heads(item, launch, pages, fused && stretch.end == stretch.tiles);
     for (int stage = 0; stage < S::kStages - 1; stage++) {
       if (!fused && fetch.next_is_last()) wait_for_inputs();
       fetch.start(stage);
@@ -177,7 +190,7 @@ void launch_decode(const DecodeLaunch& launch_args, const KvPages& pages, Stream
   // 512: a step of BF16 weights takes 5.6 ms in place of 6.4, of INT8 weights 3.4 in place of 3.7.
   const bool is_small = launch_args.token_count <= kFewTokens;
   const int blocks = launch_args.multiprocessors * (is_small ? 1 : S::kBlocksPerSm);
-  launch_as({.shared_percent = is_small ? 50 : -1}, "attention_decode", kernel, dim3(static_cast<unsigned>(blocks)), dim3(S::kThreads), shared_bytes,
+  launch_as({.shared_percent = is_small ? kSharedPercentOfFewTokens : -1}, "attention_decode", kernel, dim3(static_cast<unsigned>(blocks)), dim3(S::kThreads), shared_bytes,
             stream, launch_args, pages);
 }
 

@@ -136,7 +136,7 @@ __device__ void run_split(const Work& work, const AttentionArgs& args, const Sto
       float* const p = shared.p + h * kTile;
       const bool low = lane >= from && lane < to, high = lane + 32 >= from && lane + 32 < to;
       const float first = low ? p[lane] : -INFINITY, second = high ? p[lane + 32] : -INFINITY;
-      const float before = shared.tops[h], top = fmaxf(before, warp_reduce(fmaxf(first, second), Most()));
+      const float before = shared.tops[h], top = fmaxf(before, warp_reduce(fmaxf(first, second), Higher()));
       const float a = expf(first - top), b = expf(second - top);
       const float sum = warp_reduce(a + b, Sum());
       if (low) p[lane] = a * stored.scale(pages.v_static, pages.v_scales, args.layer, tile + lane);

@@ -100,7 +100,9 @@ template <class S, Format format>
 class HeadLoad {
  public:
   // stores: the block owns the token's position of this KV head. Reads what does not depend on the step's activations.
-  __device__ HeadLoad(const Item& item, const DecodeLaunch& launch, bool stores) : item_(item), launch_(launch), stores_(stores) {
+  __device__ HeadLoad(const Item& item, const DecodeLaunch& launch, const KvPages& pages, bool stores)
+      : item_(item), launch_(launch), stores_(stores) {
+    if (stores) page_ = pages.tables[item.slot * pages.table_stride + item.highest / pages.page_tokens];
     if (launch.qkv.qkv == nullptr || launch.qkv.rope.cos == nullptr) return;
     const int64_t at = int64_t{item.highest} * (S::kHeadDim / 2) + threadIdx.x % 32;
 #pragma unroll
@@ -169,8 +171,7 @@ class HeadLoad {
   __device__ void store(const float (&x)[kValues], bool is_key, Fresh<S>& fresh, const KvPages& pages, bool counts) const {
     using Code = typename Codes<format>::Code;
     const int lane = threadIdx.x % 32;
-    const int64_t page = pages.tables[item_.slot * pages.table_stride + item_.highest / pages.page_tokens];
-    uint8_t* const base = pages.base + page * pages.page_bytes + launch_.args.layer * pages.layer_bytes;
+    uint8_t* const base = pages.base + int64_t{page_} * pages.page_bytes + launch_.args.layer * pages.layer_bytes;
     const int64_t index = int64_t{item_.kv_head} * pages.page_tokens + item_.highest % pages.page_tokens;
     Code* const codes = reinterpret_cast<Code*>(base + (is_key ? pages.k_codes : pages.v_codes)) + index * S::kHeadDim;
     float scale = 1;
@@ -233,6 +234,7 @@ class HeadLoad {
   const Item& item_;
   const DecodeLaunch& launch_;
   const bool stores_;
+  int page_ = 0;  // that holds the token's position
   float x_[kEach][kValues], cos_[kValues], sin_[kValues];
 };
 

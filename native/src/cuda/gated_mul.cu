@@ -12,12 +12,16 @@ namespace {
 
 constexpr int kThreads = 256;
 
-template <class In>
+// Whether a product's error may be that of the short exponential and division: beside the rounding of bf16 gates, or of what it then
+// becomes, that is nothing, and the long ones would take more time than the memory. A denominator from 2^126 on makes a zero of what is
+// below 2^-118 of `up`.
+template <class Form, class In>
+constexpr bool kIsShort = std::is_same_v<In, Bf16> || Form::activation == Format::bf16 || bits(Form::activation) <= 8;
+
+template <bool kShort>
 __device__ __forceinline__ float gated_product(Gate function, float gate, float up) {
   const float t = function == Gate::silu ? gate : kGeluSlope * fmaf(gate * gate * gate, kGeluCubic, gate);
-  // Beside the rounding of bf16 gates, what the short exponential and division lose is nothing; the long ones would take more time
-  // than the memory. A denominator from 2^126 on makes a zero of what is below 2^-118 of `up`.
-  if constexpr (std::is_same_v<In, Bf16>) return __fdividef(gate, 1.0f + __expf(-t)) * up;
+  if constexpr (kShort) return __fdividef(gate, 1.0f + __expf(-t)) * up;
   return gate / (1.0f + expf(-t)) * up;
 }
 
@@ -33,7 +37,7 @@ __global__ void __launch_bounds__(kThreads) gated_mul_kernel(Gate function, cons
     load_columns(x + i, a);
     load_columns(y + i, b);
 #pragma unroll
-    for (int j = 0; j < kColumns; j++) a[j] = gated_product<float>(function, a[j], b[j]);
+    for (int j = 0; j < kColumns; j++) a[j] = gated_product<false>(function, a[j], b[j]);
     store_columns(out + row * width + i, a);
   };
   const int first = blockIdx.y * 4 * kThreads;
@@ -61,7 +65,7 @@ __global__ void __launch_bounds__(1024) gated_mul_prepared_kernel(Gate function,
     load_columns(y + i, b);
 #pragma unroll
     for (int j = 0; j < kColumns; j++) {
-      a[j] = gated_product<In>(function, a[j], b[j]);
+      a[j] = gated_product<kIsShort<Form, In>>(function, a[j], b[j]);
       most = fmaxf(most, fabsf(a[j]));
     }
     store_columns(row + i, a);
@@ -70,22 +74,23 @@ __global__ void __launch_bounds__(1024) gated_mul_prepared_kernel(Gate function,
 }
 
 // Leaves the products where the gates were; returns the largest magnitude.
-template <class In>
+template <bool kShort>
 __device__ __forceinline__ float octet_product(Gate function, float (&gates)[8], const float (&ups)[8]) {
   float most = 0;
 #pragma unroll
   for (int j = 0; j < 8; j++) {
-    gates[j] = gated_product<In>(function, gates[j], ups[j]);
+    gates[j] = gated_product<kShort>(function, gates[j], ups[j]);
     most = fmaxf(most, fabsf(gates[j]));
   }
   return most;
 }
 
+template <bool kShort>
 __device__ __forceinline__ float load_product(Gate function, const float* gate, const float* up, float (&values)[8]) {
   float ups[8];
   load_octet(gate, values);
   load_octet(up, ups);
-  return octet_product<float>(function, values, ups);
+  return octet_product<kShort>(function, values, ups);
 }
 
 constexpr int kOctetsPerThread = 4;
@@ -103,7 +108,7 @@ __global__ void __launch_bounds__(kRowThreads) gated_mul_octets_kernel(Gate func
   float values[kOctetsPerThread][8], most = 0;
   if constexpr (std::is_same_v<In, float>) {
     over_octets<kOctetsPerThread>(form.cols / 8, [&](int i, int octet) {
-      most = fmaxf(most, load_product(function, x + octet * 8, y + octet * 8, values[i]));
+      most = fmaxf(most, load_product<kIsShort<Form, In>>(function, x + octet * 8, y + octet * 8, values[i]));
     });
   } else {
     // 16 bits leave registers for all of the thread's loads to be on their way at once.
@@ -115,7 +120,7 @@ __global__ void __launch_bounds__(kRowThreads) gated_mul_octets_kernel(Gate func
       float others[8];
       widen_octet(gates[i], values[i]);
       widen_octet(ups[i], others);
-      most = fmaxf(most, octet_product<In>(function, values[i], others));
+      most = fmaxf(most, octet_product<kIsShort<Form, In>>(function, values[i], others));
     });
   }
   store_prepared<Form, kOctetsPerThread>(form, row, values, most, largest, to);
@@ -134,7 +139,7 @@ __global__ void __launch_bounds__(kThreads) gated_mul_cluster_kernel(Gate functi
   const int first = octets * part / static_cast<int>(kRowCluster), own = octets * (part + 1) / static_cast<int>(kRowCluster) - first;
   float values[kOctetsPerThread][8], most = 0;
   over_octets<kOctetsPerThread>(own, [&](int i, int octet) {
-    most = fmaxf(most, load_product(function, x + (first + octet) * 8, y + (first + octet) * 8, values[i]));
+    most = fmaxf(most, load_product<kIsShort<Form, float>>(function, x + (first + octet) * 8, y + (first + octet) * 8, values[i]));
   });
   float scale = form.static_scale;
   if (Form::is_scaled && scale == 0) scale = linear::scale_of<Form>(cluster_most(block_reduce(most, largest, Most()), shared));

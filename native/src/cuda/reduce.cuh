@@ -2,30 +2,6 @@
 
 namespace kvant::cuda {
 
-// Reductions in one fixed order: a butterfly inside the warp, then one over the warps' results. Every thread gets the result.
-// Blocks hold whole warps; `shared` is [warps] and free for reuse after the call. Joins are commutative to the bit, so all
-// lanes agree.
-template <typename Value, typename Join>
-__device__ Value warp_reduce(Value value, Join join) {
-#pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2) value = join(value, __shfl_xor_sync(0xffffffffu, value, offset));
-  return value;
-}
-
-template <typename Value, typename Join>
-__device__ Value block_reduce(Value value, Value* shared, Join join) {
-  value = warp_reduce(value, join);
-  const int warps = blockDim.x / 32, lane = threadIdx.x % 32;
-  if (warps == 1) return value;
-  if (lane == 0) shared[threadIdx.x / 32] = value;
-  __syncthreads();
-  // Lanes past the last warp hold what changes nothing.
-  value = lane < warps ? shared[lane] : Join::template identity<Value>();
-  value = warp_reduce(value, join);
-  __syncthreads();
-  return value;
-}
-
 struct Sum {
   template <typename Value>
   static __device__ Value identity() {
@@ -47,5 +23,39 @@ struct Most {
     return a < b ? b : a;
   }
 };
+
+// Of any values; for warps alone, since blocks of fewer than 32 warps would add zeros.
+struct Higher {
+  __device__ float operator()(float a, float b) const { return fmaxf(a, b); }
+};
+
+// Reductions in one fixed order: a butterfly inside the warp, then one over the warps' results. Every thread gets the result.
+// Blocks hold whole warps; `shared` is [warps] and free for reuse after the call. Joins are commutative to the bit, so all
+// lanes agree.
+template <typename Value, typename Join>
+__device__ Value warp_reduce(Value value, Join join) {
+#pragma unroll
+  for (int offset = 16; offset > 0; offset /= 2) value = join(value, __shfl_xor_sync(0xffffffffu, value, offset));
+  return value;
+}
+
+// Floats that are not negative have the order of their bits, and for that there is one instruction.
+__device__ __forceinline__ float warp_reduce(float value, Most) {
+  return __uint_as_float(__reduce_max_sync(0xffffffffu, __float_as_uint(value)));
+}
+
+template <typename Value, typename Join>
+__device__ Value block_reduce(Value value, Value* shared, Join join) {
+  value = warp_reduce(value, join);
+  const int warps = blockDim.x / 32, lane = threadIdx.x % 32;
+  if (warps == 1) return value;
+  if (lane == 0) shared[threadIdx.x / 32] = value;
+  __syncthreads();
+  // Lanes past the last warp hold what changes nothing.
+  value = lane < warps ? shared[lane] : Join::template identity<Value>();
+  value = warp_reduce(value, join);
+  __syncthreads();
+  return value;
+}
 
 }  // namespace kvant::cuda

@@ -11,6 +11,7 @@
 #include "../check.h"
 #include "cpu/linear/float_codes.h"
 #include "cuda/columns.cuh"
+#include "decode.cuh"
 #include "layout.h"
 
 namespace kvant::cuda::linear {
@@ -54,6 +55,10 @@ class Quotients {
     return scale_ > 0 ? fmaf(-rest, inverse_, quotient) : 0.0f;
   }
 
+  // Whether `approximate` is off by 2^-22 of itself at most.
+  __device__ bool are_plain() const { return lift_ == 1 && scale_ > 0; }
+  __device__ float approximate(float x) const { return x * inverse_; }
+
   // The same where the scale is a power of two, at least 2^-126: exact as far as fp16 reaches.
   __device__ float of_power(float x) const { return x * lift_ * inverse_; }
 
@@ -70,7 +75,7 @@ __device__ __forceinline__ uint32_t convert(float x, const Quotients& quotients)
   if constexpr (A == Format::int8) {
     constexpr float kLimit = max_value(A);
     const float quotient = quotients.of(x);
-    return static_cast<uint32_t>(quotient == quotient ? __float2int_rn(fminf(fmaxf(quotient, -kLimit), kLimit)) : 0) & 0xffu;
+    return static_cast<uint32_t>(quotient == quotient ? __float2int_rn(fminf(fmaxf(quotient, -kLimit), kLimit)) : 0);
   } else if constexpr (A == Format::e4m3) {
     // The device's conversion has the bits of encode_float: nearest even, saturating, one NaN.
     const __nv_fp8_storage_t code = __nv_cvt_float_to_fp8(quotients.of(x), __NV_SATFINITE, __NV_E4M3);
@@ -85,6 +90,40 @@ __device__ __forceinline__ uint32_t convert(float x, const Quotients& quotients)
   }
 }
 
+// int8 codes of eight values, in the lowest bytes, a few instructions each; false where one of them needs a closer look: it is no
+// number, out of range, or so near the middle between two codes that the approximate quotient may lie on the other side.
+__device__ __forceinline__ bool quick_codes(const float (&values)[8], const Quotients& quotients, uint32_t (&out)[8]) {
+  constexpr float kRounding = 12582912;  // 1.5 * 2^23: a sum with it has the nearest integer in its lowest bits
+  bool are_sure = quotients.are_plain();
+#pragma unroll
+  for (int i = 0; i < 8; i++) {
+    const float quotient = quotients.approximate(values[i]), sum = quotient + kRounding, rest = quotient - (sum - kRounding);
+    are_sure = are_sure && fabsf(rest) < 0.4999f && fabsf(quotient) < 127.25f;
+    out[i] = __float_as_uint(sum);
+  }
+  return are_sure;
+}
+
+// bf16 numbers of eight values, two to a word, as such or over the power of two that fp16 takes; false where one of them needs a closer
+// look: it is no number, or rounds past the largest.
+template <class Form>
+__device__ __forceinline__ bool quick_pairs(const float (&values)[8], const Quotients& quotients, uint32_t (&pairs)[4]) {
+  // A plain scale tells that no value of the row is near the largest number; conversion keeps a NaN.
+  bool are_sure = !Form::is_scaled || quotients.are_plain();
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    const float low = values[2 * i], high = values[2 * i + 1];
+    pairs[i] = to_bits(__floats2bfloat162_rn(low, high));
+    if constexpr (Form::is_scaled) {
+      const float2 rounded = {__uint_as_float(pairs[i] << 16), __uint_as_float(pairs[i] & 0xffff0000u)};
+      pairs[i] = to_bits(__floats2half2_rn(quotients.approximate(rounded.x), quotients.approximate(rounded.y)));
+    } else {
+      are_sure = are_sure && fabsf(low) <= max_value(Format::bf16) && fabsf(high) <= max_value(Format::bf16);
+    }
+  }
+  return are_sure;
+}
+
 // Scale of a row from its largest magnitude.
 template <class Form>
 __device__ __forceinline__ float scale_of(float largest) {
@@ -97,7 +136,24 @@ __device__ __forceinline__ float scale_of(float largest) {
   return finite / max_value(Form::activation);
 }
 
-// Eight operands to columns 8 * octet .. 8 * octet + 7 of the padded row `token`.
+// The lowest bytes of four words.
+__device__ __forceinline__ uint32_t pack_bytes(uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
+  return __byte_perm(__byte_perm(a, b, 0x0040), __byte_perm(c, d, 0x0040), 0x5410);
+}
+
+// Eight operands of 16 bits, two to a word, to columns 8 * octet .. 8 * octet + 7 of the padded row `token`.
+__device__ __forceinline__ void store_pairs(const PreparedForm& form, size_t token, int octet, const uint32_t (&pairs)[4], void* prepared) {
+  const int octets = form.padded_cols / 8;
+  if (!form.paired) {
+    static_cast<uint4*>(prepared)[token * octets + octet] = {pairs[0], pairs[1], pairs[2], pairs[3]};
+    return;
+  }
+  uint32_t* const to = static_cast<uint32_t*>(prepared) + (token * octets + octet / 4 * 4) * 4 + octet % 4;
+#pragma unroll
+  for (int i = 0; i < 4; i++) to[i / 2 * 8 + i % 2 * 4] = pairs[i];
+}
+
+// Eight operands of any width, of whose words the lowest bits count.
 template <class Form>
 __device__ __forceinline__ void store_octet(const PreparedForm& form, size_t token, int octet, const uint32_t (&out)[8], void* prepared) {
   const int octets = form.padded_cols / 8;
@@ -106,20 +162,14 @@ __device__ __forceinline__ void store_octet(const PreparedForm& form, size_t tok
     to[0] = {out[0], out[1], out[2], out[3]};
     to[1] = {out[4], out[5], out[6], out[7]};
   } else if constexpr (Form::bytes == 2) {
-    if (form.paired) {
-      uint32_t* const pairs = static_cast<uint32_t*>(prepared) + (token * octets + octet / 4 * 4) * 4 + octet % 4;
-#pragma unroll
-      for (int i = 0; i < 4; i++) pairs[i / 2 * 8 + i % 2 * 4] = out[2 * i] | out[2 * i + 1] << 16;
-      return;
-    }
-    static_cast<uint4*>(prepared)[token * octets + octet] = {out[0] | out[1] << 16, out[2] | out[3] << 16, out[4] | out[5] << 16, out[6] | out[7] << 16};
+    store_pairs(form, token, octet, {out[0] | out[1] << 16, out[2] | out[3] << 16, out[4] | out[5] << 16, out[6] | out[7] << 16}, prepared);
   } else if (form.paired) {
     uint32_t* const unit = static_cast<uint32_t*>(prepared) + (token * octets + octet / 4 * 4) * 2 + octet % 4;
-    unit[0] = out[0] | out[1] << 8 | out[2] << 16 | out[3] << 24;
-    unit[4] = out[4] | out[5] << 8 | out[6] << 16 | out[7] << 24;
+    unit[0] = pack_bytes(out[0], out[1], out[2], out[3]);
+    unit[4] = pack_bytes(out[4], out[5], out[6], out[7]);
   } else {
     const int c = octet % 4, unit = octet / 4 % 2, chunk = octet / 8;
-    const uint2 plain = {out[0] | out[1] << 8 | out[2] << 16 | out[3] << 24, out[4] | out[5] << 8 | out[6] << 16 | out[7] << 24};
+    const uint2 plain = {pack_bytes(out[0], out[1], out[2], out[3]), pack_bytes(out[4], out[5], out[6], out[7])};
     const uint2 interleaved = {__byte_perm(plain.x, plain.y, 0x5140), __byte_perm(plain.x, plain.y, 0x7362)};
     static_cast<uint2*>(prepared)[token * octets + chunk * 8 + c * 2 + unit] = form.interleaved ? interleaved : plain;
   }
@@ -129,6 +179,12 @@ template <class Form>
 __device__ __forceinline__ void convert_octet(const PreparedForm& form, size_t token, int octet, const float (&values)[8],
                                               const Quotients& quotients, void* prepared) {
   uint32_t out[8];
+  if constexpr (Form::activation == Format::int8) {
+    if (quick_codes(values, quotients, out)) return store_octet<Form>(form, token, octet, out, prepared);
+  } else if constexpr (Form::activation == Format::bf16 && Form::bytes == 2) {
+    uint32_t pairs[4];
+    if (quick_pairs<Form>(values, quotients, pairs)) return store_pairs(form, token, octet, pairs, prepared);
+  }
 #pragma unroll
   for (int i = 0; i < 8; i++) out[i] = convert<Form>(values[i], quotients);
   store_octet<Form>(form, token, octet, out, prepared);

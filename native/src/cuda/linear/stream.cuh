@@ -168,6 +168,15 @@ __global__ void __launch_bounds__(kMostStreamWarps * 32, kTokenTiles > 1 || kSca
     if (base < call.chunks) with_rest(load, base);
   }
 
+  // What the thread's first output needs is asked for before the warps meet. Its other outputs are of the same row.
+  const int tokens = min(kTokenTiles * 8, call.tokens - first_token);
+  const int own_row = tile * kTileRows + static_cast<int>(threadIdx.x % kTileRows), own_token = static_cast<int>(threadIdx.x / kTileRows);
+  float row_scale = 0, bias = 0, x_scale = 1;
+  if (own_token < tokens && own_row < call.rows) {
+    if constexpr (!kGrouped && bits(F) <= 8) row_scale = call.row_scales[own_row];
+    if (call.bias != nullptr) bias = call.bias[own_row];
+    if (call.x_scales != nullptr) x_scale = __ldcg(call.x_scales + first_token + own_token);
+  }
 #pragma unroll
   for (int t = 0; t < kTokenTiles; t++) {
 #pragma unroll
@@ -183,7 +192,6 @@ __global__ void __launch_bounds__(kMostStreamWarps * 32, kTokenTiles > 1 || kSca
     }
   }
   __syncthreads();
-  const int tokens = min(kTokenTiles * 8, call.tokens - first_token);
   for (int at = threadIdx.x; at < tokens * kTileRows; at += blockDim.x) {
     const int in_tile = at / kTileRows, in_rows = at % kTileRows;
     const int token = first_token + in_tile, row = tile * kTileRows + in_rows;
@@ -199,9 +207,9 @@ __global__ void __launch_bounds__(kMostStreamWarps * 32, kTokenTiles > 1 || kSca
 #pragma unroll 8
       for (int w = 0; w < warps; w++) value += shared.floats[w][in_tile][in_rows];
     }
-    if constexpr (!kGrouped && bits(F) <= 8) value *= kFactor, value *= call.row_scales[row];
-    const float bias = call.bias ? call.bias[row] : 0.0f;
-    call.y[static_cast<size_t>(token) * call.rows + row] = fmaf(value, call.x_scales ? __ldcg(call.x_scales + token) : 1.0f, bias);
+    if constexpr (!kGrouped && bits(F) <= 8) value *= kFactor, value *= row_scale;
+    if (at >= static_cast<int>(blockDim.x) && call.x_scales != nullptr) x_scale = __ldcg(call.x_scales + token);
+    call.y[static_cast<size_t>(token) * call.rows + row] = fmaf(value, x_scale, bias);
   }
 }
 
@@ -212,7 +220,8 @@ void launch_stream_of(const Call& call, cudaStream_t stream) {
   const auto start = [&]<int kTokenTiles>() {
     constexpr int kTokens = kTokenTiles * 8;
     const dim3 grid(static_cast<unsigned>(tiles), static_cast<unsigned>((call.tokens + kTokens - 1) / kTokens));
-    launch("linear stream", stream_kernel<F, kOperand, kTokenTiles, kScaling, kScaleUnits>, grid, dim3(warps * 32), 0, stream, call);
+    const LaunchOptions options = {.shared_percent = kTokenTiles == 1 ? kSharedPercentOfFewTokens : -1};
+    launch_as(options, "linear stream", stream_kernel<F, kOperand, kTokenTiles, kScaling, kScaleUnits>, grid, dim3(warps * 32), 0, stream, call);
   };
   if (call.tokens <= 8) start.template operator()<1>();
   else if (call.tokens <= 16) start.template operator()<2>();
