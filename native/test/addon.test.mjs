@@ -116,6 +116,23 @@ test("two steps in flight give the tokens of one at a time", async () => {
   executable.close();
 });
 
+test("warming up wants every weight and no step in flight, and leaves the executable as it was", async () => {
+  const incomplete = addon.createExecutable(plan, options);
+  loadWeights(incomplete, 2);
+  assert.throws(() => incomplete.warmUp(), { message: /weight 2 has rows that were never loaded/ });
+  incomplete.close();
+
+  const executable = tinyExecutable();
+  const step = () => rowStep(0, 0, [1, 2, 3], want.logits);
+  const { logits } = await submit(executable, step());
+  executable.warmUp();
+  const running = submit(executable, step());
+  assert.throws(() => executable.warmUp(), { message: /warmUp is for between steps; 1 in flight/ });
+  assert.deepEqual((await running).logits, logits);
+  executable.close();
+  assert.throws(() => executable.warmUp(), { message: /closed/ });
+});
+
 test("samples, log-probabilities and scores agree with the logits", async () => {
   const executable = tinyExecutable();
   const numbers = Float64Array.of(0, 1, 0, 1, 0, 0, 0, 0, 3);

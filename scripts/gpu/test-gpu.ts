@@ -107,7 +107,15 @@ async function runMode({ name, deterministic }: (typeof modes)[number]): Promise
       ["int4-g32", "int8"],
     ] as const) {
       // Enough for 64 sequences, and little enough for many processes on one device.
-      const options = { model: resolve(golden, "llama"), device, deterministic, weights, kvFormat, kvPages: 1024 };
+      const options = {
+        model: resolve(golden, "llama"),
+        device,
+        deterministic,
+        weights,
+        kvFormat,
+        kvPages: 1024,
+        warmUp: true,
+      };
       await report(name, "a batch of 64", `equals each alone, ${weights} weights, ${kvFormat} KV`, () =>
         batchFailures(options),
       );

@@ -42,6 +42,7 @@ addSizeFlags(
   .option("--port <port>", "HTTP port; 0: any free one", port, 8000)
   .option("--grpc-port <port>", "gRPC port; 0: any free one", port, 50051)
   .option("--no-grpc", "serve HTTP only")
+  .option("--no-warm-up", "be ready sooner on cuda: kernels load and graphs are recorded when requests first need them")
   .option("--stream-interval <tokens>", "tokens that a streamed chunk gathers; default: 1", positiveInteger)
   .option("--served-model-name <name>", "the model's name in requests and responses")
   .option("--api-key-file <file>", "one API key per line; guards every route but health")

@@ -26,6 +26,7 @@ Napi::Function Executable::define(Napi::Env env) {
                      {
                          InstanceMethod<&Executable::load_weight>("loadWeight"),
                          InstanceMethod<&Executable::load_codes>("loadCodes"),
+                         InstanceMethod<&Executable::warm_up>("warmUp"),
                          InstanceMethod<&Executable::submit>("submit"),
                          InstanceMethod<&Executable::write_buffer>("writeBuffer"),
                          InstanceMethod<&Executable::read_buffer>("readBuffer"),
@@ -136,6 +137,14 @@ void Executable::load_codes(const Napi::CallbackInfo& call) {
     source.view("zeros", coded.zeros);
     coded.tensor_scale = static_cast<float>(source.number("tensorScale"));
     executor.load_codes(index, row_offset, rows, coded);
+  });
+}
+
+void Executable::warm_up(const Napi::CallbackInfo& call) {
+  with_js_errors(call.Env(), [&] {
+    StepExecutor& executor = open_executor("warmUp", true);
+    executor.check_complete();
+    executor.warm_up();
   });
 }
 

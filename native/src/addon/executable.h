@@ -26,6 +26,7 @@ class Executable : public Napi::ObjectWrap<Executable> {
 
   void load_weight(const Napi::CallbackInfo& call);
   void load_codes(const Napi::CallbackInfo& call);
+  void warm_up(const Napi::CallbackInfo& call);
   void submit(const Napi::CallbackInfo& call);
   void write_buffer(const Napi::CallbackInfo& call);
   void read_buffer(const Napi::CallbackInfo& call);

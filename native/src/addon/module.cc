@@ -21,7 +21,7 @@ namespace kvant {
 namespace {
 
 // Counts the changes of the surface in packages/kernels/src/cpu/native-addon.ts.
-constexpr int kAbi = 7;
+constexpr int kAbi = 8;
 
 std::string compiler_name() {
 #if defined(__clang__)

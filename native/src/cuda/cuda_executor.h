@@ -35,6 +35,7 @@ class CudaExecutor final : public StepExecutor {
                    size_t source_bytes) override;
   void load_codes(int64_t index, int64_t row_offset, int64_t rows, const CodedSource& source) override;
   void check_complete() const override;
+  void warm_up() override;
   void run(const StepInputs& inputs, StepOutputs& outputs, const std::function<void()>& aside = {}) override;
   bool runs_in_two_parts() const override { return true; }
   void start(const StepInputs& inputs, StepOutputs& outputs) override;
@@ -100,17 +101,21 @@ class CudaExecutor final : public StepExecutor {
   void check_pages(const StepInputs& inputs);
   void swap_pages(const StepInputs& inputs);
   void copy_pages(const StepInputs& inputs);
-  bool is_decode(const StepInputs& inputs) const;
-  int64_t bucket_of(int64_t rows) const;
-  Launch pack(const StepInputs& inputs, Bank& bank);
+  // `tokens`: with those that are padding.
+  Launch pack(const StepInputs& inputs, int64_t tokens, Bank& bank);
   void run_ops(size_t begin, size_t end, const Launch& launch);
   void sample(const Launch& launch);
   void run_plan(const Launch& launch);
-  void run_eagerly(const Launch& launch);
-  void run_graph(const Launch& launch);
   void queue(const StepInputs& inputs, StepOutputs& outputs, Bank& bank);
   void download(StepOutputs& outputs, Bank& bank);
   StartedStep take_oldest();
+
+  // cuda_executor_runs.cc
+  bool is_decode(const StepInputs& inputs) const;
+  int64_t bucket_of(int64_t rows) const;
+  int64_t most_graph_rows() const;
+  void run_eagerly(const Launch& launch);
+  void run_graph(const Launch& launch);
 
   // cuda_executor_ops.cc
   void run_op(const EmbedOp& op, size_t index, const Launch& launch);
@@ -170,7 +175,6 @@ class CudaExecutor final : public StepExecutor {
   // The step in progress.
   DeviceMemory group_tables_, step_memory_, results_, scores_, score_rows_;
   StepArrays arrays_;
-  DeviceMemory packet_;
   StepPacket layout_;
   std::vector<int64_t> sampled_outputs_;  // the step's row of each sampled row
   std::vector<int64_t> kept_;             // logit rows that go to the host

@@ -9,9 +9,6 @@
 namespace kvant::cuda {
 namespace {
 
-// Up to this many rows a decode step is worth a graph; beyond it launches hide behind the work.
-constexpr int64_t kMaxGraphRows = 256;
-
 template <typename T>
 void replace_list(DeviceMemory& memory, const std::vector<T>& values, const char* purpose, Stream stream) {
   const size_t bytes = values.size() * sizeof(T);
@@ -55,12 +52,9 @@ void CudaExecutor::queue(const StepInputs& inputs, StepOutputs& outputs, Bank& b
   if (test_fault("alloc-step")) throw Error("OUT_OF_MEMORY", "a test ordered that a step finds no memory");
   apply_updates(inputs);
   check_pages(inputs);
-  const Launch launch = pack(inputs, bank);
+  const Launch launch = pack(inputs, is_decode(inputs) ? bucket_of(inputs.rows()) : inputs.tokens(), bank);
   bank.started.record(stream_.get());
-  check(cudaMemcpyAsync(packet_.data(), bank.packet.as<int32_t>(), static_cast<size_t>(layout_.size()) * sizeof(int32_t),
-                        cudaMemcpyHostToDevice, stream_.get()),
-        "uploading a step");
-  place_step(layout_, packet_.as<int32_t>(), arrays_, stream_.get());
+  place_step(layout_, bank.packet.as<int32_t>(), arrays_, stream_.get());
   swap_pages(inputs);
   copy_pages(inputs);
   if (test_fault("sticky")) write_nowhere(stream_.get());
@@ -207,23 +201,8 @@ void CudaExecutor::copy_pages(const StepInputs& inputs) {
   }
 }
 
-bool CudaExecutor::is_decode(const StepInputs& inputs) const {
-  if (inputs.rows() == 0 || inputs.rows() != inputs.tokens() || inputs.rows() > kMaxGraphRows) return false;
-  if (inputs.rows() > limits_.max_logit_rows) return false;
-  for (int64_t row = 0; row < inputs.rows(); row++) {
-    if (inputs.want(row) != RowWant::sample) return false;
-  }
-  return true;
-}
-
-// 1, 2, 4, then multiples of 8: few graphs, and at most 7 rows of padding.
-int64_t CudaExecutor::bucket_of(int64_t rows) const {
-  const int64_t bucket = rows <= 2 ? rows : rows <= 4 ? 4 : (rows + 7) / 8 * 8;
-  return std::min({bucket, limits_.max_rows, limits_.max_tokens, limits_.max_logit_rows});
-}
-
 // Writes the packet and lists what becomes of each logit row.
-CudaExecutor::Launch CudaExecutor::pack(const StepInputs& inputs, Bank& bank) {
+CudaExecutor::Launch CudaExecutor::pack(const StepInputs& inputs, int64_t padded, Bank& bank) {
   sampled_outputs_.clear();
   kept_.clear();
   scored_.clear();
@@ -249,8 +228,7 @@ CudaExecutor::Launch CudaExecutor::pack(const StepInputs& inputs, Bank& bank) {
   }
   scored_.insert(scored_.end(), targets.begin(), targets.end());
 
-  const int64_t padded = is_decode(inputs) ? bucket_of(inputs.rows()) : inputs.tokens();
-  for (int64_t row = inputs.tokens(); row < padded; row++) {
+  for (int64_t row = inputs.tokens(); row < std::min(padded, limits_.max_logit_rows); row++) {
     logit_tokens.push_back(-1);
     sampled.insert(sampled.end(), {0, -1});
   }
@@ -258,7 +236,6 @@ CudaExecutor::Launch CudaExecutor::pack(const StepInputs& inputs, Bank& bank) {
              static_cast<int32_t>(inputs.page_appends.size() / 4)};
   const size_t bytes = static_cast<size_t>(layout_.size()) * sizeof(int32_t);
   if (bank.packet.bytes() < bytes) bank.packet = PinnedMemory(2 * bytes, "step inputs");
-  if (packet_.bytes() < bytes) packet_ = DeviceMemory(2 * bytes, "step inputs");
   int32_t* const packet = bank.packet.as<int32_t>();
   for (size_t row = 0; row < inputs.row_slots.size(); row++) {
     for (int32_t token = inputs.row_starts[row]; token < inputs.row_starts[row + 1]; token++) {
@@ -301,51 +278,6 @@ void CudaExecutor::run_plan(const Launch& launch) {
   sample(launch);
 }
 
-// A stream holds a bounded number of launches, and a thread that brings more spins until there is room: in 7 of the 40 ms that a
-// step of 2048 tokens takes. So it sleeps until the device is kPartsAhead parts of a step behind, which is work enough meanwhile.
-void CudaExecutor::run_eagerly(const Launch& launch) {
-  const size_t ops = plan_.ops.size();
-  for (size_t part = 0; part < kParts; part++) {
-    DeviceEvent& ended = part_ended_[parts_started_ % kPartsAhead];
-    if (parts_started_ >= kPartsAhead) ended.wait("waiting for room in the stream");
-    run_ops(ops * part / kParts, ops * (part + 1) / kParts, launch);
-    if (part + 1 == kParts) sample(launch);
-    ended.record(stream_.get());
-    parts_started_++;
-  }
-}
-
-// The first step of a bucket runs eagerly, which loads its kernels: that cannot happen while a graph is captured.
-void CudaExecutor::run_graph(const Launch& launch) {
-  const auto [entry, is_new] = graphs_.try_emplace(launch.tokens);
-  if (is_new) {
-    try {
-      return run_eagerly(launch);
-    } catch (...) {
-      graphs_.erase(launch.tokens);
-      throw;
-    }
-  }
-  cudaGraphExec_t& executable = entry->second.graph;
-  if (executable == nullptr) {
-    if (test_fault("alloc-capture")) throw Error("OUT_OF_MEMORY", "a test ordered that a graph finds no memory");
-    cudaGraph_t graph = nullptr;
-    check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeThreadLocal), "beginning a graph");
-    try {
-      run_plan(launch);
-    } catch (...) {
-      cudaStreamEndCapture(stream_.get(), &graph);
-      if (graph != nullptr) cudaGraphDestroy(graph);
-      throw;
-    }
-    check(cudaStreamEndCapture(stream_.get(), &graph), "ending a graph");
-    const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
-    cudaGraphDestroy(graph);
-    check(status, "making a graph for " + std::to_string(launch.tokens) + " rows");
-  }
-  check(cudaGraphLaunch(executable, stream_.get()), "launching a graph");
-}
-
 void CudaExecutor::download(StepOutputs& outputs, Bank& bank) {
   const size_t samples = sampled_outputs_.size();
   const auto vocab = static_cast<size_t>(plan_.vocab_size);
@@ -370,8 +302,7 @@ void CudaExecutor::download(StepOutputs& outputs, Bank& bank) {
     check(cudaMemcpyAsync(outputs.scores.values.get(), scores_.data(), count * sizeof(float), cudaMemcpyDeviceToHost, stream),
           "downloading scores");
   }
-  check(cudaMemcpyAsync(bank.results.as<uint8_t>(), results_.data(), 16 + samples * sizeof(RowResult), cudaMemcpyDeviceToHost, stream),
-        "downloading a step");
+  deliver(results_.data(), bank.results.as<uint8_t>(), 16 + samples * sizeof(RowResult), stream);
 }
 
 }  // namespace kvant::cuda

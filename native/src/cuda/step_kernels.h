@@ -36,8 +36,12 @@ struct StepArrays {
 };
 
 // Moves a packet to the arrays, with -1 replaced by the token sampled last for the slot; enters page appends into the tables
-// and clears the saturation counter. packet: [layout.size()] on the device.
+// and clears the saturation counter. packet: [layout.size()] of page-locked memory, which the device reads where it is: a copy of so
+// little would cost the time of several kernels.
 void place_step(const StepPacket& layout, const int32_t* packet, const StepArrays& arrays, Stream stream);
+
+// The same the other way: `bytes`, whole words, to page-locked memory.
+void deliver(const void* from, void* to, size_t bytes, Stream stream);
 
 // For tests: a kernel that faults, which loses the device context.
 void write_nowhere(Stream stream);

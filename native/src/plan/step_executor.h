@@ -38,6 +38,10 @@ class StepExecutor {
   // Throws Error INVALID_ARGUMENT naming the first weight with rows that were never loaded.
   virtual void check_complete() const = 0;
 
+  // Does once, with no row in any step, what steps would do when a size comes first: load kernels, make graphs. Only between steps,
+  // when all weights are complete.
+  virtual void warm_up() {}
+
   // Runs a step that validate_step has accepted. Throws Error INVALID_ARGUMENT when a row has no page for a position that it
   // reads or writes, or no token to repeat; row updates and page appends are in force then, nothing else is.
   // `aside`, where not empty, is the caller's work that may run beside the kernels, on any thread; it is called at most once.

@@ -43,6 +43,11 @@ export interface EngineOptions {
    * of streams cost half as many messages and socket writes, and a reader gets two tokens at a time.
    */
   readonly streamInterval?: number;
+  /**
+   * Load kernels and record graphs before the engine is ready, in place of when requests first need them: on `cuda` up to some
+   * seconds, elsewhere nothing. Default false.
+   */
+  readonly warmUp?: boolean;
   /** Serve a shorter context than the model's; random weights take a longer one too. */
   readonly contextLength?: number;
   /** Share cached prefixes between requests; default true. */

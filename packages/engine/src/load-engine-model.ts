@@ -197,6 +197,7 @@ async function makeReady(
       onProgress({ tensor: tensorName, loadedBytes, totalBytes });
     if (checkpoint === undefined) loadRandomWeights(plan, executable, 1, report);
     else loadModel(checkpoint, plan, executable, { quantized: source.quantized, onProgress: report });
+    if (options.warmUp) executable.warmUp?.();
   } catch (error) {
     await executable.close();
     throw error;

@@ -94,6 +94,11 @@ export interface Executable {
    * when the tensor's format is not the plan's or a number does not fit the format, TENSOR_SHAPE when lengths do not match.
    */
   loadQuantized(id: WeightId, firstRow: number, tensor: QuantizedTensor): void;
+  /**
+   * Does now what the first steps of each size would do, such as loading kernels and recording graphs, without running any sequence.
+   * Every weight must have been loaded; only between steps. Absent where a first step is like any other. Throws OUT_OF_MEMORY.
+   */
+  warmUp?: (() => void) | undefined;
   /** Throws INVALID_ARGUMENT for inputs outside the compiled limits, naming value and limit; rejects with NATIVE_FAILED. */
   submit(inputs: StepInputs): Promise<StepOutputs>;
   /** Sets `[rows, width]` of an input buffer for the next step. Only between steps. */

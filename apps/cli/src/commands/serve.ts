@@ -10,6 +10,7 @@ export interface ServeFlags extends ModelFlags, SizeFlags {
   readonly port: number;
   readonly grpcPort: number;
   readonly grpc: boolean;
+  readonly warmUp: boolean;
   readonly streamInterval?: number;
   readonly servedModelName?: string;
   readonly apiKeyFile?: string;
@@ -29,9 +30,10 @@ export async function serve(model: string | undefined, flags: ServeFlags): Promi
   // Keys are read before the model: a wrong path should not cost a load.
   const apiKeys = flags.apiKeyFile === undefined ? undefined : readKeyFile(flags.apiKeyFile);
   const adminKeys = flags.adminKeyFile === undefined ? undefined : readKeyFile(flags.adminKeyFile);
-  const { servedModelName, streamInterval } = flags;
+  const { warmUp, servedModelName, streamInterval } = flags;
   const options = {
     ...engineOptions(model, { ...servingDefaults(model, flags), ...flags }),
+    warmUp,
     ...(servedModelName === undefined ? {} : { servedModelName }),
     ...(streamInterval === undefined ? {} : { streamInterval }),
   };

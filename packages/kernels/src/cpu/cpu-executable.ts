@@ -65,11 +65,15 @@ export class CpuExecutable implements Executable {
     );
   }
 
+  warmUp(): void {
+    this.#requireIdle("warmUp");
+    this.#requireWeights();
+    callNative(() => this.#native.warmUp());
+  }
+
   submit(inputs: StepInputs): Promise<StepOutputs> {
     this.#requireOpen();
-    for (const id of this.#missingRows.keys()) {
-      throw new KvantError("INVALID_ARGUMENT", `weight "${this.plan.weights[id]!.name}" was never loaded in full`);
-    }
+    this.#requireWeights();
     this.#checker.accept(inputs);
     const running = new Promise<StepOutputs>((resolve, reject) => {
       this.#native.submit(nativeStep(inputs), (error, result) => {
@@ -204,6 +208,12 @@ export class CpuExecutable implements Executable {
 
   #requireOpen(): void {
     if (this.#closed) throw new KvantError("INVALID_ARGUMENT", `executable of plan "${this.plan.name}" is closed`);
+  }
+
+  #requireWeights(): void {
+    for (const id of this.#missingRows.keys()) {
+      throw new KvantError("INVALID_ARGUMENT", `weight "${this.plan.weights[id]!.name}" was never loaded in full`);
+    }
   }
 
   #requireIdle(call: string): void {

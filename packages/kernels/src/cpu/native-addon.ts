@@ -4,7 +4,7 @@ import type { HeldCodes } from "../weight-codes.ts";
  * The whole surface of the native addon. Plain data crosses it: numbers, strings, typed arrays. `native/src/addon` is the
  * other side; the two change together and `abi` counts the changes.
  */
-export const NATIVE_ABI = 7;
+export const NATIVE_ABI = 8;
 
 export type NativeDtype = "fp32" | "bf16" | "fp16";
 
@@ -169,6 +169,8 @@ export interface NativeExecutable {
   loadWeight(index: number, rowOffset: number, rows: number, dtype: NativeDtype, data: Uint8Array): void;
   /** The same rows from codes and scales, read during the call. */
   loadCodes(index: number, rowOffset: number, rows: number, source: HeldCodes): void;
+  /** Loads kernels and makes graphs ahead of the steps that need them; nothing on `cpu`. */
+  warmUp(): void;
   /** Copies its inputs, returns at once; `done` is called on the JS thread, with a message on failure. */
   submit(step: NativeStep, done: (error: string | undefined, result: NativeStepResult | undefined) => void): void;
   writeBuffer(index: number, values: Float32Array): void;

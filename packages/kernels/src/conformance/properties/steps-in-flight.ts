@@ -13,23 +13,44 @@ const samplings: readonly (readonly [name: string, sampling: SamplingParameters]
 ];
 
 /** A row that takes its token from the step before, still in flight, continues as if it had waited for the token. */
-export const inFlightChecks: readonly ConformanceCheck[] = samplings.map(([name, sampling]) => ({
+const pipelinedChecks: readonly ConformanceCheck[] = samplings.map(([name, sampling]) => ({
   group: "two steps in flight",
   name: `FROM_PREVIOUS_STEP continues a ${name} sequence as explicit ids do`,
   run: async (create: BackendFactory) => {
-    const waiting = await generate(create, sampling, false);
-    const pipelined = await generate(create, sampling, true);
-    return JSON.stringify(waiting) === JSON.stringify(pipelined)
-      ? []
-      : [`waiting gives ${JSON.stringify(waiting)}, two in flight ${JSON.stringify(pipelined)}`];
+    const waiting = await generate(create, sampling, { pipelined: false });
+    const pipelined = await generate(create, sampling, { pipelined: true });
+    return differences("waiting", waiting, "two in flight", pipelined);
   },
 }));
 
+/** Warming up computes with no sequence, so it leaves nothing behind. */
+const warmUpChecks: readonly ConformanceCheck[] = samplings.map(([name, sampling]) => ({
+  group: "two steps in flight",
+  name: `a ${name} sequence is the same after a warm-up`,
+  run: async (create: BackendFactory) => {
+    const cold = await generate(create, sampling, { pipelined: true });
+    const warm = await generate(create, sampling, { pipelined: true, warmUp: true });
+    return differences("cold", cold, "warm", warm);
+  },
+}));
+
+export const inFlightChecks: readonly ConformanceCheck[] = [...pipelinedChecks, ...warmUpChecks];
+
+function differences(name: string, ids: number[][], otherName: string, otherIds: number[][]): readonly string[] {
+  if (JSON.stringify(ids) === JSON.stringify(otherIds)) return [];
+  return [`${name} gives ${JSON.stringify(ids)}, ${otherName} ${JSON.stringify(otherIds)}`];
+}
+
 /** Two rows of different lengths; returns their sampled ids. */
-async function generate(create: BackendFactory, sampling: SamplingParameters, pipelined: boolean): Promise<number[][]> {
+async function generate(
+  create: BackendFactory,
+  sampling: SamplingParameters,
+  { pipelined, warmUp = false }: { readonly pipelined: boolean; readonly warmUp?: boolean },
+): Promise<number[][]> {
   const setup = tinyDecoder(tinyDecoders[3]!, 5);
   const prompts = [3, 20].map((length) => new Random(length).tokenIds(length, setup.plan.vocabSize));
   const executable = prepare(setup, create());
+  if (warmUp) executable.warmUp?.();
   const driver = new StepDriver(executable, setup.options);
   const ids: number[][] = prompts.map(() => []);
   const settle = ({ sampledIds }: StepOutputs) => {
