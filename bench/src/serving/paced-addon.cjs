@@ -38,6 +38,8 @@ class PacedExecutable {
 
   loadCodes() {}
 
+  warmUp() {}
+
   variants() {
     return this.#plan.ops.map(({ op }) => op);
   }
@@ -57,7 +59,7 @@ class PacedExecutable {
 }
 
 module.exports = {
-  abi: 7,
+  abi: 8,
   info: () => ({
     tier: "paced",
     tiers: ["paced"],

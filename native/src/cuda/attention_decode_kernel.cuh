@@ -176,8 +176,6 @@ __global__ void __launch_bounds__(Shape<format, head_dim, column_tiles>::kThread
   }
 }
 
-constexpr int kFewTokens = 8;
-
 template <Format format, int head_dim, int column_tiles>
 void launch_decode(const DecodeLaunch& launch_args, const KvPages& pages, Stream stream) {
   using S = Shape<format, head_dim, column_tiles>;
@@ -190,8 +188,8 @@ void launch_decode(const DecodeLaunch& launch_args, const KvPages& pages, Stream
   // 512: a step of BF16 weights takes 5.6 ms in place of 6.4, of INT8 weights 3.4 in place of 3.7.
   const bool is_small = launch_args.token_count <= kFewTokens;
   const int blocks = launch_args.multiprocessors * (is_small ? 1 : S::kBlocksPerSm);
-  launch_as({.shared_percent = is_small ? kSharedPercentOfFewTokens : -1}, "attention_decode", kernel, dim3(static_cast<unsigned>(blocks)), dim3(S::kThreads), shared_bytes,
-            stream, launch_args, pages);
+  const LaunchOptions options = {.shared_percent = is_small ? kSharedPercentOfFewTokens : -1};
+  launch_as(options, "attention_decode", kernel, dim3(static_cast<unsigned>(blocks)), dim3(S::kThreads), shared_bytes, stream, launch_args, pages);
 }
 
 // Column tiles by head dim: as many as fit the registers.

@@ -22,8 +22,8 @@
 namespace kvant::cuda {
 
 // Runs a plan on a CUDA device. Activations between ops are float32, except where an op's result goes straight into the form
-// that the matrix behind it takes, or is bf16 between two ops (result_of). A step is one upload, the plan, and one download
-// (logits and scores come extra); page tables, sampling state and the token sampled last live on the device. Steps in which every
+// that the matrix behind it takes, or is bf16 between two ops (result_of). A step reads its inputs from page-locked memory and leaves
+// its results there (logits and scores are copied); page tables, sampling state and the token sampled last live on the device. Steps in which every
 // row brings one token and samples run as a graph per bucket of rows. `start` queues a step while the one before it runs; the
 // stream keeps their order.
 class CudaExecutor final : public StepExecutor {
@@ -101,8 +101,9 @@ class CudaExecutor final : public StepExecutor {
   void check_pages(const StepInputs& inputs);
   void swap_pages(const StepInputs& inputs);
   void copy_pages(const StepInputs& inputs);
-  // `tokens`: with those that are padding.
-  Launch pack(const StepInputs& inputs, int64_t tokens, Bank& bank);
+  // padded_tokens: with those that are padding.
+  Launch pack(const StepInputs& inputs, int64_t padded_tokens, Bank& bank);
+  void give_up();
   void run_ops(size_t begin, size_t end, const Launch& launch);
   void sample(const Launch& launch);
   void run_plan(const Launch& launch);

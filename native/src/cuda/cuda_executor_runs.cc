@@ -78,30 +78,37 @@ void CudaExecutor::run_graph(const Launch& launch) {
   check(cudaGraphLaunch(executable, stream_.get()), "launching a graph");
 }
 
+// With padding in place of rows. A page append that changes nothing loads the kernel of appends.
 void CudaExecutor::warm_up() {
-  if (plan_.logits == kAbsent) return;
+  if (plan_.logits == kAbsent) return;  // a plan that samples nothing serves no streams
   stream_.enter();
   StepInputs nothing;
   nothing.row_starts = {0};
+  if (!kv_groups_.empty()) nothing.page_appends = {0, 0, 0, 0};
   Bank& bank = banks_[next_bank_];
-  const auto padded = [&](int64_t tokens) {
-    const Launch launch = pack(nothing, tokens, bank);
+  const auto run = [&](int64_t tokens, const auto& body) {
+    Launch launch = pack(nothing, tokens, bank);
     place_step(layout_, bank.packet.as<int32_t>(), arrays_, stream_.get());
-    return launch;
+    body(launch);
+    deliver(results_.data(), bank.results.as<uint8_t>(), 16, stream_.get());
+    check(cudaStreamSynchronize(stream_.get()), "warming up");
   };
-  const auto wait = [&] { check(cudaStreamSynchronize(stream_.get()), "warming up"); };
-  for (int64_t bucket = 0; bucket < most_graph_rows();) {
-    bucket = bucket_of(bucket + 1);
-    const Launch launch = padded(bucket);
-    run_graph(launch);  // eagerly
-    run_graph(launch);
-    wait();
+  try {
+    for (int64_t bucket = 0; bucket < most_graph_rows();) {
+      bucket = bucket_of(bucket + 1);
+      run(bucket, [&](const Launch& launch) {
+        run_graph(launch);
+        run_graph(launch);
+      });
+    }
+    run(limits_.max_tokens, [&](Launch& launch) {
+      launch.rows = StepRows::chunks;
+      run_eagerly(launch);
+    });
+  } catch (...) {
+    give_up();
+    throw;
   }
-  if (limits_.max_tokens <= kMaxGraphRows) return;
-  Launch launch = padded(limits_.max_tokens);
-  launch.rows = StepRows::chunks;
-  run_eagerly(launch);
-  wait();
 }
 
 }  // namespace kvant::cuda

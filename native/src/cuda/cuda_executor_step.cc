@@ -38,14 +38,19 @@ void CudaExecutor::start(const StepInputs& inputs, StepOutputs& outputs) {
   try {
     queue(inputs, outputs, banks_[next_bank_]);
   } catch (...) {
-    cudaStreamSynchronize(stream_.get());  // what has been queued may still read the bank
-    cudaGetLastError();
+    give_up();
     free_banks_.release();
     throw;
   }
   const std::lock_guard lock(started_mutex_);
   started_.push_back({&banks_[next_bank_], inputs.row_slots.size(), sampled_outputs_});
   next_bank_ = (next_bank_ + 1) % kMostStarted;
+}
+
+// What has been queued may still read a bank.
+void CudaExecutor::give_up() {
+  cudaStreamSynchronize(stream_.get());
+  cudaGetLastError();
 }
 
 void CudaExecutor::queue(const StepInputs& inputs, StepOutputs& outputs, Bank& bank) {
@@ -202,7 +207,7 @@ void CudaExecutor::copy_pages(const StepInputs& inputs) {
 }
 
 // Writes the packet and lists what becomes of each logit row.
-CudaExecutor::Launch CudaExecutor::pack(const StepInputs& inputs, int64_t padded, Bank& bank) {
+CudaExecutor::Launch CudaExecutor::pack(const StepInputs& inputs, int64_t padded_tokens, Bank& bank) {
   sampled_outputs_.clear();
   kept_.clear();
   scored_.clear();
@@ -228,11 +233,11 @@ CudaExecutor::Launch CudaExecutor::pack(const StepInputs& inputs, int64_t padded
   }
   scored_.insert(scored_.end(), targets.begin(), targets.end());
 
-  for (int64_t row = inputs.tokens(); row < std::min(padded, limits_.max_logit_rows); row++) {
+  for (int64_t row = inputs.tokens(); row < std::min(padded_tokens, limits_.max_logit_rows); row++) {
     logit_tokens.push_back(-1);
-    sampled.insert(sampled.end(), {0, -1});
+    if (row < limits_.max_rows) sampled.insert(sampled.end(), {0, -1});
   }
-  layout_ = {static_cast<int32_t>(padded), static_cast<int32_t>(logit_tokens.size()), static_cast<int32_t>(sampled.size() / 2),
+  layout_ = {static_cast<int32_t>(padded_tokens), static_cast<int32_t>(logit_tokens.size()), static_cast<int32_t>(sampled.size() / 2),
              static_cast<int32_t>(inputs.page_appends.size() / 4)};
   const size_t bytes = static_cast<size_t>(layout_.size()) * sizeof(int32_t);
   if (bank.packet.bytes() < bytes) bank.packet = PinnedMemory(2 * bytes, "step inputs");
@@ -244,7 +249,7 @@ CudaExecutor::Launch CudaExecutor::pack(const StepInputs& inputs, int64_t padded
       packet[layout_.slots() + token] = inputs.row_slots[row];
     }
   }
-  for (int64_t token = inputs.tokens(); token < padded; token++) {
+  for (int64_t token = inputs.tokens(); token < padded_tokens; token++) {
     packet[layout_.ids() + token] = 0;
     packet[layout_.positions() + token] = 0;
     packet[layout_.slots() + token] = -1;
@@ -257,7 +262,7 @@ CudaExecutor::Launch CudaExecutor::pack(const StepInputs& inputs, int64_t padded
     // What the entry is after all appends: the device enters them in no order.
     append[3] = kv_groups_[static_cast<size_t>(append[1])].host_tables.page(append[0], append[2]);
   }
-  return {padded, layout_.logit_rows, layout_.sampled_rows, rows_of(inputs)};
+  return {padded_tokens, layout_.logit_rows, layout_.sampled_rows, rows_of(inputs)};
 }
 
 void CudaExecutor::run_ops(size_t begin, size_t end, const Launch& launch) {

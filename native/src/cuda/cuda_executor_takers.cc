@@ -31,9 +31,6 @@ void count_reads(const Op& op, std::vector<int>& counts) {
   std::visit(reads, op);
 }
 
-// Whether a value that is rounded to the format loses nothing to speak of when it is rounded to bf16 first.
-bool is_within_bf16(Format format) { return format == Format::bf16 || bits(format) <= 8; }
-
 }  // namespace
 
 void CudaExecutor::find_hand_overs() {

@@ -12,11 +12,11 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// Whether a product's error may be that of the short exponential and division: beside the rounding of bf16 gates, or of what it then
-// becomes, that is nothing, and the long ones would take more time than the memory. A denominator from 2^126 on makes a zero of what is
-// below 2^-118 of `up`.
+// Whether the short exponential and division serve: beside the rounding of bf16 gates, or of what the product becomes, what they lose is
+// nothing, and the long ones would take more time than the memory. A denominator from 2^126 on makes a zero of what is below 2^-118 of
+// `up`. Rows that stay float32 take the long ones.
 template <class Form, class In>
-constexpr bool kIsShort = std::is_same_v<In, Bf16> || Form::activation == Format::bf16 || bits(Form::activation) <= 8;
+constexpr bool kIsShort = std::is_same_v<In, Bf16> || is_within_bf16(Form::activation);
 
 template <bool kShort>
 __device__ __forceinline__ float gated_product(Gate function, float gate, float up) {

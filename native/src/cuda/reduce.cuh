@@ -24,7 +24,7 @@ struct Most {
   }
 };
 
-// Of any values; for warps alone, since blocks of fewer than 32 warps would add zeros.
+// Of any values; it has no identity, so it joins warps alone.
 struct Higher {
   __device__ float operator()(float a, float b) const { return fmaxf(a, b); }
 };
@@ -39,7 +39,7 @@ __device__ Value warp_reduce(Value value, Join join) {
   return value;
 }
 
-// Floats that are not negative have the order of their bits, and for that there is one instruction.
+// Floats have the order of their bits, for which there is one instruction: where none is negative, -0 included, and none is NaN.
 __device__ __forceinline__ float warp_reduce(float value, Most) {
   return __uint_as_float(__reduce_max_sync(0xffffffffu, __float_as_uint(value)));
 }

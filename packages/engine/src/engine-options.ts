@@ -44,8 +44,8 @@ export interface EngineOptions {
    */
   readonly streamInterval?: number;
   /**
-   * Load kernels and record graphs before the engine is ready, in place of when requests first need them: on `cuda` up to some
-   * seconds, elsewhere nothing. Default false.
+   * Load kernels and record graphs before the engine is ready, in place of when requests first need them: on `cuda` this blocks for
+   * some seconds, elsewhere it is nothing. Default false.
    */
   readonly warmUp?: boolean;
   /** Serve a shorter context than the model's; random weights take a longer one too. */

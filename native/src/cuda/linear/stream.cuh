@@ -220,7 +220,7 @@ void launch_stream_of(const Call& call, cudaStream_t stream) {
   const auto start = [&]<int kTokenTiles>() {
     constexpr int kTokens = kTokenTiles * 8;
     const dim3 grid(static_cast<unsigned>(tiles), static_cast<unsigned>((call.tokens + kTokens - 1) / kTokens));
-    const LaunchOptions options = {.shared_percent = kTokenTiles == 1 ? kSharedPercentOfFewTokens : -1};
+    const LaunchOptions options = {.shared_percent = kTokens <= kFewTokens ? kSharedPercentOfFewTokens : -1};
     launch_as(options, "linear stream", stream_kernel<F, kOperand, kTokenTiles, kScaling, kScaleUnits>, grid, dim3(warps * 32), 0, stream, call);
   };
   if (call.tokens <= 8) start.template operator()<1>();

@@ -9,6 +9,7 @@ import { codeRejectionChecks } from "./properties/rejected-codes.ts";
 import { rejectionChecks } from "./properties/rejected-steps.ts";
 import { samplerChecks } from "./properties/sampler-equality.ts";
 import { inFlightChecks } from "./properties/steps-in-flight.ts";
+import { warmUpChecks } from "./properties/warm-up.ts";
 import { weightCodeChecks } from "./properties/weight-codes.ts";
 import { weightRowChecks } from "./properties/weight-rows.ts";
 
@@ -39,6 +40,7 @@ export const conformanceChecks: readonly ConformanceCheck[] = [
   ...batchChecks,
   ...pageMoveChecks,
   ...inFlightChecks,
+  ...warmUpChecks,
   ...samplerChecks,
   ...rejectionChecks,
   ...weightRowChecks,

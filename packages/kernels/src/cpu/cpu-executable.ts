@@ -17,7 +17,7 @@ import { nativeStep, stepOutputs } from "./native-step.ts";
 /** Where the addon runs a plan. */
 export type NativeTarget = Pick<NativeOptions, "device" | "threads" | "tier" | "deterministic">;
 
-/** A plan on a native backend, CPU or CUDA. Steps run on the addon's own thread; nothing here blocks but `loadWeight`. */
+/** A plan on a native backend, CPU or CUDA. Steps run on the addon's own thread; nothing here blocks but loading and `warmUp`. */
 export class CpuExecutable implements Executable {
   readonly plan: Plan;
   readonly variants: readonly string[];
