@@ -22,10 +22,10 @@
 namespace kvant::cuda {
 
 // Runs a plan on a CUDA device. Activations between ops are float32, except where an op's result goes straight into the form
-// that the matrix behind it takes, or is bf16 between two ops (result_of). A step reads its inputs from page-locked memory and leaves
-// its results there (logits and scores are copied); page tables, sampling state and the token sampled last live on the device. Steps in which every
-// row brings one token and samples run as a graph per bucket of rows. `start` queues a step while the one before it runs; the
-// stream keeps their order.
+// that the matrix behind it takes, or is bf16 between two ops (result_of). A step reads its inputs from page-locked
+// memory and leaves its results there (logits and scores are copied); page tables, sampling state and the token sampled last live
+// on the device. Steps in which every row brings one token and samples run as a graph per bucket of rows. `start` queues a step
+// while the one before it runs; the stream keeps their order.
 class CudaExecutor final : public StepExecutor {
  public:
   CudaExecutor(Plan plan, const ExecutorOptions& options);

@@ -30,11 +30,11 @@ void kv_write(const float* k, const float* v, const StepTokens& tokens, const Kv
               unsigned long long* saturations, Stream stream);
 void qkv_store(const QkvStoreArgs& args, const StepTokens& tokens, const KvPages& pages, unsigned long long* saturations,
                Stream stream);
+// Whether a value that is rounded to the format loses nothing to speak of when it is rounded to bf16 first.
+constexpr bool is_within_bf16(Format format) { return format == Format::bf16 || bits(format) <= 8; }
 // up null: gate is [count, 2 * width], gate then up.
 void gated_mul(Gate function, const float* gate, const float* up, float* out, int64_t count, int64_t width, Stream stream);
 // The same in the form that a matrix takes. Where gates are bf16, so is what they are multiplied with, and up is null.
-// Whether a value that is rounded to the format loses nothing to speak of when it is rounded to bf16 first.
-constexpr bool is_within_bf16(Format format) { return format == Format::bf16 || bits(format) <= 8; }
 struct Gates {
   const void* rows;
   bool are_bf16;
