@@ -45,12 +45,10 @@ constexpr int kJoinAhead = 4;  // parts that a thread asks for at a time
 __device__ inline void join_blocks(const DecodeLaunch& launch, int first, int last, const Item& item, int head_dim) {
   const DecodeScratch& scratch = launch.scratch;
   const int vectors = head_dim / 4;
-#pragma unroll 1
   for (int i = threadIdx.x; i < item.heads * vectors; i += blockDim.x) {
     const int head = i / vectors, d = i % vectors * 4;
     float top = kNoTop, total = 0;
     float4 o = {};
-#pragma unroll 1
     for (int from = first; from <= last; from += kJoinAhead) {
       float2 parts[kJoinAhead];
       float4 x[kJoinAhead];
