@@ -1,7 +1,7 @@
 // Linear products over the shapes of llama3-8b, each after the kernel that prepares its input, as in a model: GB/s of weight
 // codes and scales for few tokens, TFLOP/s for many, and the percent of what a probe reaches in the same run: streaming
 // reads, and tensor-core steps (mma.sync) on registers. First whole layers in their order, then each matrix by itself.
-//   cuda_linear_bench [layers|shapes|both] [part of a scheme's name] [deterministic]
+//   cuda_linear_bench [layers|shapes|both] [part of a scheme's name] [deterministic|own]
 // Random weights and activations; enough copies of each matrix that they do not stay in the second-level cache. Times are
 // medians of graph replays.
 #include <cuda_runtime.h>
@@ -101,11 +101,11 @@ struct Bench {
   void* workspace;
   double read, fp16_rate, int8_rate;  // probes, per second
   size_t cache;
-  bool deterministic;
+  bool deterministic, library;
 
   void add(Matrices& to, const Scheme& scheme, Shape shape) const {
     to.push_back(kvant::cuda::make_cuda_matrix({shape.rows, shape.cols, scheme.weights, scheme.group, scheme.activation, scheme.static_scale, scheme.scales},
-                                                {.deterministic = deterministic}));
+                                                {.deterministic = deterministic, .library = library}));
     to.back()->load_rows(0, shape.rows, Format::bf16, source, stream);
   }
 
@@ -129,9 +129,9 @@ struct Bench {
     }
     const size_t count = matrices.size() / std::size(kLayer);
     std::printf("%-26s layer ", scheme.name);
-    for (int tokens : {1, 2, 4, 8, 16, 32, 64}) {
+    for (int tokens : {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256}) {
       const double time = run(matrices, tokens);
-      std::printf(" | %2d %7.1f us (%3.0f%%)", tokens, time / static_cast<double>(count) * 1e6, 100 * bytes / time / read);
+      std::printf(" | %2d %.1f us (%.0f%%)", tokens, time / static_cast<double>(count) * 1e6, 100 * bytes / time / read);
     }
     std::printf("\n");
     std::fflush(stdout);
@@ -171,6 +171,7 @@ int main(int argc, char** argv) {
   succeed(cudaGetDeviceProperties(&device, 0), "device");
   Bench bench{};
   bench.deterministic = argc > 3 && argv[3] == std::string("deterministic");
+  bench.library = argc <= 3 || argv[3] != std::string("own");
   bench.cache = static_cast<size_t>(device.l2CacheSize);
   uint32_t* word;
   succeed(cudaStreamCreate(&bench.stream), "stream");

@@ -132,7 +132,7 @@ void check_products(MatrixSpec spec, Random random, int64_t most_tokens) {
     matrix->load_rows(0, first_part, Format::fp32, source.data(), nullptr);
     matrix->load_rows(first_part, rows - first_part, Format::fp32, second.data(), nullptr);
     std::vector<float> all;
-    for (int64_t tokens : {most_tokens, int64_t{1}, int64_t{3}, int64_t{8}, int64_t{11}, int64_t{16}, int64_t{17}, int64_t{33}, int64_t{40}, int64_t{64}, int64_t{65}, int64_t{133}}) {
+    for (int64_t tokens : {most_tokens, int64_t{1}, int64_t{3}, int64_t{8}, int64_t{11}, int64_t{16}, int64_t{17}, int64_t{33}, int64_t{40}, int64_t{64}, int64_t{65}, int64_t{133}, int64_t{200}, int64_t{256}}) {
       if (tokens > most_tokens) continue;
       const int64_t first = tokens == most_tokens ? 0 : std::min<int64_t>(1, most_tokens - tokens);
       const std::vector<float> y = run(*matrix, x, first, tokens, device_bias.floats());
@@ -199,6 +199,18 @@ void test_products() {
       MatrixSpec spec = scheme;
       spec.rows = rows, spec.cols = cols;
       check_products(spec, Random{seed | 1}, tokens);
+    }
+  }
+  // So many columns that up to eight blocks share them, whole shares and others; the last group and chunk are not whole.
+  for (const MatrixSpec& scheme : {MatrixSpec{0, 0, Format::int4, 128, Format::int8, 0}, MatrixSpec{0, 0, Format::int4, 32, Format::int8, 0, Scales::affine},
+                                   MatrixSpec{0, 0, Format::int8, -1, Format::int8, 0.02f}, MatrixSpec{0, 0, Format::int4, 64, Format::bf16, 0},
+                                   MatrixSpec{0, 0, Format::int8, -1, Format::fp16, 0}, MatrixSpec{0, 0, Format::e4m3, -1, Format::bf16, 0},
+                                   MatrixSpec{0, 0, Format::e4m3, 48, Format::e4m3, 0}, MatrixSpec{0, 0, Format::e2m1, 32, Format::bf16, 0, Scales::e8m0},
+                                   MatrixSpec{0, 0, Format::e2m1, 16, Format::fp16, 0, Scales::e4m3}}) {
+    for (const auto& [rows, cols] : {std::pair(144, 4168), std::pair(2200, 1400)}) {
+      MatrixSpec spec = scheme;
+      spec.rows = rows, spec.cols = cols;
+      check_products(spec, Random{seed | 1}, 260);
     }
   }
   // So many features that `stream` takes eight warps to sixteen of them, not sixteen (of up to 132 multiprocessors).

@@ -66,7 +66,7 @@ __device__ __forceinline__ void store_columns(Bf16* to, const float (&from)[kCol
   }
 }
 
-// Eight columns, which start 32-byte aligned; of bf16, as they lie in memory.
+// Eight columns, which start 16-byte aligned; of bf16, as they lie in memory.
 __device__ __forceinline__ void load_octet(const float* from, float (&to)[8]) {
   const float4 low = reinterpret_cast<const float4*>(from)[0], high = reinterpret_cast<const float4*>(from)[1];
   to[0] = low.x, to[1] = low.y, to[2] = low.z, to[3] = low.w, to[4] = high.x, to[5] = high.y, to[6] = high.z, to[7] = high.w;

@@ -36,6 +36,14 @@ __device__ __forceinline__ uint32_t and_or(uint32_t a, uint32_t b) {
   return out;
 }
 
+// (a & mask) ^ b, which of two constants would be two.
+template <uint32_t kMask>
+__device__ __forceinline__ uint32_t and_xor(uint32_t a, uint32_t b) {
+  uint32_t out;
+  asm("lop3.b32 %0, %1, %2, %3, 0x6a;" : "=r"(out) : "r"(a), "n"(kMask), "r"(b));
+  return out;
+}
+
 template <class Pair>
 __device__ __forceinline__ uint32_t subtract(uint32_t a, uint32_t b) {
   return to_bits(__hsub2(from_bits<Pair>(a), from_bits<Pair>(b)));

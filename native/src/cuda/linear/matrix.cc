@@ -7,11 +7,11 @@
 //   fp16 (tensor cores)           bf16, few tokens       e4m3, e5m2
 //   int8 (tensor cores)           int8                   int8, int4
 //
-// Up to kStreamTokens tokens, and always when deterministic: `stream` (`fp32` for that operand), batch-invariant. It is bound by
+// Few tokens, and always when deterministic: `stream` (`fp32` for that operand), batch-invariant. It is bound by
 // the decoding of 8-bit floats to bf16, which takes five instructions for two of them, to fp16 one: so there bf16 activations come as
-// fp16 numbers over a power of two per token (prepare_row.cuh), and nowhere else, since then they need a largest magnitude. More:
-// `tiles`, whose split of the columns follows the number of tokens; `warpgroup` from kWarpgroupTokens on where the device has it.
-// Many: cuBLASLt (library_product.h) where it is there and serves the scheme, also when deterministic if its sums are exact.
+// fp16 numbers over a power of two per token (prepare_row.cuh), and nowhere else, since then they need a largest magnitude. From
+// kWarpgroupTokens on: `warpgroup` where the device has it; else from kStreamTokens on `tiles`. The split of the columns of both
+// follows the number of tokens. Many: cuBLASLt (library_product.h) where it is there and serves the scheme, also when deterministic if its sums are exact.
 #include <algorithm>
 #include <stdexcept>
 #include <string>
@@ -28,8 +28,9 @@ namespace {
 using linear::Call;
 using linear::Layout;
 
-constexpr int64_t kStreamTokens = 32;  // H100: `stream` takes 102 us for the products of a layer of int4 with 32 tokens, `tiles` 190
-constexpr int64_t kWarpgroupTokens = 129;  // H100: up to 128, `tiles` keeps more multiprocessors busy
+constexpr int64_t kStreamTokens = 32;     // H100: `stream` takes 99 us for the products of a layer of int4 with 32 tokens, `tiles` 165 with 48
+constexpr int64_t kWarpgroupTokens = 17;  // H100: `stream` takes 64 us for the products of a layer of int4 with 16 tokens, `warpgroup` 76; with 24, 90 and 78
+constexpr int64_t kLibraryTokens = 65;    // H100: for 64 cuBLASLt takes 125 us with int8, 120 with e4m3, `warpgroup` 114 and 117
 constexpr int64_t kMaxDimension = int64_t{1} << 24;                       // rows and columns are int in the kernels
 constexpr int64_t kMaxTokens = 65535;                                     // of one call: tokens are blocks in y, at least one each
 constexpr int kMaxSplits = 16;
@@ -186,7 +187,7 @@ class DeviceMatrix final : public CudaMatrix {
             .operand = takes_stream(tokens) ? stream_operand_ : operand_,
             .codes = takes_library(tokens) && library_->takes_codes(),
             .paired = takes_warpgroup(tokens),
-            .interleaved = spec_.format == Format::int4 && operand_ == Operand::int8 && !takes_library(tokens) && !takes_warpgroup(tokens),
+            .interleaved = takes_interleaved(tokens),
             .static_scale = spec_.activation_scale,
             .cols = layout_.cols,
             .padded_cols = layout_.padded_cols,
@@ -268,11 +269,18 @@ class DeviceMatrix final : public CudaMatrix {
   bool takes_tiles(int64_t tokens) const { return !deterministic_ && tiles_ != nullptr && tokens > kStreamTokens; }
 
   bool takes_library(int64_t tokens) const {
-    return library_ != nullptr && tokens >= library_->least_tokens() && (!deterministic_ || library_->exact());
+    if (library_ == nullptr || tokens < library_->least_tokens()) return false;
+    if (deterministic_) return library_->exact();
+    return warpgroup_ == nullptr || tokens >= kLibraryTokens;
   }
 
   bool takes_warpgroup(int64_t tokens) const {
     return warpgroup_ != nullptr && tokens >= kWarpgroupTokens && !deterministic_ && !takes_library(tokens);
+  }
+
+  bool takes_interleaved(int64_t tokens) const {
+    if (spec_.format != Format::int4 || operand_ != Operand::int8 || takes_library(tokens)) return false;
+    return !takes_warpgroup(tokens) || (tokens <= linear::kMostSplitTokens && spec_.scales != Scales::affine);
   }
 
   bool takes_stream(int64_t tokens) const { return !takes_library(tokens) && !takes_warpgroup(tokens) && !takes_tiles(tokens); }

@@ -165,8 +165,9 @@ __device__ __forceinline__ void store_octet(const PreparedForm& form, size_t tok
     store_pairs(form, token, octet, {out[0] | out[1] << 16, out[2] | out[3] << 16, out[4] | out[5] << 16, out[6] | out[7] << 16}, prepared);
   } else if (form.paired) {
     uint32_t* const unit = static_cast<uint32_t*>(prepared) + (token * octets + octet / 4 * 4) * 2 + octet % 4;
-    unit[0] = pack_bytes(out[0], out[1], out[2], out[3]);
-    unit[4] = pack_bytes(out[4], out[5], out[6], out[7]);
+    const uint32_t low = pack_bytes(out[0], out[1], out[2], out[3]), high = pack_bytes(out[4], out[5], out[6], out[7]);
+    unit[0] = form.interleaved ? __byte_perm(low, high, 0x5140) : low;
+    unit[4] = form.interleaved ? __byte_perm(low, high, 0x7362) : high;
   } else {
     const int c = octet % 4, unit = octet / 4 % 2, chunk = octet / 8;
     const uint2 plain = {pack_bytes(out[0], out[1], out[2], out[3]), pack_bytes(out[4], out[5], out[6], out[7])};
@@ -198,19 +199,14 @@ __device__ __forceinline__ void write_octet(const PreparedForm& form, size_t tok
   const int at = octet * 8, group = form.has_gaps() ? at / form.group_stride : 0, within = at - group * form.group_stride;
   const int column = group * form.group_cols + within;
   const int present = min(form.has_gaps() ? form.group_cols - within : 8, form.cols - column);
-  uint32_t out[8];
   if (present >= 8 && form.cols % 4 == 0 && column % 4 == 0) {
-#pragma unroll
-    for (int half = 0; half < 8; half += 4) {
-      float values[4];
-      load_columns(row + column + half, values);
-#pragma unroll
-      for (int i = 0; i < 4; i++) out[half + i] = convert<Form>(values[i], quotients);
-    }
-  } else {
-#pragma unroll
-    for (int i = 0; i < 8; i++) out[i] = i < present ? convert<Form>(row[column + i], quotients) : 0;
+    float values[8];
+    load_octet(row + column, values);
+    return convert_octet<Form>(form, token, octet, values, quotients, prepared);
   }
+  uint32_t out[8];
+#pragma unroll
+  for (int i = 0; i < 8; i++) out[i] = i < present ? convert<Form>(row[column + i], quotients) : 0;
   store_octet<Form>(form, token, octet, out, prepared);
 }
 

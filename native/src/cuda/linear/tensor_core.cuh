@@ -72,8 +72,16 @@ struct GroupFactors {
   int zero[2];
 };
 
+// Where scales are read from: global memory that nobody writes, or any.
+enum class Held { global, shared };
+template <Held kHeld, class T>
+__device__ __forceinline__ T read(const T* at) {
+  if constexpr (kHeld == Held::global) return __ldg(at);
+  else return *at;
+}
+
 // The scales of lane (g, c)'s two rows as loaded, from where those of a group of a tile begin.
-template <Format F, Scaling kScaling>
+template <Format F, Scaling kScaling, Held kHeld = Held::global>
 struct ScaleWords {
   uint32_t words[2];
 
@@ -82,9 +90,9 @@ struct ScaleWords {
     for (int row = 0; row < 2; row++) {
       const int at = g + row * 8;
       if constexpr (kScaling == Scaling::codes) {
-        words[row] = __ldg(run + c / 2 * kTileRows + at);
+        words[row] = read<kHeld>(run + c / 2 * kTileRows + at);
       } else if constexpr (is_grouped(kScaling)) {
-        words[row] = has_powers<F>(call) ? __ldg(run + at) : __ldg(reinterpret_cast<const uint32_t*>(run) + at);
+        words[row] = has_powers<F>(call) ? read<kHeld>(run + at) : read<kHeld>(reinterpret_cast<const uint32_t*>(run) + at);
       }
     }
   }
@@ -109,15 +117,15 @@ struct ScaleWords {
 
   __device__ __forceinline__ void load_zeros(const uint8_t* run, int g, GroupFactors& out) const {
 #pragma unroll
-    for (int row = 0; row < 2; row++) out.zero[row] = __ldg(reinterpret_cast<const int8_t*>(run) + kTileRows * 4 + g + row * 8);
+    for (int row = 0; row < 2; row++) out.zero[row] = read<kHeld>(reinterpret_cast<const int8_t*>(run) + kTileRows * 4 + g + row * 8);
   }
 };
 
 // The factors of a group of a tile, from `run` where its scales begin. kScaling zeros serves groups without zero points too.
-template <class Family, Format F, Scaling kScaling>
+template <class Family, Format F, Scaling kScaling, Held kHeld = Held::global>
 __device__ __forceinline__ void load_factors(const Call& call, const uint8_t* run, int g, int c, GroupFactors& out) {
-  const auto load = [&]<Scaling kHeld>() {
-    ScaleWords<F, kHeld> scales;
+  const auto load = [&]<Scaling kOf>() {
+    ScaleWords<F, kOf, kHeld> scales;
     scales.load(call, run, g, c);
     scales.template factors<Family>(call, run, g, out);
   };
@@ -203,7 +211,7 @@ struct Int8Family {
         words.template eight<kUnit>(row, codes);
         // Columns 0 4 1 5, then 2 6 3 7, as x has them (PreparedForm::interleaved). Held + 8: the sign bit turns.
         if constexpr (kShifted<kScaling>) {
-          out.row[row][0] = ((codes[0] << 4) & 0xf0f0f0f0u) ^ 0x80808080u, out.row[row][1] = (codes[0] & 0xf0f0f0f0u) ^ 0x80808080u;
+          out.row[row][0] = and_xor<0xf0f0f0f0u>(codes[0] << 4, 0x80808080u), out.row[row][1] = and_xor<0xf0f0f0f0u>(codes[0], 0x80808080u);
         } else {
           out.row[row][0] = codes[0] & 0x0f0f0f0fu, out.row[row][1] = (codes[0] >> 4) & 0x0f0f0f0fu;
         }

@@ -57,6 +57,42 @@ __device__ __forceinline__ void fetch_x(const Call& call, int first_chunk, uint3
   }
 }
 
+// What the sums of a block meet at the end, in shared memory: read where it is needed, each of a lane's sums would wait for it. It
+// comes by cp.async and is there when the thread's next group is.
+template <int kTokens>
+struct Edges {
+  float row_scales[kFeatures], biases[kFeatures];
+  alignas(16) float x_scales[kTokens];
+
+  __device__ __forceinline__ void fetch_rows(const Call& call, int first_feature, bool has_row_scales) {
+    const int row = threadIdx.x, feature = min(first_feature + row, call.rows - 1);
+    if (row >= kFeatures) return;
+    if (has_row_scales) fetch(row_scales + row, call.row_scales + feature);
+    else row_scales[row] = 1.0f;
+    if (call.bias != nullptr) fetch(biases + row, call.bias + feature);
+    else biases[row] = 0.0f;
+  }
+  // After wait_for_inputs(); past the first-level cache, which may hold what was there before.
+  __device__ __forceinline__ void fetch_tokens(const Call& call, int first_token) {
+    const int token = threadIdx.x * 4;
+    if (token >= kTokens) return;
+    if (call.x_scales == nullptr) {
+#pragma unroll
+      for (int i = 0; i < 4; i++) x_scales[token + i] = 1.0f;
+      return;
+    }
+    const int there = max(min(call.tokens - first_token - token, 4), 0);
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(x_scales + token))),
+                 "l"(call.x_scales + first_token + token), "r"(there * 4)
+                 : "memory");
+  }
+
+ private:
+  static __device__ __forceinline__ void fetch(float* to, const float* from) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(to))), "l"(from) : "memory");
+  }
+};
+
 // One value of the result: `at` counts from token 0, feature 0. Each is added to once, but by the second-level cache: a thread that
 // loads before it stores would wait for memory 64 times in a row.
 __device__ __forceinline__ void leave(const Call& call, size_t at, float value) {
@@ -89,6 +125,7 @@ __global__ void __launch_bounds__(256, 1) warpgroup_kernel(const Call call) {
   constexpr int kChunks = Shape::kChunks, kRuns = Shape::kRuns, kUnits = kChunks * 2, kAhead = bits(F) == 4 && kRun < 4 ? 2 : 1;
   constexpr float kFactor = Fam::template kFactor<kScaling>;
   extern __shared__ uint8_t shared_bytes[];
+  __shared__ Edges<kTokens> edges;
   const uint32_t shared = (static_cast<uint32_t>(__cvta_generic_to_shared(shared_bytes)) + 1023) & ~1023u;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, c = lane % 4;
   const int tile = blockIdx.y * (kFeatures / kTileRows) + warp;
@@ -134,8 +171,11 @@ __global__ void __launch_bounds__(256, 1) warpgroup_kernel(const Call call) {
     for (int i = 0; i < kAhead; i++) fetch_words(i + 1, words[i]);
     decode(first, factors, operands[0]);
   }
+  const int first_feature = static_cast<int>(blockIdx.y) * kFeatures, first_token = static_cast<int>(blockIdx.x) * kTokens;
+  edges.fetch_rows(call, first_feature, !kGrouped);
   wait_for_inputs();
   let_next_start();
+  edges.fetch_tokens(call, first_token);
 #pragma unroll
   for (int i = 0; i < kStages - 2; i++) {
     if (i < iterations) fetch_x<kChunks>(call, i * kChunks, shared + i * Shape::kStageBytes);
@@ -202,15 +242,15 @@ __global__ void __launch_bounds__(256, 1) warpgroup_kernel(const Call call) {
   for (int half = 0; half < 2; half++) {
 #pragma unroll
     for (int row = 0; row < 2; row++) {
-      const int feature = tile * kTileRows + g + row * 8;
+      const int in_block = warp * kTileRows + g + row * 8, feature = first_feature + in_block;
       if (feature >= call.rows) continue;
-      const float scale = kGrouped ? 1.0f : call.row_scales[feature], bias = call.bias ? call.bias[feature] : 0.0f;
+      const float scale = edges.row_scales[in_block], bias = edges.biases[in_block];
 #pragma unroll
       for (int i = 0; i < 16; i++) {
-        const int at = i / 2 * 4 + row * 2 + i % 2, token = static_cast<int>(blockIdx.x) * kTokens + half * kHalf + i / 2 * 8 + c * 2 + i % 2;
+        const int at = i / 2 * 4 + row * 2 + i % 2, column = half * kHalf + i / 2 * 8 + c * 2 + i % 2, token = first_token + column;
         if (token >= call.tokens) continue;
         const float value = kGrouped ? totals[half][at] : sums[half][at] * kFactor * scale;
-        leave(call, static_cast<size_t>(token) * call.rows + feature, fmaf(value, call.x_scales ? call.x_scales[token] : 1.0f, bias));
+        leave(call, static_cast<size_t>(token) * call.rows + feature, fmaf(value, edges.x_scales[column], bias));
       }
     }
   }

@@ -1,7 +1,7 @@
-#include "warpgroup.cuh"
+#include "warpgroup_product.cuh"
 
 namespace kvant::cuda::linear {
 
-void warpgroup_e4m3_bf16(const Call& call, cudaStream_t stream) { launch_warpgroup<Format::e4m3, Operand::bf16>(call, stream); }
+void warpgroup_e4m3_bf16(const Call& call, cudaStream_t stream) { multiply_warpgroup<Format::e4m3, Operand::bf16>(call, stream); }
 
 }  // namespace kvant::cuda::linear

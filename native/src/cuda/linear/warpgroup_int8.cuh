@@ -4,7 +4,7 @@
 // y: [T, N] as Call::result says
 //
 // The blocks of warpgroup.cuh, with exact int32 sums: an iteration is 128 columns, which are rows of 128 bytes of x. Sums of at
-// most 128 columns stay below 2^22, so an addition makes floats of them.
+// most 128 columns stay below 2^22.
 // Reads N * K codes T / 128 times and T * K activations N / 128 times, mostly from the second-level cache. Batch-invariant.
 #include "warpgroup.cuh"
 
@@ -55,6 +55,7 @@ __global__ void __launch_bounds__(256, 1) warpgroup_int8_kernel(const Call call)
   using Fam = Int8Family<F>;
   constexpr int kRuns = kInt8Units / kRun;
   extern __shared__ uint8_t shared_bytes[];
+  __shared__ Edges<kTokens> edges;
   const uint32_t shared = (static_cast<uint32_t>(__cvta_generic_to_shared(shared_bytes)) + 1023) & ~1023u;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, c = lane % 4;
   const int tile = blockIdx.y * (kFeatures / kTileRows) + warp;
@@ -98,8 +99,11 @@ __global__ void __launch_bounds__(256, 1) warpgroup_int8_kernel(const Call call)
     fetch_words(1, words);
     decode(first, factors, operands[0]);
   }
+  const int first_feature = static_cast<int>(blockIdx.y) * kFeatures, first_token = static_cast<int>(blockIdx.x) * kTokens;
+  edges.fetch_rows(call, first_feature, false);
   wait_for_inputs();
   let_next_start();
+  edges.fetch_tokens(call, first_token);
 #pragma unroll
   for (int i = 0; i < kStages - 2; i++) {
     if (i < iterations) fetch_int8_x(call, i * kInt8Chunks, shared + i * kChunkBytes);
@@ -116,12 +120,8 @@ __global__ void __launch_bounds__(256, 1) warpgroup_int8_kernel(const Call call)
     const uint32_t x = shared + iteration % kStages * kChunkBytes;
     fetch_factors(iteration + 2, later);
     const auto scale_half = [&](int half, const GroupFactors& group) {
-      constexpr int kBias = 0x4b400000;  // 1.5 * 2^23: a sum added to its pattern is added to it
 #pragma unroll
-      for (int i = 0; i < 32; i++) {
-        const float sum = __int_as_float(sums[half][i] + kBias) - __int_as_float(kBias);
-        totals[half][i] = fmaf(sum, group.scale[i % 4 / 2], totals[half][i]);
-      }
+      for (int i = 0; i < 32; i++) totals[half][i] = fmaf(static_cast<float>(sums[half][i]), group.scale[i % 4 / 2], totals[half][i]);
     };
 #pragma unroll
     for (int run = 0; run < kRuns; run++) {
@@ -156,14 +156,14 @@ __global__ void __launch_bounds__(256, 1) warpgroup_int8_kernel(const Call call)
   for (int half = 0; half < 2; half++) {
 #pragma unroll
     for (int row = 0; row < 2; row++) {
-      const int feature = tile * kTileRows + g + row * 8;
+      const int in_block = warp * kTileRows + g + row * 8, feature = first_feature + in_block;
       if (feature >= call.rows) continue;
-      const float bias = call.bias ? call.bias[feature] : 0.0f;
+      const float bias = edges.biases[in_block];
 #pragma unroll
       for (int i = 0; i < 16; i++) {
-        const int at = i / 2 * 4 + row * 2 + i % 2, token = static_cast<int>(blockIdx.x) * kTokens + half * kHalf + i / 2 * 8 + c * 2 + i % 2;
+        const int at = i / 2 * 4 + row * 2 + i % 2, column = half * kHalf + i / 2 * 8 + c * 2 + i % 2, token = first_token + column;
         if (token >= call.tokens) continue;
-        leave(call, static_cast<size_t>(token) * call.rows + feature, fmaf(totals[half][at], call.x_scales[token], bias));
+        leave(call, static_cast<size_t>(token) * call.rows + feature, fmaf(totals[half][at], edges.x_scales[column], bias));
       }
     }
   }
