@@ -31,8 +31,8 @@ constexpr double kHeldRounding = 1.0 / (int64_t{1} << 39);
 constexpr double kSmallestFloat = 1e-44;
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInfinity = std::numeric_limits<float>::infinity();
-// Such rows serve kFewTokens whatever the device and format, and kMoreTokens nowhere.
-constexpr int64_t kFewTokens = 16, kMoreTokens = 33;
+// Such rows serve kFewTokens whatever the device and format, and more than kMostSharedTokens only when deterministic.
+constexpr int64_t kFewTokens = 16, kMostSharedTokens = 256;
 
 float spanning(Random& random) { return random.uniform() * std::pow(10.0f, 30 * random.uniform()); }
 
@@ -99,7 +99,7 @@ void check_rows(const MatrixSpec& spec, Random random) {
     const auto matrix = kvant::cuda::make_cuda_matrix(spec, {.deterministic = deterministic});
     matrix->load_rows(0, rows, Format::fp32, source.data(), nullptr);
     std::vector<float> all;
-    for (int64_t tokens : {kTokens, kMoreTokens - 1, int64_t{17}, kFewTokens, int64_t{11}, int64_t{8}, int64_t{3}, int64_t{1}}) {
+    for (int64_t tokens : {kTokens, int64_t{32}, int64_t{17}, kFewTokens, int64_t{11}, int64_t{8}, int64_t{3}, int64_t{1}}) {
       // More come as bf16 numbers, of which infinity makes infinity.
       if (!deterministic && matrix->prepared_form(tokens).operand != Operand::fp16) continue;
       const int64_t first = std::min<int64_t>(1, kTokens - tokens);
@@ -175,13 +175,16 @@ void test_forms() {
   for (Format weights : {Format::e4m3, Format::e5m2, Format::int8}) {
     for (bool deterministic : {false, true}) {
       const auto matrix = kvant::cuda::make_cuda_matrix({64, 64, weights, -1, Format::bf16, 0}, {.deterministic = deterministic});
-      for (int64_t tokens : {int64_t{1}, kFewTokens, kMoreTokens, int64_t{200}, int64_t{1000}}) {
+      for (int64_t tokens : {int64_t{1}, kFewTokens, int64_t{33}, int64_t{200}, kMostSharedTokens + 1, int64_t{1000}}) {
         const kvant::cuda::PreparedForm form = matrix->prepared_form(tokens);
-        const bool is_scaled = weights != Format::int8 && matrix->variant(tokens).ends_with("stream");
+        const bool is_shared = matrix->variant(tokens).ends_with("warpgroup") && tokens <= kMostSharedTokens;
+        const bool is_scaled = weights != Format::int8 && (matrix->variant(tokens).ends_with("stream") || is_shared);
         check(form.is_scaled() == is_scaled && form.operand == (is_scaled ? Operand::fp16 : Operand::bf16),
               [&] { return matrix->variant(tokens) + " takes another form"; });
-        check(is_scaled == (weights != Format::int8 && (deterministic || tokens <= kFewTokens)),
+        check(weights == Format::int8 || is_scaled || (!deterministic && tokens > kFewTokens),
               [&] { return matrix->variant(tokens) + " serves " + std::to_string(tokens) + " tokens"; });
+        check(!is_scaled || deterministic || tokens <= kMostSharedTokens,
+              [&] { return matrix->variant(tokens) + " serves " + std::to_string(tokens) + " tokens over a scale"; });
       }
     }
   }

@@ -3,9 +3,8 @@
 //   KVANT_NATIVE=bench/src/serving/paced-addon.cjs npx kvant bench serve --prompt-tokens 16
 
 const stepMilliseconds = Number(process.env.KVANT_PACE_MS ?? 14);
-/** `rowWants.sample`, and the width of `topIds`: see packages/kernels. */
+/** `rowWants.sample`: see packages/kernels. */
 const sampleWant = 1;
-const topWidth = 20;
 
 class PacedExecutable {
   #plan;
@@ -24,8 +23,8 @@ class PacedExecutable {
     const result = {
       sampledIds: Int32Array.from(rowWants, (wants) => (wants === sampleWant ? this.#draw() : -1)),
       sampledLogprobs: new Float32Array(rows).fill(Number.NaN),
-      topIds: new Int32Array(rows * topWidth).fill(-1),
-      topLogprobs: new Float32Array(rows * topWidth),
+      topIds: new Int32Array(),
+      topLogprobs: new Float32Array(),
       logits: new Float32Array(),
       scores: new Float32Array(),
       seconds: stepMilliseconds / 1000,

@@ -4,14 +4,14 @@
 //   fp32 (multiply-adds)          fp32; bf16, fp16       any; those of another width or 16-bit format
 //   bf16, fp16 (tensor cores)     bf16, fp16             the same format, or 8 and 4 bits
 //   fp16 (tensor cores)           e4m3 (exact in fp16)   8 and 4 bits
-//   fp16 (tensor cores)           bf16, few tokens       e4m3, e5m2
+//   fp16 (tensor cores)           bf16, not many tokens  e4m3, e5m2
 //   int8 (tensor cores)           int8                   int8, int4
 //
-// Few tokens, and always when deterministic: `stream` (`fp32` for that operand), batch-invariant. It is bound by
-// the decoding of 8-bit floats to bf16, which takes five instructions for two of them, to fp16 one: so there bf16 activations come as
-// fp16 numbers over a power of two per token (prepare_row.cuh), and nowhere else, since then they need a largest magnitude. From
-// kWarpgroupTokens on: `warpgroup` where the device has it; else from kStreamTokens on `tiles`. The split of the columns of both
-// follows the number of tokens. Many: cuBLASLt (library_product.h) where it is there and serves the scheme, also when deterministic if its sums are exact.
+// Few tokens, and always when deterministic: `stream` (`fp32` for that operand), batch-invariant. From kWarpgroupTokens on:
+// `warpgroup` where the device has it, whose blocks share columns up to kMostSplitTokens; else from kStreamTokens on `tiles`. The
+// shares of both follow the number of tokens. `stream` and shared columns are bound by the decoding of 8-bit floats to bf16, which
+// takes five instructions for two of them, to fp16 one: so there bf16 activations come as fp16 numbers over a power of two per token
+// (prepare_row.cuh), and nowhere else, since then they need a largest magnitude. Many: cuBLASLt (library_product.h) where it is there and serves the scheme, also when deterministic if its sums are exact.
 #include <algorithm>
 #include <stdexcept>
 #include <string>
@@ -87,8 +87,8 @@ Operand operand_of(const MatrixSpec& spec) {
   throw std::invalid_argument("linear: no kernel for " + scheme_name(spec) + " on cuda");
 }
 
-// Of `stream`, where the scheme has `operand`.
-Operand stream_operand_of(const MatrixSpec& spec, Operand operand) {
+// Of `stream` and of blocks that share columns, where the scheme has `operand`.
+Operand few_operand_of(const MatrixSpec& spec, Operand operand) {
   const bool byte_floats = spec.format == Format::e4m3 || spec.format == Format::e5m2;
   return byte_floats && operand == Operand::bf16 ? Operand::fp16 : operand;
 }
@@ -136,13 +136,14 @@ class DeviceMatrix final : public CudaMatrix {
   DeviceMatrix(const MatrixSpec& spec, const CudaMatrixOptions& options)
       : CudaMatrix(checked(spec)),
         operand_(operand_of(spec)),
-        stream_operand_(stream_operand_of(spec, operand_)),
+        few_operand_(few_operand_of(spec, operand_)),
         layout_(spec),
         tiles_(linear::find_product(spec.format, operand_).tiles),
-        stream_(linear::find_product(spec.format, stream_operand_).stream),
+        stream_(linear::find_product(spec.format, few_operand_).stream),
         library_(options.library && spec.scales == Scales::fp32 ? linear::library::LibraryProduct::make(layout_, spec.activation, operand_)
                                                                 : nullptr),
         warpgroup_(linear::find_warpgroup_product(spec.format, spec.scales, operand_)),
+        split_(linear::find_warpgroup_product(spec.format, spec.scales, few_operand_)),
         deterministic_(options.deterministic),
         codes_(layout_.code_bytes, weight_name(spec) + " weights"),
         scales_(layout_.scale_bytes + sizeof(uint32_t), weight_name(spec) + " scales") {
@@ -184,7 +185,7 @@ class DeviceMatrix final : public CudaMatrix {
 
   PreparedForm prepared_form(int64_t tokens) const override {
     return {.activation = spec_.activation,
-            .operand = takes_stream(tokens) ? stream_operand_ : operand_,
+            .operand = takes_few(tokens) ? few_operand_ : operand_,
             .codes = takes_library(tokens) && library_->takes_codes(),
             .paired = takes_warpgroup(tokens),
             .interleaved = takes_interleaved(tokens),
@@ -239,7 +240,7 @@ class DeviceMatrix final : public CudaMatrix {
         .multiprocessors = multiprocessors_,
     };
     if (takes_library(tokens)) return library_->multiply(call, call.parts, stream);
-    if (takes_warpgroup(tokens)) return warpgroup_(call, stream);
+    if (takes_warpgroup(tokens)) return (takes_few(tokens) ? split_ : warpgroup_)(call, stream);
     (takes_tiles(tokens) ? tiles_ : stream_)(call, stream);
   }
 
@@ -280,10 +281,14 @@ class DeviceMatrix final : public CudaMatrix {
 
   bool takes_interleaved(int64_t tokens) const {
     if (spec_.format != Format::int4 || operand_ != Operand::int8 || takes_library(tokens)) return false;
-    return !takes_warpgroup(tokens) || (tokens <= linear::kMostSplitTokens && spec_.scales != Scales::affine);
+    return !takes_warpgroup(tokens) || (takes_few(tokens) && spec_.scales != Scales::affine);
   }
 
-  bool takes_stream(int64_t tokens) const { return !takes_library(tokens) && !takes_warpgroup(tokens) && !takes_tiles(tokens); }
+  // Of `stream`, or of a `warpgroup` product whose blocks share columns.
+  bool takes_few(int64_t tokens) const {
+    if (takes_library(tokens)) return false;
+    return takes_warpgroup(tokens) ? tokens <= linear::kMostSplitTokens : !takes_tiles(tokens);
+  }
 
   // tiles.cuh launches the same.
   static int64_t tokens_per_block(int64_t tokens) { return tokens <= 64 ? 64 : 128; }
@@ -308,12 +313,12 @@ class DeviceMatrix final : public CudaMatrix {
     return out;
   }
 
-  Operand operand_, stream_operand_;  // of the same size
+  Operand operand_, few_operand_;  // of the same size
   Layout layout_;
   void (*tiles_)(const Call&, cudaStream_t);  // null: `stream_` serves every number of tokens
   void (*stream_)(const Call&, cudaStream_t);
   std::unique_ptr<linear::library::LibraryProduct> library_;  // null: our own kernels serve
-  linear::WarpgroupProduct warpgroup_;                        // null: `tiles` serves
+  linear::WarpgroupProduct warpgroup_, split_;                // for many tokens and for some; null: `tiles` serves
   bool deterministic_;
   int multiprocessors_ = 0;
   DeviceMemory codes_, scales_;

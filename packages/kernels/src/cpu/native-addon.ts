@@ -154,7 +154,7 @@ export interface NativeStep {
 export interface NativeStepResult {
   readonly sampledIds: Int32Array;
   readonly sampledLogprobs: Float32Array;
-  /** `[rows, 20]`, id -1 past the row's count. */
+  /** `[rows, 20]`, id -1 past the row's count; empty where no row has any. */
   readonly topIds: Int32Array;
   readonly topLogprobs: Float32Array;
   readonly logits: Float32Array;

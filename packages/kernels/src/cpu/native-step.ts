@@ -45,9 +45,10 @@ function nativeRowUpdate({ slot, sampling, promptIds, outputIds }: RowUpdate): N
 }
 
 function allTopLogprobs({ sampledIds, topIds, topLogprobs }: NativeStepResult): StepOutputs["topLogprobs"] {
+  const rows = new Array<readonly (readonly [number, number])[] | undefined>(sampledIds.length).fill(undefined);
+  if (topIds.length === 0) return rows;
   const width = limit("topLogprobs");
-  const rows: (readonly (readonly [number, number])[] | undefined)[] = [];
-  for (let row = 0; row < sampledIds.length; row++) rows.push(pairsFrom(topIds, topLogprobs, row * width, width));
+  for (let row = 0; row < rows.length; row++) rows[row] = pairsFrom(topIds, topLogprobs, row * width, width);
   return rows;
 }
 
