@@ -6,6 +6,7 @@
 #                    --worst, --processes N
 #     test:ptx       the same on the portable code alone, compiled by the driver; for folders packed after build:ptx
 #     test:quantize  statistics and quantization methods against those of the CPU; --only TEXT
+#     test:native    the addon's own CUDA tests, for folders packed after node build.mjs --test; test:native TEXT runs those of that name
 #     test:faults    refused memory, a lost device context and a killed engine behind the real server; --only TEXT
 #     bench:kernels  kvant bench kernels: each kernel beside the device's probes
 #     bench:engine   kvant bench engine: decode and prefill beside the same probes
@@ -27,6 +28,8 @@ pack() {
   folder=$(cd "$folder" && pwd)
   cp "$root/native/dist/kvant.node" "$0" "$folder/"
   [ ! -e "$ptx" ] || cp "$ptx" "$folder/kvant-ptx.node"
+  mkdir -p "$folder/native"
+  [ ! -d "$root/native/build" ] || find "$root/native/build" -maxdepth 1 -name 'cuda_*_test' -exec cp {} "$folder/native/" \;
   cp -r "$root/packages/models/test/golden-models" "$folder/"
   [ -e "$folder/node.xz" ] || xz -T0 -6 -c "$(node -p process.execPath)" > "$folder/node.xz"
   for suite in test-gpu test-quantize test-faults; do
@@ -69,6 +72,7 @@ run() {
       export KVANT_NATIVE="$folder/kvant-ptx.node" CUDA_FORCE_PTX_JIT=1
       test_gpu "$@"
       ;;
+    test:native) test_native "${1:-}" ;;
     test:quantize) start "$node" "$folder/test-quantize.mjs" --golden "$folder/golden-models" "$@" ;;
     test:faults) start "$node" "$folder/test-faults.mjs" --kvant "$kvant" --model "$folder/golden-models/llama" "$@" ;;
     bench:kernels) start "$node" "$kvant" bench kernels --device cuda --json "$@" ;;
@@ -87,9 +91,20 @@ test_gpu() {
   exec $wrapper "$node" "$folder/test-gpu.mjs" --golden "$folder/golden-models" "$@"
 }
 
+test_native() {
+  local test failures=0 count=0
+  for test in "$folder/native/"cuda_*"$1"*_test; do
+    [ -e "$test" ] || { echo "this folder has no native test with \"$1\" in its name: node build.mjs --test, then pack" >&2; exit 2; }
+    ${KVANT_GPU_WRAPPER:-} "$test" || failures=$((failures + 1))
+    count=$((count + 1))
+  done
+  echo "$((count - failures)) passed, $failures failed"
+  [ "$failures" = 0 ]
+}
+
 start() { exec ${KVANT_GPU_WRAPPER:-} "$@"; }
 
-usage() { sed -n '2,18s/^# //p' "$0"; }
+usage() { sed -n '2,19s/^# //p' "$0"; }
 
 case "${1:-}" in
   pack) pack "${2:?name the folder to pack into}" ;;

@@ -106,6 +106,17 @@ test("a packed folder stands alone", async () => {
   });
   const ptx = await suite("test:ptx");
   expect(ptx).toMatchObject({ exitCode: 2, output: expect.stringContaining("packed without the addon of build:ptx") });
+  const native = await suite("test:native", "of-no-such-name");
+  expect(native).toMatchObject({
+    exitCode: 2,
+    output: expect.stringContaining('no native test with "of-no-such-name"'),
+  });
+  const script = (name: string, exitCode: number) =>
+    writeFileSync(join(packed, "native", `cuda_${name}_test`), `#!/bin/sh\nexit ${exitCode}\n`, { mode: 0o755 });
+  script("scripted_good", 0);
+  script("scripted_bad", 9);
+  expect(await suite("test:native", "scripted_good")).toMatchObject({ exitCode: 0, output: "1 passed, 0 failed\n" });
+  expect(await suite("test:native", "scripted")).toMatchObject({ exitCode: 1, output: "1 passed, 1 failed\n" });
   const nothing = await suite("bench:nothing");
   expect(nothing).toMatchObject({ exitCode: 2, output: expect.stringContaining("there is no suite bench:nothing") });
 });

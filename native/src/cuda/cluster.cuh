@@ -6,12 +6,21 @@ namespace kvant::cuda {
 
 constexpr unsigned kRowCluster = 8;
 
+// All threads of the blocks that are going to call cluster_most, as early as may be: a block's shared memory is not to be written
+// before the block runs.
+__device__ inline void enter_cluster() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+#endif
+}
+
 // The largest `value`, none negative, over the kRowCluster blocks of a cluster. One thread per block brings the block's value in
 // and all threads get the answer. `shared`: [kRowCluster] of the block, written by its neighbours.
 __device__ inline float cluster_most(float value, float* shared) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   uint32_t rank;
   asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  asm volatile("barrier.cluster.wait.aligned;" ::: "memory");
   if (threadIdx.x < kRowCluster) {
     const uint32_t mine = static_cast<uint32_t>(__cvta_generic_to_shared(shared + rank));
     uint32_t theirs;

@@ -130,6 +130,8 @@ __global__ void __launch_bounds__(kRowThreads) gated_mul_octets_kernel(Gate func
 template <class Form>
 __global__ void __launch_bounds__(kThreads) gated_mul_cluster_kernel(Gate function, const float* gate, const float* up, PreparedForm form, Prepared to) {
   __shared__ float largest[32], shared[kRowCluster];
+  const bool is_measured = Form::is_scaled && form.static_scale == 0;
+  if (is_measured) enter_cluster();
   let_next_start();
   wait_for_inputs();
   const int width = form.cols, octets = width / 8, part = static_cast<int>(blockIdx.x % kRowCluster);
@@ -142,7 +144,7 @@ __global__ void __launch_bounds__(kThreads) gated_mul_cluster_kernel(Gate functi
     most = fmaxf(most, load_product<kIsShort<Form, float>>(function, x + (first + octet) * 8, y + (first + octet) * 8, values[i]));
   });
   float scale = form.static_scale;
-  if (Form::is_scaled && scale == 0) scale = linear::scale_of<Form>(cluster_most(block_reduce(most, largest, Most()), shared));
+  if (is_measured) scale = linear::scale_of<Form>(cluster_most(block_reduce(most, largest, Most()), shared));
   if (Form::is_scaled && part == 0 && threadIdx.x == 0) to.scales[row] = scale;
   const linear::Quotients quotients(scale);
   over_octets<kOctetsPerThread>(own, [&](int i, int octet) {
