@@ -46,6 +46,17 @@ test("shares of the checks run side by side, each under a wrapper, and add up", 
   expect(exitCode).toBe(0);
 });
 
+test("shares that get no check end well where another gets one, and not where none does", async () => {
+  const runOnly = (only: string) =>
+    runSource(["test-gpu.ts", "--device", "cpu", "--mode", "default", "--only", only, "--processes", "2"]);
+  const one = await runOnly("golden models: llama in fp32");
+  expect(one.output, one.output).toMatch(/^1 passed, 0 failed in/m);
+  expect(one.exitCode).toBe(0);
+  const none = await runOnly("of no such name");
+  expect(none.output, none.output).toMatch(/^0 passed, 0 failed in/m);
+  expect(none.exitCode).toBe(1);
+});
+
 test("checks that are left out for want of time fail the run", async () => {
   const args = ["--device", "cpu", "--mode", "default", "--only", "golden", "--seconds", "1e-9"];
   const { exitCode, output } = await runSource(["test-gpu.ts", ...args]);
