@@ -2,6 +2,7 @@ import { tinyModelPath } from "@kvant/tiny-model";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import type { GenerateEvent } from "./engine.ts";
 import type { EngineOptions } from "./engine-options.ts";
+import { loadEngineModel } from "./load-engine-model.ts";
 import { createEngine, type LocalEngine } from "./local-engine.ts";
 import { machineMemory } from "./machine-memory.ts";
 import { generateIds, goldenModel, greedyRequest, tokens } from "./testing/golden.ts";
@@ -41,6 +42,30 @@ test("random weights serve a longer context than the configuration's, a checkpoi
     code: "INVALID_ARGUMENT",
     field: "contextLength",
   });
+});
+
+test("an executable is warmed up where that is asked for, and closed where it fails", async () => {
+  const options = { model: goldenModel("llama"), device: "cpu" };
+  const loaded = await loadEngineModel(options);
+  const prototype: { warmUp(): void; close(): Promise<void> } = Object.getPrototypeOf(loaded.executable);
+  await loaded.close();
+  const [warmUp, close] = [vi.spyOn(prototype, "warmUp"), vi.spyOn(prototype, "close")];
+  try {
+    await engine({ ...options, warmUp: false });
+    expect(warmUp).not.toHaveBeenCalled();
+    const made = await engine({ ...options, warmUp: true });
+    expect(warmUp).toHaveBeenCalledTimes(1);
+    expect((await generateIds(made, greedyRequest(tokens(5, 1), 4)))[0]).toHaveLength(4);
+    warmUp.mockImplementationOnce(() => {
+      throw new Error("no memory for graphs");
+    });
+    expect(close).not.toHaveBeenCalled();
+    await expect(engine({ ...options, warmUp: true })).rejects.toThrow("no memory for graphs");
+    expect(close).toHaveBeenCalledTimes(1);
+  } finally {
+    warmUp.mockRestore();
+    close.mockRestore();
+  }
 });
 
 test("each step but the first tells how long the device waited for it, where the backend measures", async () => {
