@@ -1,7 +1,7 @@
 // Linear products over the shapes of llama3-8b, each after the kernel that prepares its input, as in a model: GB/s of weight
 // codes and scales for few tokens, TFLOP/s for many, and the percent of what a probe reaches in the same run: streaming
 // reads, and tensor-core steps (mma.sync) on registers. First whole layers in their order, then each matrix by itself.
-//   cuda_linear_bench [layers|shapes|both] [part of a scheme's name] [deterministic|own]
+//   cuda_linear_bench [layers|shapes|both] [part of a scheme's name] [deterministic|own]    own: without cuBLASLt
 // Random weights and activations; enough copies of each matrix that they do not stay in the second-level cache. Times are
 // medians of graph replays.
 #include <cuda_runtime.h>

@@ -177,7 +177,7 @@ void test_forms() {
       const auto matrix = kvant::cuda::make_cuda_matrix({64, 64, weights, -1, Format::bf16, 0}, {.deterministic = deterministic});
       for (int64_t tokens : {int64_t{1}, kFewTokens, int64_t{33}, int64_t{200}, kMostSharedTokens + 1, int64_t{1000}}) {
         const kvant::cuda::PreparedForm form = matrix->prepared_form(tokens);
-        const bool is_shared = matrix->variant(tokens).ends_with("warpgroup") && tokens <= kMostSharedTokens;
+        const bool is_shared = matrix->variant(tokens).ends_with("warpgroup-split");
         const bool is_scaled = weights != Format::int8 && (matrix->variant(tokens).ends_with("stream") || is_shared);
         check(form.is_scaled() == is_scaled && form.operand == (is_scaled ? Operand::fp16 : Operand::bf16),
               [&] { return matrix->variant(tokens) + " takes another form"; });
@@ -192,45 +192,52 @@ void test_forms() {
 }
 
 // Values of which norms and gated products make rows that are exact: what they write is what the prepared rows would be.
-void test_row_kernels() {
-  constexpr int64_t kTokens = 5;
-  Random random{31};
-  for (int64_t cols : {64, 200, 1024, 1056, 2048, 4096, 10240, 14336}) {
-    const auto matrix = kvant::cuda::make_cuda_matrix({16, cols, Format::e4m3, -1, Format::bf16, 0}, {});
-    const kvant::cuda::PreparedForm form = matrix->prepared_form(kTokens);
-    const size_t count = static_cast<size_t>(kTokens * cols);
-    const auto compare = [&](const char* what, const std::vector<float>& rows, const auto& write) {
-      const Poisoned input(rows), there(matrix->workspace_bytes(kTokens)), here(matrix->workspace_bytes(kTokens));
-      matrix->prepare(input.floats(), kTokens, there.data(), nullptr);
-      write(matrix->prepared_at(kTokens, here.data()));
-      succeed(cudaDeviceSynchronize(), what);
-      const std::vector<float> expected = there.download(), written = here.download();
-      check(std::memcmp(expected.data(), written.data(), expected.size() * sizeof(float)) == 0,
-            [&] { return std::string(what) + " writes another form of " + std::to_string(cols) + " columns"; });
-    };
+void check_row_kernels(const MatrixSpec& spec, int64_t tokens) {
+  const int64_t cols = spec.cols;
+  Random random{static_cast<uint32_t>(cols + tokens) | 1};
+  const auto matrix = kvant::cuda::make_cuda_matrix(spec, {});
+  const kvant::cuda::PreparedForm form = matrix->prepared_form(tokens);
+  const size_t count = static_cast<size_t>(tokens * cols);
+  const auto compare = [&](const char* what, const std::vector<float>& rows, const auto& write) {
+    const Poisoned input(rows), there(matrix->workspace_bytes(tokens)), here(matrix->workspace_bytes(tokens));
+    matrix->prepare(input.floats(), tokens, there.data(), nullptr);
+    write(matrix->prepared_at(tokens, here.data()));
+    succeed(cudaDeviceSynchronize(), what);
+    const std::vector<float> expected = there.download(), written = here.download();
+    check(std::memcmp(expected.data(), written.data(), expected.size() * sizeof(float)) == 0,
+          [&] { return std::string(what) + " writes another form of " + matrix->variant(tokens) + " for " + std::to_string(cols) + " columns"; });
+  };
 
-    // The mean of the squares is 1.
-    std::vector<float> weight(static_cast<size_t>(cols)), signs(count), rows(count);
-    for (float& value : weight) value = spanning(random);
-    for (size_t i = 0; i < count; i++) signs[i] = random.next() % 2 ? 1.0f : -1.0f, rows[i] = signs[i] * weight[i % static_cast<size_t>(cols)];
-    const Poisoned x(signs), factors(weight);
-    compare("rms_norm", rows, [&](const kvant::cuda::Prepared& to) {
-      kvant::cuda::rms_norm_prepared(x.floats(), nullptr, factors.floats(), kTokens, 0, form, to, nullptr);
-    });
+  // The mean of the squares is 1.
+  std::vector<float> weight(static_cast<size_t>(cols)), signs(count), rows(count);
+  for (float& value : weight) value = spanning(random);
+  for (size_t i = 0; i < count; i++) signs[i] = random.next() % 2 ? 1.0f : -1.0f, rows[i] = signs[i] * weight[i % static_cast<size_t>(cols)];
+  const Poisoned x(signs), factors(weight);
+  compare("rms_norm", rows, [&](const kvant::cuda::Prepared& to) {
+    kvant::cuda::rms_norm_prepared(x.floats(), nullptr, factors.floats(), tokens, 0, form, to, nullptr);
+  });
 
-    // exp(-128) is lost beside 1.
-    std::vector<float> gates(2 * count);
-    for (size_t i = 0; i < count; i++) {
-      const size_t row = i / static_cast<size_t>(cols), column = i % static_cast<size_t>(cols), at = row * 2 * static_cast<size_t>(cols) + column;
-      const float up = row == 2 ? 0.0f : spanning(random);
-      gates[at] = 128, gates[at + static_cast<size_t>(cols)] = up, rows[i] = 128 * up;
-    }
-    const Poisoned both(gates);
-    compare("gated_mul", rows, [&](const kvant::cuda::Prepared& to) {
-      kvant::cuda::gated_mul_prepared(kvant::Gate::silu, {both.data(), false}, nullptr, kTokens, form, to, nullptr);
-    });
+  // exp(-128) is lost beside 1.
+  std::vector<float> gates(2 * count);
+  for (size_t i = 0; i < count; i++) {
+    const size_t row = i / static_cast<size_t>(cols), column = i % static_cast<size_t>(cols), at = row * 2 * static_cast<size_t>(cols) + column;
+    const float up = row == 2 ? 0.0f : spanning(random);
+    gates[at] = 128, gates[at + static_cast<size_t>(cols)] = up, rows[i] = 128 * up;
   }
-  report("norms and gated products write rows over a scale as rows are prepared");
+  const Poisoned both(gates);
+  compare("gated_mul", rows, [&](const kvant::cuda::Prepared& to) {
+    kvant::cuda::gated_mul_prepared(kvant::Gate::silu, {both.data(), false}, nullptr, tokens, form, to, nullptr);
+  });
+}
+
+void test_row_kernels() {
+  for (int64_t tokens : {5, 40}) {
+    for (int64_t cols : {64, 200, 1024, 1056, 2048, 4096, 10240, 14336}) {
+      check_row_kernels({16, cols, Format::e4m3, -1, Format::bf16, 0}, tokens);
+      check_row_kernels({16, cols, Format::int4, -1, Format::int8, 0}, tokens);
+    }
+  }
+  report("norms and gated products write rows as rows are prepared");
 }
 
 }  // namespace

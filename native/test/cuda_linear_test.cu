@@ -199,14 +199,15 @@ void test_products() {
     constexpr int kShapes[][3] = {{172, 200, 300}, {272, 192, 301}, {144, 128, 641}, {16, 64, 4099}};
     for (const auto& [rows, cols, tokens] : kShapes) check_shape(scheme, rows, cols, tokens);
   }
-  // So many columns that up to eight blocks share them, whole shares and others; the last group and chunk are not whole.
+  // So many columns that two to eight blocks share them (of 132 multiprocessors), whole shares and others; the last group and chunk
+  // are not whole.
   for (const MatrixSpec& scheme : {MatrixSpec{0, 0, Format::int4, 128, Format::int8, 0}, MatrixSpec{0, 0, Format::int4, 32, Format::int8, 0, Scales::affine},
                                    MatrixSpec{0, 0, Format::int8, -1, Format::int8, 0.02f}, MatrixSpec{0, 0, Format::int4, 64, Format::bf16, 0},
                                    MatrixSpec{0, 0, Format::int8, -1, Format::fp16, 0}, MatrixSpec{0, 0, Format::e4m3, -1, Format::bf16, 0},
                                    MatrixSpec{0, 0, Format::e4m3, 48, Format::e4m3, 0}, MatrixSpec{0, 0, Format::e2m1, 32, Format::bf16, 0, Scales::e8m0},
                                    MatrixSpec{0, 0, Format::e2m1, 16, Format::fp16, 0, Scales::e4m3}}) {
-    check_shape(scheme, 144, 4168, 260);
-    check_shape(scheme, 2200, 1400, 260);
+    for (int64_t cols : {2600, 3200, 3700, 4168}) check_shape(scheme, 144, cols, 66);
+    for (const auto& [rows, cols] : {std::pair(272, 2200), std::pair(2200, 1400)}) check_shape(scheme, rows, cols, 260);
   }
   // So many features that `stream` takes eight warps to sixteen of them, not sixteen (of up to 132 multiprocessors).
   for (const MatrixSpec& scheme : {MatrixSpec{0, 0, Format::bf16, 0, Format::bf16, 0}, MatrixSpec{0, 0, Format::int8, -1, Format::int8, 0},

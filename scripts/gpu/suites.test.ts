@@ -122,12 +122,20 @@ test("a packed folder stands alone", async () => {
     exitCode: 2,
     output: expect.stringContaining('no native test with "of-no-such-name"'),
   });
-  const script = (name: string, exitCode: number) =>
-    writeFileSync(join(packed, "native", `cuda_${name}_test`), `#!/bin/sh\nexit ${exitCode}\n`, { mode: 0o755 });
-  script("scripted_good", 0);
-  script("scripted_bad", 9);
-  expect(await suite("test:native", "scripted_good")).toMatchObject({ exitCode: 0, output: "1 passed, 0 failed\n" });
-  expect(await suite("test:native", "scripted")).toMatchObject({ exitCode: 1, output: "1 passed, 1 failed\n" });
+  const script = (name: string, line: string, exitCode: number) => {
+    const path = join(packed, "native", `cuda_${name}_test`);
+    writeFileSync(path, `#!/bin/sh\necho ${line}\nexit ${exitCode}\n`, { mode: 0o755 });
+  };
+  script("scripted_good", "ok", 0);
+  script("scripted_bad", "3 checks failed", 9);
+  script("scripted_idle", "SKIPPED: no CUDA device", 0);
+  expect(await suite("test:native", "scripted_good")).toMatchObject({
+    exitCode: 0,
+    output: "ok\n1 passed, 0 failed\n",
+  });
+  const scripted = await suite("test:native", "scripted");
+  expect(scripted.output).toBe("3 checks failed\nok\nSKIPPED: no CUDA device\n1 passed, 2 failed\n");
+  expect(scripted.exitCode).toBe(1);
   const nothing = await suite("bench:nothing");
   expect(nothing).toMatchObject({ exitCode: 2, output: expect.stringContaining("there is no suite bench:nothing") });
 });

@@ -98,7 +98,7 @@ const CudaMatrix* CudaExecutor::taker_of(size_t index, int64_t count) const {
   const CudaMatrix* const matrix = &weights_[static_cast<size_t>(takers_[index])].matrix();
   const auto* const attention = std::get_if<AttentionOp>(&plan_.ops[index]);
   if (attention == nullptr) return matrix;
-  // Attention rounds to 16 bit as it writes; a scale per token would need all heads first.
+  // Attention rounds to 16 bit as it writes, in the order of columns; a scale per token would need all heads first.
   const PreparedForm form = matrix->prepared_form(count);
   const bool is_half = form.operand == Operand::bf16 || form.operand == Operand::fp16;
   const bool is_plain = is_half && !form.is_scaled() && form.cols == form.padded_cols && !form.has_gaps() && !form.paired;

@@ -36,7 +36,7 @@ __device__ __forceinline__ uint32_t and_or(uint32_t a, uint32_t b) {
   return out;
 }
 
-// (a & mask) ^ b, which of two constants would be two.
+// (a & mask) ^ b in one instruction, where the compiler makes two of it because both are constants.
 template <uint32_t kMask>
 __device__ __forceinline__ uint32_t and_xor(uint32_t a, uint32_t b) {
   uint32_t out;

@@ -92,8 +92,8 @@ struct Product {
   void (*tiles)(const Call&, cudaStream_t);   // null: `stream` serves every number of tokens
 };
 
-// A product of 8- or 4-bit weights with 16-bit or int8 operands for many tokens, on the tensor cores of compute capability 9.0; x is in
-// paired order. Null where there is no kernel for the pair, or the device or the code that runs on it lacks the instructions.
+// A product of 8- or 4-bit weights with 16-bit or int8 operands for 17 tokens and more, on the tensor cores of compute capability 9.0; x
+// is in paired order. Null where there is no kernel for the pair, or the device or the code that runs on it lacks the instructions.
 using WarpgroupProduct = void (*)(const Call&, cudaStream_t);
 constexpr int kMostSplitTokens = 256;  // up to which its blocks share columns (warpgroup_split.cuh)
 WarpgroupProduct find_warpgroup_product(Format weights, Scales scales, Operand operand);

@@ -8,10 +8,11 @@
 //   int8 (tensor cores)           int8                   int8, int4
 //
 // Few tokens, and always when deterministic: `stream` (`fp32` for that operand), batch-invariant. From kWarpgroupTokens on:
-// `warpgroup` where the device has it, whose blocks share columns up to kMostSplitTokens; else from kStreamTokens on `tiles`. The
-// shares of both follow the number of tokens. `stream` and shared columns are bound by the decoding of 8-bit floats to bf16, which
-// takes five instructions for two of them, to fp16 one: so there bf16 activations come as fp16 numbers over a power of two per token
-// (prepare_row.cuh), and nowhere else, since then they need a largest magnitude. Many: cuBLASLt (library_product.h) where it is there and serves the scheme, also when deterministic if its sums are exact.
+// `warpgroup` where the device has it, whose blocks share columns up to kMostSplitTokens (`warpgroup-split`); else above kMostStreamTokens
+// `tiles`. The shares of both follow the number of tokens. `stream` and shared columns are bound by the decoding of 8-bit floats to
+// bf16, which takes five instructions for two of them, to fp16 one: so there bf16 activations come as fp16 numbers over a power of two
+// per token (prepare_row.cuh), and nowhere else, since then they need a largest magnitude. Many: cuBLASLt (library_product.h) where it
+// is there and serves the scheme, also when deterministic if its sums are exact.
 #include <algorithm>
 #include <stdexcept>
 #include <string>
@@ -28,8 +29,8 @@ namespace {
 using linear::Call;
 using linear::Layout;
 
-constexpr int64_t kStreamTokens = 32;     // H100: `stream` takes 99 us for the products of a layer of int4 with 32 tokens, `tiles` 165 with 48
-constexpr int64_t kWarpgroupTokens = 17;  // H100: `stream` takes 64 us for the products of a layer of int4 with 16 tokens, `warpgroup` 76; with 24, 90 and 78
+constexpr int64_t kMostStreamTokens = 32;  // H100: `stream` takes 99 us for the products of a layer of int4 with 32 tokens, `tiles` 165 with 48
+constexpr int64_t kWarpgroupTokens = 17;  // H100: `stream` takes 64 us for a layer's products of int4 with 16 tokens, `warpgroup` 76; 24: 90 and 78
 constexpr int64_t kLibraryTokens = 65;    // H100: for 64 cuBLASLt takes 125 us with int8, 120 with e4m3, `warpgroup` 114 and 117
 constexpr int64_t kMaxDimension = int64_t{1} << 24;                       // rows and columns are int in the kernels
 constexpr int64_t kMaxTokens = 65535;                                     // of one call: tokens are blocks in y, at least one each
@@ -174,7 +175,7 @@ class DeviceMatrix final : public CudaMatrix {
 
   std::string variant(int64_t tokens) const override {
     const char* kernel = takes_library(tokens)   ? "cublaslt"
-                         : takes_warpgroup(tokens) ? "warpgroup"
+                         : takes_warpgroup(tokens) ? (takes_few(tokens) ? "warpgroup-split" : "warpgroup")
                          : operand_ == Operand::fp32 ? "fp32"
                          : takes_tiles(tokens)     ? "tiles"
                                                    : "stream";
@@ -267,7 +268,9 @@ class DeviceMatrix final : public CudaMatrix {
     return reinterpret_cast<const float*>(scales_.as<uint8_t>() + (spec_.scales == Scales::e4m3 ? layout_.row_scales_at() : 0));
   }
 
-  bool takes_tiles(int64_t tokens) const { return !deterministic_ && tiles_ != nullptr && tokens > kStreamTokens; }
+  bool takes_tiles(int64_t tokens) const {
+    return !deterministic_ && tiles_ != nullptr && warpgroup_ == nullptr && tokens > kMostStreamTokens;
+  }
 
   bool takes_library(int64_t tokens) const {
     if (library_ == nullptr || tokens < library_->least_tokens()) return false;

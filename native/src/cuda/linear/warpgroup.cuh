@@ -58,7 +58,7 @@ __device__ __forceinline__ void fetch_x(const Call& call, int first_chunk, uint3
 }
 
 // What the sums of a block meet at the end, in shared memory: read where it is needed, each of a lane's sums would wait for it. It
-// comes by cp.async and is there when the thread's next group is.
+// comes by cp.async: for the thread that asked it is there when the next group is, for the others after a barrier behind that.
 template <int kTokens>
 struct Edges {
   float row_scales[kFeatures], biases[kFeatures];

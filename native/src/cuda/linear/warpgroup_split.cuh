@@ -1,7 +1,7 @@
 #pragma once
-// y[t, n] = x_scale[t] * sum_g scale[n, g] * sum_{k in g} x[t, k] * (code[n, k] - zero[n, g]) + bias[n], for some tens of tokens, on the
-// tensor cores of compute capability 9.0.  x: [T, padded K] fp16, bf16 or int8 in paired order (PreparedForm)   w: 8 or 4 bits, layout.h
-// y: float32 [T, N]
+// y[t, n] = x_scale[t] * sum_g scale[n, g] * sum_{k in g} x[t, k] * (code[n, k] - zero[n, g]) + bias[n], for 17 to 256 tokens, on the
+// tensor cores of compute capability 9.0.  x: [T, padded K] fp16, bf16 or int8 in paired order, int8 that meets int4 without zero points
+// interleaved too (PreparedForm)   w: 8 or 4 bits, layout.h   y: float32 [T, N]
 //
 // A block makes 128 features x 64 tokens, a warp 16 features. Codes and x go through kStages buffers of shared memory by cp.async; a
 // lane reads back the codes that it fetched and decodes them into what wgmma takes from registers. A multiprocessor has two blocks,
@@ -147,12 +147,12 @@ __global__ void __launch_bounds__(kThreads, 2) warpgroup_split_kernel(const Call
   GroupFactors factors[kRuns] = {};
 
   let_next_start();
-  Fetcher<F, kOperand, kRun, kHasFactors> weights(call, tile, first_token, begin * kChunks, shared), fetcher = weights;
+  Fetcher<F, kOperand, kRun, kHasFactors> ahead(call, tile, first_token, begin * kChunks, shared), fetcher = ahead;
   const uint32_t own_codes = fetcher.codes_to;
   const uint8_t* const own_scales = shared_bytes + (shared - static_cast<uint32_t>(__cvta_generic_to_shared(shared_bytes))) + Shape::kScalesAt + warp * Shape::kScaleBytes;
 #pragma unroll
-  for (int i = 0; i < kStages - 1; i++, weights.advance()) {
-    if (i < count) weights.fetch_weights(call, i * Shape::kBytes);
+  for (int i = 0; i < kStages - 1; i++, ahead.advance()) {
+    if (i < count) ahead.fetch_weights(call, i * Shape::kBytes);
   }
   edges.fetch_rows(call, first_feature, !kGrouped);
   wait_for_inputs();
@@ -287,7 +287,7 @@ __global__ void __launch_bounds__(kThreads, 2) warpgroup_split_kernel(const Call
       if (first + i * call.splits < 32) leave(first + i * call.splits, value);
     }
   }
-  asm volatile("barrier.cluster.arrive.relaxed.aligned;\n\tbarrier.cluster.wait.aligned;" ::: "memory");  // nobody ends while others read its sums
+  asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");  // nobody ends while others read its sums
 #else
   __trap();  // find_warpgroup_product() asks launches_overlap() first
 #endif
@@ -303,13 +303,13 @@ void launch_warpgroup_split_of(const Call& call, cudaStream_t stream) {
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes), "linear warpgroup split: shared memory");
   const int token_blocks = (call.tokens + kTokens - 1) / kTokens, feature_blocks = (call.rows + kFeatures - 1) / kFeatures;
   const int iterations = (call.chunks + kChunks - 1) / kChunks;
-  Call shared = call;
+  Call parted = call;
   // A cluster's blocks lie on neighbouring multiprocessors: of two blocks to each some find no room in a first wave. (H100: where 5 in 3
   // are asked for, the products of a layer of int4 with 64 tokens take 80 us, where 2 are, 105.)
   const int blocks = call.multiprocessors * 5 / 3, most = std::clamp(iterations / kMinIterationsPerShare, 1, kMostShares);
-  shared.splits = std::clamp(blocks / (token_blocks * feature_blocks), 1, most);
-  const dim3 grid(static_cast<unsigned>(token_blocks * shared.splits), static_cast<unsigned>(feature_blocks));
-  launch_as({.cluster = static_cast<unsigned>(shared.splits)}, "linear warpgroup split", kernel, grid, dim3(kThreads), kBytes, stream, shared);
+  parted.splits = std::clamp(blocks / (token_blocks * feature_blocks), 1, most);
+  const dim3 grid(static_cast<unsigned>(token_blocks * parted.splits), static_cast<unsigned>(feature_blocks));
+  launch_as({.cluster = static_cast<unsigned>(parted.splits)}, "linear warpgroup split", kernel, grid, dim3(kThreads), kBytes, stream, parted);
 }
 
 template <Format F, Operand kOperand>
@@ -320,7 +320,7 @@ void launch_warpgroup_split(const Call& call, cudaStream_t stream) {
   if constexpr (F == Format::e2m1) {
     if (call.scaling == Scaling::codes) return launch_warpgroup_split_of<F, kOperand, Scaling::codes, 1>(call, stream);
   }
-  const auto launch = [&]<Scaling kScaling>() {
+  const auto start = [&]<Scaling kScaling>() {
     if (call.group_units % 4 == 0) return launch_warpgroup_split_of<F, kOperand, kScaling, 4>(call, stream);
     if (call.group_units % 2 == 0) return launch_warpgroup_split_of<F, kOperand, kScaling, 2>(call, stream);
     launch_warpgroup_split_of<F, kOperand, kScaling, 1>(call, stream);
@@ -328,12 +328,12 @@ void launch_warpgroup_split(const Call& call, cudaStream_t stream) {
   constexpr bool kIntegers = F == Format::int8 || F == Format::int4;
   if constexpr (kIntegers && kOperand != Operand::int8) {
     // Code that takes zero points off serves groups without them too.
-    launch.template operator()<Scaling::zeros>();
+    start.template operator()<Scaling::zeros>();
   } else {
     if constexpr (F == Format::int4) {
-      if (call.scaling == Scaling::zeros) return launch.template operator()<Scaling::zeros>();
+      if (call.scaling == Scaling::zeros) return start.template operator()<Scaling::zeros>();
     }
-    launch.template operator()<Scaling::groups>();
+    start.template operator()<Scaling::groups>();
   }
 }
 
