@@ -14,9 +14,9 @@
 #     bench:serve    kvant bench serve: streams over HTTP; flags of kvant serve come after --
 #     kvant          any command of the command line; serve needs --no-grpc there
 # The addon must have been built with nvcc; the host needs an NVIDIA driver and the C++ runtime library, nothing else.
-# KVANT_GPU_WRAPPER names a program that runs Node or a native test, such as "compute-sanitizer --tool memcheck". KVANT_PACK_TINY=0 leaves out the
-# built-in model's 16 MB of weights, which no suite needs. KVANT_PACK_PTX names the addon of build:ptx where the build tree is
-# not native/build-ptx.
+# KVANT_GPU_WRAPPER names a program that runs Node or a native test, such as "compute-sanitizer --tool memcheck". KVANT_PACK_TINY=0
+# leaves out the built-in model's 16 MB of weights, which no suite needs. KVANT_PACK_PTX names the addon of build:ptx where the build
+# tree is not native/build-ptx.
 set -euo pipefail
 
 pack() {

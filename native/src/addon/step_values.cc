@@ -45,9 +45,9 @@ void read_update(const ValueReader& from, RowUpdate& update) {
 }
 
 template <typename Array, typename T>
-Array copy_array(Napi::Env env, const std::vector<T>& values, size_t count) {
-  Array array = Array::New(env, count);
-  std::copy_n(values.begin(), count, array.Data());
+Array copy_array(Napi::Env env, const std::vector<T>& values) {
+  Array array = Array::New(env, values.size());
+  std::copy(values.begin(), values.end(), array.Data());
   return array;
 }
 
@@ -80,13 +80,14 @@ void read_step(Napi::Value value, StepInputs& inputs) {
 }
 
 Napi::Object write_result(Napi::Env env, StepOutputs& outputs) {
-  Napi::Object result = Napi::Object::New(env);
-  result.Set("sampledIds", copy_array<Napi::Int32Array>(env, outputs.sampled_ids, outputs.sampled_ids.size()));
-  result.Set("sampledLogprobs", copy_array<Napi::Float32Array>(env, outputs.sampled_logprobs, outputs.sampled_logprobs.size()));
-  // Few requests ask for them, and twenty pairs to each row of each step would be what garbage collection finds most of.
+  // Few requests ask for the most likely ids, and twenty pairs to each row of each step would be what garbage collection finds most of.
   const bool has_tops = std::any_of(outputs.top_ids.begin(), outputs.top_ids.end(), [](int32_t id) { return id >= 0; });
-  result.Set("topIds", copy_array<Napi::Int32Array>(env, outputs.top_ids, has_tops ? outputs.top_ids.size() : 0));
-  result.Set("topLogprobs", copy_array<Napi::Float32Array>(env, outputs.top_logprobs, has_tops ? outputs.top_logprobs.size() : 0));
+  if (!has_tops) outputs.top_ids.clear(), outputs.top_logprobs.clear();
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("sampledIds", copy_array<Napi::Int32Array>(env, outputs.sampled_ids));
+  result.Set("sampledLogprobs", copy_array<Napi::Float32Array>(env, outputs.sampled_logprobs));
+  result.Set("topIds", copy_array<Napi::Int32Array>(env, outputs.top_ids));
+  result.Set("topLogprobs", copy_array<Napi::Float32Array>(env, outputs.top_logprobs));
   result.Set("logits", move_array(env, outputs.logits));
   result.Set("scores", move_array(env, outputs.scores));
   result.Set("seconds", outputs.seconds);

@@ -136,7 +136,7 @@ void CudaExecutor::allocate_scratch() {
   const auto rows = static_cast<size_t>(limits_.max_rows);
   step_memory_ = DeviceMemory((3 * tokens + logit_rows + 2 * rows) * sizeof(int32_t), "step inputs");
   auto* const start = step_memory_.as<int32_t>();
-  results_ = DeviceMemory(16 + rows * sizeof(RowResult), "step results");
+  results_ = DeviceMemory(kRowResultsAt + rows * sizeof(RowResult), "step results");
   for (Bank& bank : banks_) bank.results = PinnedMemory(results_.bytes(), "step results");
   scores_ = DeviceMemory(logit_rows * sizeof(float), "scores");
   score_rows_ = DeviceMemory(2 * logit_rows * sizeof(int32_t), "scored rows");

@@ -173,7 +173,8 @@ class CudaExecutor final : public StepExecutor {
   std::vector<SlotLists> slot_lists_;  // [max_rows]
   std::vector<bool> has_sampled_;      // [max_rows]
 
-  // The step in progress.
+  // The step in progress. Results begin with the step's saturations.
+  static constexpr size_t kRowResultsAt = 16;
   DeviceMemory group_tables_, step_memory_, results_, scores_, score_rows_;
   StepArrays arrays_;
   StepPacket layout_;

@@ -90,7 +90,7 @@ void CudaExecutor::warm_up() {
     Launch launch = pack(nothing, tokens, bank);
     place_step(layout_, bank.packet.as<int32_t>(), arrays_, stream_.get());
     body(launch);
-    deliver(results_.data(), bank.results.as<uint8_t>(), 16, stream_.get());
+    deliver(results_.data(), bank.results.as<uint8_t>(), kRowResultsAt, stream_.get());
     check(cudaStreamSynchronize(stream_.get()), "warming up");
   };
   try {

@@ -100,7 +100,7 @@ void CudaExecutor::finish(StepOutputs& outputs) {
   outputs.top_ids.assign(step.rows * kMaxTopLogprobs, -1);
   outputs.top_logprobs.assign(step.rows * kMaxTopLogprobs, nan);
   outputs.saturations = static_cast<int64_t>(*step.bank->results.as<unsigned long long>());
-  const auto* const results = reinterpret_cast<const RowResult*>(step.bank->results.as<uint8_t>() + 16);
+  const auto* const results = reinterpret_cast<const RowResult*>(step.bank->results.as<uint8_t>() + kRowResultsAt);
   for (size_t i = 0; i < step.sampled.size(); i++) {
     const auto row = static_cast<size_t>(step.sampled[i]);
     const auto first_top = static_cast<std::ptrdiff_t>(row * kMaxTopLogprobs);
@@ -273,7 +273,7 @@ void CudaExecutor::run_ops(size_t begin, size_t end, const Launch& launch) {
 
 void CudaExecutor::sample(const Launch& launch) {
   if (launch.sampled_rows == 0) return;
-  auto* const results = reinterpret_cast<RowResult*>(results_.as<uint8_t>() + 16);
+  auto* const results = reinterpret_cast<RowResult*>(results_.as<uint8_t>() + kRowResultsAt);
   sample_rows(buffer(plan_.logits), plan_.vocab_size, arrays_.sampled, launch.sampled_rows, states_, sampler_scratch_.data(),
               results, stream_.get());
 }
@@ -307,7 +307,7 @@ void CudaExecutor::download(StepOutputs& outputs, Bank& bank) {
     check(cudaMemcpyAsync(outputs.scores.values.get(), scores_.data(), count * sizeof(float), cudaMemcpyDeviceToHost, stream),
           "downloading scores");
   }
-  deliver(results_.data(), bank.results.as<uint8_t>(), 16 + samples * sizeof(RowResult), stream);
+  deliver(results_.data(), bank.results.as<uint8_t>(), kRowResultsAt + samples * sizeof(RowResult), stream);
 }
 
 }  // namespace kvant::cuda

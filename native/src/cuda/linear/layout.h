@@ -92,11 +92,16 @@ struct Product {
   void (*tiles)(const Call&, cudaStream_t);   // null: `stream` serves every number of tokens
 };
 
-// A product of 8- or 4-bit weights with 16-bit or int8 operands for 17 tokens and more, on the tensor cores of compute capability 9.0; x
-// is in paired order. Null where there is no kernel for the pair, or the device or the code that runs on it lacks the instructions.
-using WarpgroupProduct = void (*)(const Call&, cudaStream_t);
-constexpr int kMostSplitTokens = 256;  // up to which its blocks share columns (warpgroup_split.cuh)
-WarpgroupProduct find_warpgroup_product(Format weights, Scales scales, Operand operand);
+// The kernels of 8- or 4-bit weights with 16-bit or int8 operands on the tensor cores of compute capability 9.0; x is in paired order.
+// One such table entry per file warpgroup_<weights>_<operand>.cu.
+constexpr int kMostSplitTokens = 256;
+struct WarpgroupProduct {
+  void (*split)(const Call&, cudaStream_t);  // up to kMostSplitTokens; null: so few tokens come as another operand (matrix.cc)
+  void (*whole)(const Call&, cudaStream_t);  // any number
+};
+
+// Null where there is no kernel for the pair, or the device or the code that runs on it lacks the instructions.
+const WarpgroupProduct* find_warpgroup_product(Format weights, Scales scales, Operand operand);
 
 // Throws std::invalid_argument when the pair has no kernel.
 const Product& find_product(Format weights, Operand operand);

@@ -144,7 +144,7 @@ class DeviceMatrix final : public CudaMatrix {
         library_(options.library && spec.scales == Scales::fp32 ? linear::library::LibraryProduct::make(layout_, spec.activation, operand_)
                                                                 : nullptr),
         warpgroup_(linear::find_warpgroup_product(spec.format, spec.scales, operand_)),
-        split_(linear::find_warpgroup_product(spec.format, spec.scales, few_operand_)),
+        few_warpgroup_(linear::find_warpgroup_product(spec.format, spec.scales, few_operand_)),
         deterministic_(options.deterministic),
         codes_(layout_.code_bytes, weight_name(spec) + " weights"),
         scales_(layout_.scale_bytes + sizeof(uint32_t), weight_name(spec) + " scales") {
@@ -241,7 +241,7 @@ class DeviceMatrix final : public CudaMatrix {
         .multiprocessors = multiprocessors_,
     };
     if (takes_library(tokens)) return library_->multiply(call, call.parts, stream);
-    if (takes_warpgroup(tokens)) return (takes_few(tokens) ? split_ : warpgroup_)(call, stream);
+    if (takes_warpgroup(tokens)) return (takes_few(tokens) ? few_warpgroup_->split : warpgroup_->whole)(call, stream);
     (takes_tiles(tokens) ? tiles_ : stream_)(call, stream);
   }
 
@@ -321,7 +321,7 @@ class DeviceMatrix final : public CudaMatrix {
   void (*tiles_)(const Call&, cudaStream_t);  // null: `stream_` serves every number of tokens
   void (*stream_)(const Call&, cudaStream_t);
   std::unique_ptr<linear::library::LibraryProduct> library_;  // null: our own kernels serve
-  linear::WarpgroupProduct warpgroup_, split_;                // for many tokens and for some; null: `tiles` serves
+  const linear::WarpgroupProduct *warpgroup_, *few_warpgroup_;  // of either operand; null: `tiles` serves
   bool deterministic_;
   int multiprocessors_ = 0;
   DeviceMemory codes_, scales_;

@@ -163,16 +163,17 @@ __device__ __forceinline__ void store_octet(const PreparedForm& form, size_t tok
     to[1] = {out[4], out[5], out[6], out[7]};
   } else if constexpr (Form::bytes == 2) {
     store_pairs(form, token, octet, {out[0] | out[1] << 16, out[2] | out[3] << 16, out[4] | out[5] << 16, out[6] | out[7] << 16}, prepared);
-  } else if (form.paired) {
-    uint32_t* const unit = static_cast<uint32_t*>(prepared) + (token * octets + octet / 4 * 4) * 2 + octet % 4;
-    const uint32_t low = pack_bytes(out[0], out[1], out[2], out[3]), high = pack_bytes(out[4], out[5], out[6], out[7]);
-    unit[0] = form.interleaved ? __byte_perm(low, high, 0x5140) : low;
-    unit[4] = form.interleaved ? __byte_perm(low, high, 0x7362) : high;
   } else {
-    const int c = octet % 4, unit = octet / 4 % 2, chunk = octet / 8;
     const uint2 plain = {pack_bytes(out[0], out[1], out[2], out[3]), pack_bytes(out[4], out[5], out[6], out[7])};
     const uint2 interleaved = {__byte_perm(plain.x, plain.y, 0x5140), __byte_perm(plain.x, plain.y, 0x7362)};
-    static_cast<uint2*>(prepared)[token * octets + chunk * 8 + c * 2 + unit] = form.interleaved ? interleaved : plain;
+    const uint2 codes = form.interleaved ? interleaved : plain;
+    if (form.paired) {
+      uint32_t* const unit = static_cast<uint32_t*>(prepared) + (token * octets + octet / 4 * 4) * 2 + octet % 4;
+      unit[0] = codes.x, unit[4] = codes.y;
+    } else {
+      const int c = octet % 4, unit = octet / 4 % 2, chunk = octet / 8;
+      static_cast<uint2*>(prepared)[token * octets + chunk * 8 + c * 2 + unit] = codes;
+    }
   }
 }
 

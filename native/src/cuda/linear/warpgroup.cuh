@@ -101,6 +101,27 @@ __device__ __forceinline__ void leave(const Call& call, size_t at, float value) 
   else call.y[at] = value;
 }
 
+// A lane's part of a block's result; `sum_of(half, at, row_scale)`: its sum `at` of a half of the tokens.
+template <class SumOf>
+__device__ __forceinline__ void leave_block(const Call& call, const Edges<kTokens>& edges, int first_feature, int first_token, const SumOf& sum_of) {
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, c = lane % 4;
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+#pragma unroll
+    for (int row = 0; row < 2; row++) {
+      const int in_block = warp * kTileRows + g + row * 8, feature = first_feature + in_block;
+      if (feature >= call.rows) continue;
+      const float scale = edges.row_scales[in_block], bias = edges.biases[in_block];
+#pragma unroll
+      for (int i = 0; i < 16; i++) {
+        const int at = i / 2 * 4 + row * 2 + i % 2, column = half * kHalf + i / 2 * 8 + c * 2 + i % 2, token = first_token + column;
+        if (token >= call.tokens) continue;
+        leave(call, static_cast<size_t>(token) * call.rows + feature, fmaf(sum_of(half, at, scale), edges.x_scales[column], bias));
+      }
+    }
+  }
+}
+
 // What a lane holds of its warp's tile of a chunk.
 template <Format F>
 __device__ __forceinline__ void fetch_codes(const Call& call, int tile, int chunk, int lane, ChunkWords<F>& words) {
@@ -238,22 +259,8 @@ __global__ void __launch_bounds__(256, 1) warpgroup_kernel(const Call call) {
   }
   if constexpr (!kGrouped) warpgroup_wait<0>();
 
-#pragma unroll
-  for (int half = 0; half < 2; half++) {
-#pragma unroll
-    for (int row = 0; row < 2; row++) {
-      const int in_block = warp * kTileRows + g + row * 8, feature = first_feature + in_block;
-      if (feature >= call.rows) continue;
-      const float scale = edges.row_scales[in_block], bias = edges.biases[in_block];
-#pragma unroll
-      for (int i = 0; i < 16; i++) {
-        const int at = i / 2 * 4 + row * 2 + i % 2, column = half * kHalf + i / 2 * 8 + c * 2 + i % 2, token = first_token + column;
-        if (token >= call.tokens) continue;
-        const float value = kGrouped ? totals[half][at] : sums[half][at] * kFactor * scale;
-        leave(call, static_cast<size_t>(token) * call.rows + feature, fmaf(value, edges.x_scales[column], bias));
-      }
-    }
-  }
+  leave_block(call, edges, first_feature, first_token,
+              [&](int half, int at, float scale) { return kGrouped ? totals[half][at] : sums[half][at] * kFactor * scale; });
 #else
   __trap();  // find_warpgroup_product() asks launches_overlap() first
 #endif

@@ -1,7 +1,8 @@
-#include "warpgroup_product.cuh"
+#include "warpgroup_split.cuh"
 
 namespace kvant::cuda::linear {
 
-void warpgroup_e4m3_fp16(const Call& call, cudaStream_t stream) { multiply_warpgroup<Format::e4m3, Operand::fp16>(call, stream); }
+extern const WarpgroupProduct warpgroup_e4m3_fp16;
+const WarpgroupProduct warpgroup_e4m3_fp16 = {launch_warpgroup_split<Format::e4m3, Operand::fp16>, launch_warpgroup<Format::e4m3, Operand::fp16>};
 
 }  // namespace kvant::cuda::linear

@@ -152,21 +152,7 @@ __global__ void __launch_bounds__(256, 1) warpgroup_int8_kernel(const Call call)
     if (iteration + 1 < iterations) run_iteration.template operator()<1>(iteration + 1);
   }
 
-#pragma unroll
-  for (int half = 0; half < 2; half++) {
-#pragma unroll
-    for (int row = 0; row < 2; row++) {
-      const int in_block = warp * kTileRows + g + row * 8, feature = first_feature + in_block;
-      if (feature >= call.rows) continue;
-      const float bias = edges.biases[in_block];
-#pragma unroll
-      for (int i = 0; i < 16; i++) {
-        const int at = i / 2 * 4 + row * 2 + i % 2, column = half * kHalf + i / 2 * 8 + c * 2 + i % 2, token = first_token + column;
-        if (token >= call.tokens) continue;
-        leave(call, static_cast<size_t>(token) * call.rows + feature, fmaf(totals[half][at], edges.x_scales[column], bias));
-      }
-    }
-  }
+  leave_block(call, edges, first_feature, first_token, [&](int half, int at, float) { return totals[half][at]; });
 #else
   __trap();  // find_warpgroup_product() asks launches_overlap() first
 #endif

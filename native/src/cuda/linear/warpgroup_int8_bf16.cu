@@ -1,7 +1,8 @@
-#include "warpgroup_product.cuh"
+#include "warpgroup_split.cuh"
 
 namespace kvant::cuda::linear {
 
-void warpgroup_int8_bf16(const Call& call, cudaStream_t stream) { multiply_warpgroup<Format::int8, Operand::bf16>(call, stream); }
+extern const WarpgroupProduct warpgroup_int8_bf16;
+const WarpgroupProduct warpgroup_int8_bf16 = {launch_warpgroup_split<Format::int8, Operand::bf16>, launch_warpgroup<Format::int8, Operand::bf16>};
 
 }  // namespace kvant::cuda::linear

@@ -1,7 +1,8 @@
-#include "warpgroup_product.cuh"
+#include "warpgroup_split.cuh"
 
 namespace kvant::cuda::linear {
 
-void warpgroup_int8_int8(const Call& call, cudaStream_t stream) { multiply_warpgroup<Format::int8, Operand::int8>(call, stream); }
+extern const WarpgroupProduct warpgroup_int8_int8;
+const WarpgroupProduct warpgroup_int8_int8 = {launch_warpgroup_split<Format::int8, Operand::int8>, launch_warpgroup_int8<Format::int8>};
 
 }  // namespace kvant::cuda::linear
