@@ -1,7 +1,8 @@
 // Linear products over the shapes of llama3-8b, each after the kernel that prepares its input, as in a model: GB/s of weight
 // codes and scales for few tokens, TFLOP/s for many, and the percent of what a probe reaches in the same run: streaming
 // reads, and tensor-core steps (mma.sync) on registers. First whole layers in their order, then each matrix by itself.
-//   cuda_linear_bench [layers|shapes|both] [part of a scheme's name] [deterministic|own]    own: without cuBLASLt
+//   cuda_linear_bench [layers|shapes|both] [part of a scheme's name] [deterministic|own|all] [tokens]    own: without cuBLASLt
+// `tokens`: layers with so many alone.
 // Random weights and activations; enough copies of each matrix that they do not stay in the second-level cache. Times are
 // medians of graph replays.
 #include <cuda_runtime.h>
@@ -102,6 +103,7 @@ struct Bench {
   double read, fp16_rate, int8_rate;  // probes, per second
   size_t cache;
   bool deterministic, library;
+  std::vector<int> layer_tokens = {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048};
 
   void add(Matrices& to, const Scheme& scheme, Shape shape) const {
     to.push_back(kvant::cuda::make_cuda_matrix({shape.rows, shape.cols, scheme.weights, scheme.group, scheme.activation, scheme.static_scale, scheme.scales},
@@ -129,7 +131,7 @@ struct Bench {
     }
     const size_t count = matrices.size() / std::size(kLayer);
     std::printf("%-26s layer ", scheme.name);
-    for (int tokens : {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256}) {
+    for (int tokens : layer_tokens) {
       const double time = run(matrices, tokens);
       std::printf(" | %2d %.1f us (%.0f%%)", tokens, time / static_cast<double>(count) * 1e6, 100 * bytes / time / read);
     }
@@ -172,6 +174,7 @@ int main(int argc, char** argv) {
   Bench bench{};
   bench.deterministic = argc > 3 && argv[3] == std::string("deterministic");
   bench.library = argc <= 3 || argv[3] != std::string("own");
+  if (argc > 4) bench.layer_tokens = {std::atoi(argv[4])};
   bench.cache = static_cast<size_t>(device.l2CacheSize);
   uint32_t* word;
   succeed(cudaStreamCreate(&bench.stream), "stream");

@@ -66,23 +66,6 @@ __device__ __forceinline__ int swizzled(int row, int byte) {
   return byte / 128 * kBlockBytes + row * 128 + ((byte % 128) ^ ((row & 7) << 4));
 }
 
-// Barriers of 64 bits in shared memory.
-__device__ __forceinline__ void init_barrier(uint32_t barrier, int arrivals) {
-  asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
-}
-__device__ __forceinline__ void arrive(uint32_t barrier) {
-  asm volatile("mbarrier.arrive.shared.b64 _, [%0];" ::"r"(barrier) : "memory");
-}
-// Until the phase of this parity has completed.
-__device__ __forceinline__ void wait_barrier(uint32_t barrier, int parity) {
-  asm volatile(
-      "{\n.reg .pred done;\nWAIT:\nmbarrier.try_wait.parity.shared.b64 done, [%0], %1;\n@done bra DONE;\nbra WAIT;\nDONE:\n}" ::"r"(barrier),
-      "r"(parity)
-      : "memory");
-}
-// Makes the thread's writes to shared memory visible to warpgroup steps.
-__device__ __forceinline__ void publish_operands() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
-
 // Neighbouring tokens of one row inside a block's stretch of the step.
 struct Run {
   int64_t first;                 // token

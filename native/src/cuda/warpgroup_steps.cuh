@@ -16,11 +16,44 @@ __device__ __forceinline__ void warpgroup_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
 }
 
+// Barriers of 64 bits in shared memory.
+__device__ __forceinline__ void init_barrier(uint32_t barrier, int arrivals) {
+  asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
+}
+// Before its memory serves something else.
+__device__ __forceinline__ void end_barrier(uint32_t barrier) { asm volatile("mbarrier.inval.shared.b64 [%0];" ::"r"(barrier) : "memory"); }
+__device__ __forceinline__ void arrive(uint32_t barrier) {
+  asm volatile("mbarrier.arrive.shared.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+// Arrives, and holds the phase until so many bytes have come by copy_bulk.
+__device__ __forceinline__ void arrive_expecting(uint32_t barrier, int bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+}
+// Of multiples of 16 bytes. They come as wgmma sees them, without publish_operands.
+__device__ __forceinline__ void copy_bulk(uint32_t to, const void* from, int bytes, uint32_t barrier) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to), "l"(from), "r"(bytes), "r"(barrier)
+               : "memory");
+}
+// Until the phase of this parity has completed.
+__device__ __forceinline__ void wait_barrier(uint32_t barrier, int parity) {
+  asm volatile(
+      "{\n.reg .pred done;\nWAIT:\nmbarrier.try_wait.parity.shared.b64 done, [%0], %1;\n@done bra DONE;\nbra WAIT;\nDONE:\n}" ::"r"(barrier),
+      "r"(parity)
+      : "memory");
+}
+// Makes the thread's writes to shared memory visible to warpgroup steps.
+__device__ __forceinline__ void publish_operands() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
 // An operand at `shared`: rows of 128 bytes, 8 per 1024 bytes, whose 16-byte vectors are exchanged by the low bits of the row.
 // `shared` is a multiple of 1024, plus 32 per step along a row.
 __device__ __forceinline__ uint64_t swizzled_operand(uint32_t shared) {
   constexpr uint64_t kRowsOfEight = uint64_t{1024 / 16} << 32, kSwizzle128 = uint64_t{1} << 62;
   return static_cast<uint64_t>((shared & 0x3ffff) >> 4) | uint64_t{1} << 16 | kRowsOfEight | kSwizzle128;
+}
+
+// The operand `bytes` behind another one, whose address needs no more than 18 bits with them.
+__device__ __forceinline__ uint64_t swizzled_operand_at(uint64_t operand, uint32_t bytes) {
+  return (operand & 0xffffffff00000000u) | (static_cast<uint32_t>(operand) + (bytes >> 4));
 }
 
 // What asm statements say of a lane's sums d[32], d[48], d[64] or d[128], which come before their other operands; `kind`: "f" or "r".

@@ -50,9 +50,12 @@ struct PreparedForm {
   Format activation = Format::fp32;
   Operand operand = Operand::fp32;
   bool codes = false;      // e4m3 is held as one-byte codes, not as fp16 numbers
-  // Columns of a unit of 32 in the order in which warpgroup steps take them. Of the eight columns c, 16-bit pair i of four comes at
-  // i / 2 * 8 + i % 2 * 4 + c, int8 quadruple i of two at i * 4 + c.
+  // Columns of a unit of 32 in the order in which warpgroup steps take them. Of the eight columns c, 16-bit pair i of four and int8
+  // quadruple i of two come as word c of 16-byte vector i.
   bool paired = false;
+  // Not 0: rows lie in panels of 128 bytes, so many of each panel one after the other, and their vectors are exchanged by the low bits of
+  // the row, as they are to lie in shared memory. Paired only.
+  int panel_rows = 0;
   // Eight int8 columns in the order in which the nibbles of int4 codes come apart: 0 4 1 5 2 6 3 7.
   bool interleaved = false;
   float static_scale = 0;  // int8 and e4m3; 0: from the largest magnitude of each token
@@ -66,7 +69,7 @@ struct PreparedForm {
 };
 
 struct Prepared {
-  void* values = nullptr;   // [tokens, padded_cols]
+  void* values = nullptr;   // [tokens, padded_cols] or [panels, panel_rows, 128 bytes]
   float* scales = nullptr;  // [tokens]; written for scaled forms only
 };
 

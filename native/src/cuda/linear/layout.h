@@ -69,7 +69,7 @@ constexpr bool is_grouped(Scaling scaling) { return scaling == Scaling::groups |
 struct Call {
   const uint8_t* codes;
   const uint8_t* scales;  // null for 16 and 32 bit
-  const void* x;          // prepared, [tokens, padded_cols]
+  const void* x;          // prepared
   const float* x_scales;  // [tokens] or null
   const float* row_scales;  // [rows]: all scales, or e4m3's second one; else null
   const float* bias;      // [rows] or null
@@ -77,7 +77,7 @@ struct Call {
   Result result;
   float* onto;            // [tokens, rows], `added` only
   float* parts;           // [splits, tokens, rows], prefill product with splits > 1
-  int rows, tokens, padded_cols, chunks, groups;
+  int rows, tokens, padded_cols, panel_rows, chunks, groups;  // panel_rows: as PreparedForm's
   int group_units;        // units of a group
   uint64_t group_inverse; // 2^kInverseShift / group_units, rounded up: exact quotients of fewer than 2^20 units
   int scale_run;          // bytes of the scales of a group of a tile
@@ -92,12 +92,12 @@ struct Product {
   void (*tiles)(const Call&, cudaStream_t);   // null: `stream` serves every number of tokens
 };
 
-// The kernels of 8- or 4-bit weights with 16-bit or int8 operands on the tensor cores of compute capability 9.0; x is in paired order.
+// The kernels of 8- or 4-bit weights with 16-bit or int8 operands on the tensor cores of compute capability 9.0; x is paired.
 // One such table entry per file warpgroup_<weights>_<operand>.cu.
-constexpr int kMostSplitTokens = 256;
+constexpr int kMostSplitTokens = 128, kPanelRows = 128, kPanelColumns = 128;
 struct WarpgroupProduct {
   void (*split)(const Call&, cudaStream_t);  // up to kMostSplitTokens; null: so few tokens come as another operand (matrix.cc)
-  void (*whole)(const Call&, cudaStream_t);  // any number
+  void (*whole)(const Call&, cudaStream_t);  // any number; x is in panels of whole blocks and iterations
 };
 
 // Null where there is no kernel for the pair, or the device or the code that runs on it lacks the instructions.

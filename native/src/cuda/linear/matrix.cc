@@ -8,8 +8,8 @@
 //   int8 (tensor cores)           int8                   int8, int4
 //
 // Few tokens, and always when deterministic: `stream` (`fp32` for that operand), batch-invariant. From kWarpgroupTokens on:
-// `warpgroup` where the device has it, whose blocks share columns up to kMostSplitTokens (`warpgroup-split`); else above kMostStreamTokens
-// `tiles`. The shares of both follow the number of tokens. `stream` and shared columns are bound by the decoding of 8-bit floats to
+// `warpgroup-split` where the device has it, above kMostSplitTokens `warpgroup`; else above kMostStreamTokens `tiles`. Their blocks may share
+// columns, as the number of tokens asks for. `stream` and `warpgroup-split` are bound by the decoding of 8-bit floats to
 // bf16, which takes five instructions for two of them, to fp16 one: so there bf16 activations come as fp16 numbers over a power of two
 // per token (prepare_row.cuh), and nowhere else, since then they need a largest magnitude. Many: cuBLASLt (library_product.h) where it
 // is there and serves the scheme, also when deterministic if its sums are exact.
@@ -88,7 +88,7 @@ Operand operand_of(const MatrixSpec& spec) {
   throw std::invalid_argument("linear: no kernel for " + scheme_name(spec) + " on cuda");
 }
 
-// Of `stream` and of blocks that share columns, where the scheme has `operand`.
+// Of `stream` and `warpgroup-split`, where the scheme has `operand`.
 Operand few_operand_of(const MatrixSpec& spec, Operand operand) {
   const bool byte_floats = spec.format == Format::e4m3 || spec.format == Format::e5m2;
   return byte_floats && operand == Operand::bf16 ? Operand::fp16 : operand;
@@ -189,10 +189,11 @@ class DeviceMatrix final : public CudaMatrix {
             .operand = takes_few(tokens) ? few_operand_ : operand_,
             .codes = takes_library(tokens) && library_->takes_codes(),
             .paired = takes_warpgroup(tokens),
+            .panel_rows = takes_panels(tokens) ? panel_rows(tokens) : 0,
             .interleaved = takes_interleaved(tokens),
             .static_scale = spec_.activation_scale,
             .cols = layout_.cols,
-            .padded_cols = layout_.padded_cols,
+            .padded_cols = takes_panels(tokens) ? panel_cols() : layout_.padded_cols,
             .group_cols = layout_.group_cols,
             .group_stride = layout_.group_stride};
   }
@@ -231,6 +232,7 @@ class DeviceMatrix final : public CudaMatrix {
         .rows = layout_.rows,
         .tokens = static_cast<int>(tokens),
         .padded_cols = layout_.padded_cols,
+        .panel_rows = takes_panels(tokens) ? panel_rows(tokens) : 0,
         .chunks = layout_.chunks,
         .groups = layout_.groups,
         .group_units = layout_.group_stride / linear::kUnitColumns,
@@ -284,14 +286,19 @@ class DeviceMatrix final : public CudaMatrix {
 
   bool takes_interleaved(int64_t tokens) const {
     if (spec_.format != Format::int4 || operand_ != Operand::int8 || takes_library(tokens)) return false;
-    return !takes_warpgroup(tokens) || (takes_few(tokens) && spec_.scales != Scales::affine);
+    return !takes_warpgroup(tokens) || spec_.scales != Scales::affine;
   }
 
-  // Of `stream`, or of a `warpgroup` product whose blocks share columns.
+  // Of `stream` or `warpgroup-split`.
   bool takes_few(int64_t tokens) const {
     if (takes_library(tokens)) return false;
     return takes_warpgroup(tokens) ? tokens <= linear::kMostSplitTokens : !takes_tiles(tokens);
   }
+
+  // Whole blocks and iterations of x.
+  bool takes_panels(int64_t tokens) const { return takes_warpgroup(tokens) && !takes_few(tokens); }
+  static int panel_rows(int64_t tokens) { return static_cast<int>((tokens + linear::kPanelRows - 1) / linear::kPanelRows * linear::kPanelRows); }
+  int panel_cols() const { return (layout_.padded_cols + linear::kPanelColumns - 1) / linear::kPanelColumns * linear::kPanelColumns; }
 
   // tiles.cuh launches the same.
   static int64_t tokens_per_block(int64_t tokens) { return tokens <= 64 ? 64 : 128; }
@@ -305,7 +312,11 @@ class DeviceMatrix final : public CudaMatrix {
 
   Workspace workspace(int64_t tokens) const {
     Workspace out;
-    out.x_scales = align(static_cast<size_t>(tokens) * layout_.padded_cols * operand_bytes(operand_));
+    // Also where x is not in panels: room for some number of tokens is room for fewer.
+    const bool has_panels = warpgroup_ != nullptr;
+    const auto x_rows = static_cast<size_t>(has_panels ? panel_rows(tokens) : tokens);
+    const auto x_cols = static_cast<size_t>(has_panels ? panel_cols() : layout_.padded_cols);
+    out.x_scales = align(x_rows * x_cols * operand_bytes(operand_));
     out.parts = out.x_scales + align(static_cast<size_t>(tokens) * sizeof(float));
     // Parts exist only while all blocks fit the multiprocessors twice, which bounds them for any number of tokens.
     const size_t part_bytes = takes_tiles(tokens)

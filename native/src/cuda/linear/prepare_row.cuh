@@ -141,16 +141,33 @@ __device__ __forceinline__ uint32_t pack_bytes(uint32_t a, uint32_t b, uint32_t 
   return __byte_perm(__byte_perm(a, b, 0x0040), __byte_perm(c, d, 0x0040), 0x5410);
 }
 
+// Where a paired unit of the padded row `token` lies, whose vectors are `vector` of the row and those after it.
+template <int kBytes>
+struct PairedUnit {
+  uint32_t* row;
+  int first;
+
+  __device__ __forceinline__ PairedUnit(const PreparedForm& form, size_t token, int vector, void* prepared) {
+    if (form.panel_rows == 0) {
+      row = static_cast<uint32_t*>(prepared) + token * (form.padded_cols * kBytes / 4), first = vector;
+    } else {
+      row = static_cast<uint32_t*>(prepared) + (static_cast<size_t>(vector / 8) * form.panel_rows + token) * 32;
+      first = (vector % 8) ^ static_cast<int>(token % 8);
+    }
+  }
+  // A unit has a power of two of vectors and begins at a multiple of it.
+  __device__ __forceinline__ uint32_t& word(int vector, int c) const { return row[(first ^ vector) * 4 + c]; }
+};
+
 // Eight operands of 16 bits, two to a word, to columns 8 * octet .. 8 * octet + 7 of the padded row `token`.
 __device__ __forceinline__ void store_pairs(const PreparedForm& form, size_t token, int octet, const uint32_t (&pairs)[4], void* prepared) {
-  const int octets = form.padded_cols / 8;
   if (!form.paired) {
-    static_cast<uint4*>(prepared)[token * octets + octet] = {pairs[0], pairs[1], pairs[2], pairs[3]};
+    static_cast<uint4*>(prepared)[token * (form.padded_cols / 8) + octet] = {pairs[0], pairs[1], pairs[2], pairs[3]};
     return;
   }
-  uint32_t* const to = static_cast<uint32_t*>(prepared) + (token * octets + octet / 4 * 4) * 4 + octet % 4;
+  const PairedUnit<2> unit(form, token, octet / 4 * 4, prepared);
 #pragma unroll
-  for (int i = 0; i < 4; i++) to[i / 2 * 8 + i % 2 * 4] = pairs[i];
+  for (int i = 0; i < 4; i++) unit.word(i, octet % 4) = pairs[i];
 }
 
 // Eight operands of any width, of whose words the lowest bits count.
@@ -168,8 +185,8 @@ __device__ __forceinline__ void store_octet(const PreparedForm& form, size_t tok
     const uint2 interleaved = {__byte_perm(plain.x, plain.y, 0x5140), __byte_perm(plain.x, plain.y, 0x7362)};
     const uint2 codes = form.interleaved ? interleaved : plain;
     if (form.paired) {
-      uint32_t* const unit = static_cast<uint32_t*>(prepared) + (token * octets + octet / 4 * 4) * 2 + octet % 4;
-      unit[0] = codes.x, unit[4] = codes.y;
+      const PairedUnit<1> unit(form, token, octet / 4 * 2, prepared);
+      unit.word(0, octet % 4) = codes.x, unit.word(1, octet % 4) = codes.y;
     } else {
       const int c = octet % 4, unit = octet / 4 % 2, chunk = octet / 8;
       static_cast<uint2*>(prepared)[token * octets + chunk * 8 + c * 2 + unit] = codes;

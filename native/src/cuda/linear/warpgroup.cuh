@@ -1,266 +1,189 @@
 #pragma once
-// y[t, n] = x_scale[t] * sum_g scale[n, g] * sum_{k in g} x[t, k] * w[n, k] + bias[n], for many tokens, on the tensor cores of
-// compute capability 9.0.  x: [T, padded K] fp16 or bf16 in paired order (PreparedForm)   w: layout.h   y: [T, N] as Call::result says
+// y[t, n] = x_scale[t] * sum_g scale[n, g] * sum_{k in g} x[t, k] * (code[n, k] - zero[n, g]) + bias[n], for more than 128 tokens, on the
+// tensor cores of compute capability 9.0.  x: fp16, bf16 or int8 in panels, int8 that meets int4 without zero points interleaved
+// (PreparedForm)   w: 8 or 4 bits, layout.h   y: [T, N] as Call::result says
 //
-// A block makes 128 features x 128 tokens, each of its two warpgroups 64 features x two halves of 64 tokens. A lane's codes are
-// what wgmma takes from registers: they go from global memory through the decoder straight there, while the tensor cores work
-// on those before. x goes through kStages buffers of shared memory by cp.async. At the end of a group one half of the sums is
-// scaled while the tensor cores work on the other.
-// Reads N * K codes T / 128 times and T * K activations N / 128 times, mostly from the second-level cache. Batch-invariant.
-#include "../columns.cuh"
-#include "../warpgroup_steps.cuh"
-#include "stream.cuh"
+// A block makes 128 features x 128 tokens (warpgroup_stage.cuh): a warpgroup fetches, two others make 64 features each, in two halves of
+// 64 tokens. They decode the codes of the next iteration while the tensor cores work on this one, and scale one half while those work on
+// the other. Barriers in shared memory say which stages are full and which are free again, so that a warpgroup may be as far ahead of the
+// others as the stages allow.
+// Where features and tokens give too few blocks, those of a cluster share the columns (warpgroup_split.cuh).
+// Reads N * K codes T / 128 times and T * K activations N / 128 times, mostly from the second-level cache.
+#include "warpgroup_results.cuh"
+#include "warpgroup_weights.cuh"
 
 namespace kvant::cuda::linear {
-
 namespace warpgroup {
 
-constexpr int kTokens = 128, kHalf = 64, kFeatures = 128, kStages = 4;
-constexpr int kChunkBytes = kTokens * kChunkColumns * 2;
+constexpr int kTokens = 128, kHalves = kTokens / kStepTokens, kFetchers = 128;
+static_assert(kTokens == kPanelRows && kUnits * kUnitColumns == kPanelColumns);
 
-// Sums are scaled every kRun units, which is 1, 2 or 4 and divides the units of a group: branches that depend on the group would
-// keep the compiler from letting tensor cores and scaling overlap. An iteration takes one run, or two of one unit.
-template <int kRun>
-struct Iteration {
-  static constexpr int kChunks = kRun == 4 ? 2 : 1, kRuns = kChunks * 2 / kRun;
-  static constexpr int kStageBytes = kChunks * kChunkBytes;
-  static constexpr int kSharedBytes = kStages * kStageBytes + 1024;  // stages begin at multiples of 1024
+// Beside them Edges and what aligns stages find room in 227 KiB.
+template <Format F, Operand kOperand, int kRun>
+using WholeStage = Stage<F, kOperand, kRun, kTokens, 220 * 1024>;
+
+// A stage, one after the other, and how often the ring has been passed through.
+template <class Shape>
+struct Ring {
+  uint32_t at = 0;  // where the stage begins
+  int phase = 0;
+  __device__ __forceinline__ void advance() {
+    at += Shape::kBytes;
+    if (at == Shape::kStages * Shape::kBytes) at = 0, phase ^= 1;
+  }
 };
 
 #ifdef KVANT_WARPGROUP
+// The threads that do not fetch wait for each other.
+__device__ __forceinline__ void wait_for_makers() { asm volatile("bar.sync 1, %0;" ::"n"(kThreads) : "memory"); }
 
-// d[64 features, 64 tokens] (+)= a[64, 16] * b[16, 64]; a of a lane: rows g, g + 8 of its warp's 16, in the order of mma.sync.
-template <Operand kOperand>
-__device__ __forceinline__ void step(float (&d)[32], const uint32_t (&a)[4], uint64_t b, bool add) {
-#define KVANT_STEP(type)                                                                             \
-  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\n"                                          \
-               "wgmma.mma_async.sync.aligned.m64n64k16.f32." type "." type " {" KVANT_NAMES_32 "}, " \
-               "{%32, %33, %34, %35}, %36, p, 1, 1, 0;\n}\n"                                         \
-               : KVANT_SUMS_32("f", d)                                                               \
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)))
-  if constexpr (kOperand == Operand::fp16) KVANT_STEP("f16");
-  else KVANT_STEP("bf16");
-#undef KVANT_STEP
-}
+// The panels of x, as they are to lie in shared memory.
+template <class Shape>
+struct PanelFetcher {
+  const uint8_t* from;  // of the next iteration
+  size_t panel;         // bytes from one to the next
 
-// Chunks past the last one become zeros.
-template <int kChunks>
-__device__ __forceinline__ void fetch_x(const Call& call, int first_chunk, uint32_t stage) {
+  __device__ __forceinline__ PanelFetcher(const Call& call, const Share& share) : panel(static_cast<size_t>(call.panel_rows) * 128) {
+    from = static_cast<const uint8_t*>(call.x) + share.first_chunk / kChunks * Shape::kXBytes * panel + static_cast<size_t>(share.first_token) * 128;
+  }
+  // By one thread, which arrives at `barrier`; its phase lasts until all has come.
+  __device__ __forceinline__ void fetch(uint32_t to, uint32_t barrier) const {
+    arrive_expecting(barrier, Shape::kXStageBytes);
 #pragma unroll
-  for (int i = 0; i < kChunks * kTokens * 8 / 256; i++) {
-    const int at = i * 256 + threadIdx.x, in_stage = at / (kTokens * 8), row = at / 8 % kTokens, vector = at % 8;
-    const int token = min(static_cast<int>(blockIdx.x) * kTokens + row, call.tokens - 1), chunk = min(first_chunk + in_stage, call.chunks - 1);
-    const int bytes = first_chunk + in_stage < call.chunks ? 16 : 0;
-    const uint32_t to = stage + in_stage * kChunkBytes + row * 128 + ((vector ^ (row & 7)) << 4);
-    const void* const from = static_cast<const uint8_t*>(call.x) + (static_cast<size_t>(token) * call.padded_cols + chunk * kChunkColumns) * 2 + vector * 16;
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
+    for (int i = 0; i < Shape::kXBytes; i++) copy_bulk(to + i * Shape::kPanel, from + i * panel, Shape::kPanel, barrier);
   }
-}
-
-// What the sums of a block meet at the end, in shared memory: read where it is needed, each of a lane's sums would wait for it. It
-// comes by cp.async: for the thread that asked it is there when the next group is, for the others after a barrier behind that.
-template <int kTokens>
-struct Edges {
-  float row_scales[kFeatures], biases[kFeatures];
-  alignas(16) float x_scales[kTokens];
-
-  __device__ __forceinline__ void fetch_rows(const Call& call, int first_feature, bool has_row_scales) {
-    const int row = threadIdx.x, feature = min(first_feature + row, call.rows - 1);
-    if (row >= kFeatures) return;
-    if (has_row_scales) fetch(row_scales + row, call.row_scales + feature);
-    else row_scales[row] = 1.0f;
-    if (call.bias != nullptr) fetch(biases + row, call.bias + feature);
-    else biases[row] = 0.0f;
-  }
-  // After wait_for_inputs(); past the first-level cache, which may hold what was there before.
-  __device__ __forceinline__ void fetch_tokens(const Call& call, int first_token) {
-    const int token = threadIdx.x * 4;
-    if (token >= kTokens) return;
-    if (call.x_scales == nullptr) {
-#pragma unroll
-      for (int i = 0; i < 4; i++) x_scales[token + i] = 1.0f;
-      return;
-    }
-    const int there = max(min(call.tokens - first_token - token, 4), 0);
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(x_scales + token))),
-                 "l"(call.x_scales + first_token + token), "r"(there * 4)
-                 : "memory");
-  }
-
- private:
-  static __device__ __forceinline__ void fetch(float* to, const float* from) {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(to))), "l"(from) : "memory");
-  }
+  __device__ __forceinline__ void advance() { from += Shape::kXBytes * panel; }
 };
 
-// One value of the result: `at` counts from token 0, feature 0. Each is added to once, but by the second-level cache: a thread that
-// loads before it stores would wait for memory 64 times in a row.
-__device__ __forceinline__ void leave(const Call& call, size_t at, float value) {
-  if (call.result == Result::bf16) reinterpret_cast<Bf16*>(call.y)[at] = __float2bfloat16_rn(value);
-  else if (call.result == Result::added) atomicAdd(call.onto + at, value);
-  else call.y[at] = value;
-}
-
-// A lane's part of a block's result; `sum_of(half, at, row_scale)`: its sum `at` of a half of the tokens.
-template <class SumOf>
-__device__ __forceinline__ void leave_block(const Call& call, const Edges<kTokens>& edges, int first_feature, int first_token, const SumOf& sum_of) {
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, c = lane % 4;
-#pragma unroll
-  for (int half = 0; half < 2; half++) {
-#pragma unroll
-    for (int row = 0; row < 2; row++) {
-      const int in_block = warp * kTileRows + g + row * 8, feature = first_feature + in_block;
-      if (feature >= call.rows) continue;
-      const float scale = edges.row_scales[in_block], bias = edges.biases[in_block];
-#pragma unroll
-      for (int i = 0; i < 16; i++) {
-        const int at = i / 2 * 4 + row * 2 + i % 2, column = half * kHalf + i / 2 * 8 + c * 2 + i % 2, token = first_token + column;
-        if (token >= call.tokens) continue;
-        leave(call, static_cast<size_t>(token) * call.rows + feature, fmaf(sum_of(half, at, scale), edges.x_scales[column], bias));
-      }
-    }
+// What a thread that fetches does. Barriers are those of the stage at 0. (They could be told of cp.async without a wait, by
+// cp.async.mbarrier.arrive: as fast, but compute-sanitizer does not see it.)
+template <class Shape, class Codes>
+__device__ __forceinline__ void fetch_iterations(const Call& call, Codes codes, PanelFetcher<Shape> x, int count, uint32_t shared, uint32_t full,
+                                                 uint32_t empty) {
+  constexpr int kAhead = Shape::kStages - 2;  // two more are being worked on
+  const bool brings_x = threadIdx.x == kThreads;
+#pragma unroll 1
+  for (int i = 0; i < kAhead; i++, codes.advance(call)) {
+    if (i < count) codes.fetch(call, i * Shape::kBytes);
+    asm volatile("cp.async.commit_group;");
   }
-}
-
-// What a lane holds of its warp's tile of a chunk.
-template <Format F>
-__device__ __forceinline__ void fetch_codes(const Call& call, int tile, int chunk, int lane, ChunkWords<F>& words) {
-  if constexpr (bits(F) == 4) {
-    words.vectors[0] = __ldg(reinterpret_cast<const uint4*>(call.codes + ((static_cast<size_t>(tile) * call.chunks + chunk) * 32 + lane) * 16));
-  } else {
-#pragma unroll
-    for (int row = 0; row < 2; row++) {
-      const size_t at = static_cast<size_t>(tile * kTileRows + lane / 4 + row * 8) * call.padded_cols + chunk * kChunkColumns + lane % 4 * 16;
-      words.vectors[row] = __ldg(reinterpret_cast<const uint4*>(call.codes + at));
+  wait_for_inputs();
+  let_next_start();
+  Ring<Shape> free, come;
+#pragma unroll 1
+  for (int i = 0; i < min(kAhead, count); i++, x.advance()) {
+    if (brings_x) x.fetch(shared + free.at, full + free.at);
+    free.advance();
+  }
+#pragma unroll 1
+  for (int i = 0; i < count; i++) {
+    asm volatile("cp.async.wait_group %0;" ::"n"(kAhead - 1) : "memory");
+    arrive(full + come.at);
+    come.advance();
+    if (i + kAhead < count) {
+      wait_barrier(empty + free.at, free.phase ^ 1);
+      codes.fetch(call, free.at);
+      codes.advance(call);
+      if (brings_x) x.fetch(shared + free.at, full + free.at);
+      x.advance();
+      free.advance();
     }
+    asm volatile("cp.async.commit_group;");
   }
 }
 #endif
 
 template <Format F, Operand kOperand, Scaling kScaling, int kRun>
-__global__ void __launch_bounds__(256, 1) warpgroup_kernel(const Call call) {
+__global__ void __launch_bounds__(kThreads + kFetchers, 1) warpgroup_kernel(const Call call) {
 #ifdef KVANT_WARPGROUP
-  using Fam = FloatFamily<F, kOperand>;
-  using Shape = Iteration<kRun>;
-  constexpr bool kGrouped = is_grouped(kScaling), kHasFactors = kScaling != Scaling::rows;
-  constexpr int kChunks = Shape::kChunks, kRuns = Shape::kRuns, kUnits = kChunks * 2, kAhead = bits(F) == 4 && kRun < 4 ? 2 : 1;
+  using Fam = Family<F, kOperand>;
+  using Shape = WholeStage<F, kOperand, kRun>;
+  constexpr bool kGrouped = is_grouped(kScaling);
+  constexpr int kStages = Shape::kStages, kRuns = kGrouped ? Shape::kRuns : 1;
   constexpr float kFactor = Fam::template kFactor<kScaling>;
   extern __shared__ uint8_t shared_bytes[];
   __shared__ Edges<kTokens> edges;
   const uint32_t shared = (static_cast<uint32_t>(__cvta_generic_to_shared(shared_bytes)) + 1023) & ~1023u;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, c = lane % 4;
-  const int tile = blockIdx.y * (kFeatures / kTileRows) + warp;
-  const int iterations = (call.chunks + kChunks - 1) / kChunks;
+  const uint32_t full = shared + Shape::kBarriersAt, empty = full + 8;  // of the stage at 0
+  const Share share(call, kTokens);
 
-  float sums[2][32] = {}, totals[kGrouped ? 2 : 1][kGrouped ? 32 : 1] = {};
-  uint32_t operands[2][kUnits][2][4];  // of an iteration's parity, unit, step
-  ChunkWords<F> words[kAhead][kChunks];
-  GroupFactors factors[kRuns] = {}, next[kRuns] = {}, later[kRuns] = {};  // of this iteration, the next, the one after it
-  const auto fetch_factors = [&](int iteration, GroupFactors (&to)[kRuns]) {
-    if constexpr (kHasFactors) {
-#pragma unroll
-      for (int run = 0; run < kRuns; run++) {
-        const int group = group_of(call, iteration * kUnits + run * kRun);
-        load_factors<Fam, F, kScaling>(call, call.scales + (static_cast<size_t>(tile) * call.groups + group) * call.scale_run, g, c, to[run]);
-      }
-    }
-  };
-  const auto fetch_words = [&](int iteration, ChunkWords<F> (&to)[kChunks]) {
-#pragma unroll
-    for (int i = 0; i < kChunks; i++) fetch_codes<F>(call, tile, min(iteration * kChunks + i, call.chunks - 1), lane, to[i]);
-  };
-  const auto decode = [&](const ChunkWords<F> (&from)[kChunks], const GroupFactors (&group)[kRuns], uint32_t (&to)[kUnits][2][4]) {
-#pragma unroll
-    for (int unit = 0; unit < kUnits; unit++) {
-      typename Fam::Weights weights;
-      if (unit % 2 == 0) Fam::template decode<0, kScaling>(from[unit / 2], group[unit / kRun], weights);
-      else Fam::template decode<1, kScaling>(from[unit / 2], group[unit / kRun], weights);
-#pragma unroll
-      for (int i = 0; i < 2; i++) {
-        to[unit][i][0] = weights.row[0][2 * i], to[unit][i][1] = weights.row[1][2 * i];
-        to[unit][i][2] = weights.row[0][2 * i + 1], to[unit][i][3] = weights.row[1][2 * i + 1];
-      }
-    }
-  };
-
-  {
-    ChunkWords<F> first[kChunks];
-    fetch_words(0, first);
-    fetch_factors(0, factors);
-    fetch_factors(1, next);
-#pragma unroll
-    for (int i = 0; i < kAhead; i++) fetch_words(i + 1, words[i]);
-    decode(first, factors, operands[0]);
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < kStages; i++) init_barrier(full + i * Shape::kBytes, kFetchers + 1), init_barrier(empty + i * Shape::kBytes, kThreads / 32);
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
   }
-  const int first_feature = static_cast<int>(blockIdx.y) * kFeatures, first_token = static_cast<int>(blockIdx.x) * kTokens;
-  edges.fetch_rows(call, first_feature, !kGrouped);
+  __syncthreads();
+  // Registers go where they are needed: 168 per thread were given to all.
+  if (threadIdx.x >= kThreads) {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+    const WeightFetcher<Shape, F, kRun, kScaling != Scaling::rows, kFetchers> codes(call, share, threadIdx.x - kThreads, shared);
+    return fetch_iterations(call, codes, PanelFetcher<Shape>(call, share), share.iterations, shared, full, empty);
+  }
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+
+  typename Fam::Sum sums[kHalves][32] = {};
+  float totals[kGrouped ? kHalves : 1][kGrouped ? 32 : 1] = {};
+  const Weights<Shape, F, kOperand, kScaling, kRun> weights(shared_bytes, shared);
+  uint32_t operands[2][kUnits][Shape::kSteps][4];  // of an iteration's parity
+  GroupFactors factors[2][Shape::kRuns] = {};
+  edges.fetch_rows(call, share.first_feature, !kGrouped);
   wait_for_inputs();
-  let_next_start();
-  edges.fetch_tokens(call, first_token);
-#pragma unroll
-  for (int i = 0; i < kStages - 2; i++) {
-    if (i < iterations) fetch_x<kChunks>(call, i * kChunks, shared + i * Shape::kStageBytes);
-    asm volatile("cp.async.commit_group;");
-  }
+  edges.fetch_tokens(call, share.first_token);
 
-  const auto run_iteration = [&]<int kParity>(int iteration) {
-    if constexpr (!kGrouped) warpgroup_wait<2 * kRuns>();  // what the iteration before the last one read is free
-    asm volatile("cp.async.wait_group %0;" ::"n"(kStages - 3) : "memory");
-    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-    __syncthreads();
-    const int ahead = iteration + kStages - 2;
-    if (ahead < iterations) fetch_x<kChunks>(call, ahead * kChunks, shared + ahead % kStages * Shape::kStageBytes);
-    asm volatile("cp.async.commit_group;");
-    const uint32_t x = shared + iteration % kStages * Shape::kStageBytes;
-    fetch_factors(iteration + 2, later);
-    const auto run_units = [&](int first) {
+  Ring<Shape> now, next, done;  // stages of this iteration, the next, the one to be released
+  const auto take_weights = [&](GroupFactors (&group)[Shape::kRuns], uint32_t (&to)[kUnits][Shape::kSteps][4]) {
+    wait_barrier(full + next.at, next.phase);
+    weights.load_factors(call, next.at, group);
+    weights.decode(next.at, group, to);
+    next.advance();
+  };
+  const auto release = [&] {
+    if (threadIdx.x % 32 == 0) arrive(empty + done.at);
+    done.advance();
+  };
+  const auto run_iteration = [&]<int kParity>(int i) {
+    const uint64_t x = swizzled_operand(shared + now.at);
+#pragma unroll
+    for (int run = 0; run < kRuns; run++) {
       warpgroup_begin();
 #pragma unroll
-      for (int half = 0; half < 2; half++) {
-#pragma unroll
-        for (int i = 0; i < kRun * 2; i++) {
-          const int unit = first + i / 2;
-          step<kOperand>(sums[half], operands[kParity][unit][i % 2],
-                         swizzled_operand(x + unit / 2 * kChunkBytes + half * kHalf * 128 + unit % 2 * 64 + i % 2 * 32), !kGrouped || i > 0);
-        }
+      for (int half = 0; half < kHalves; half++) {
+        run_steps<Shape, kOperand, kGrouped ? kRun : kUnits>(sums[half], operands[kParity], swizzled_operand_at(x, half * kStepTokens * 128), run, !kGrouped);
         warpgroup_commit();
       }
-    };
-    const auto scale_half = [&](int half, const GroupFactors& group) {
-#pragma unroll
-      for (int i = 0; i < 32; i++) totals[half][i] = fmaf(sums[half][i] * kFactor, group.scale[i % 4 / 2], totals[half][i]);
-    };
-    run_units(0);
-    if constexpr (!kGrouped) {
-      if constexpr (kRuns == 2) run_units(kRun);
-      warpgroup_wait<2 * kRuns>();  // what the next operands overwrite is read
-    }
-    decode(words[kParity % kAhead], next, operands[1 - kParity]);
-    fetch_words(iteration + 1 + kAhead, words[kParity % kAhead]);
-    if constexpr (kGrouped) {
-      warpgroup_wait<1>();
-      scale_half(0, factors[0]);
-      warpgroup_wait<0>();
-      scale_half(1, factors[0]);
-      if constexpr (kRuns == 2) {
-        run_units(kRun);
+      if constexpr (!kGrouped) {
+        warpgroup_wait<kHalves>();  // what the iteration before multiplied is free
+        if (i > 0) release();
+      }
+      if (run == 0 && i + 1 < share.iterations) take_weights(factors[1 - kParity], operands[1 - kParity]);
+      if constexpr (kGrouped) {
         warpgroup_wait<1>();
-        scale_half(0, factors[1]);
+        scale_sums(sums[0], factors[kParity][run].scale, kFactor, totals[0]);
         warpgroup_wait<0>();
-        scale_half(1, factors[1]);
+        if (run == kRuns - 1) release();
+        scale_sums(sums[1], factors[kParity][run].scale, kFactor, totals[1]);
       }
     }
-#pragma unroll
-    for (int run = 0; run < kRuns; run++) factors[run] = next[run], next[run] = later[run];
+    now.advance();
   };
-  for (int iteration = 0; iteration < iterations; iteration += 2) {
-    run_iteration.template operator()<0>(iteration);
-    if (iteration + 1 < iterations) run_iteration.template operator()<1>(iteration + 1);
+  take_weights(factors[0], operands[0]);
+  for (int i = 0; i < share.iterations; i += 2) {
+    run_iteration.template operator()<0>(i);
+    if (i + 1 < share.iterations) run_iteration.template operator()<1>(i + 1);
   }
-  if constexpr (!kGrouped) warpgroup_wait<0>();
+  warpgroup_wait<0>();
+  asm volatile("cp.async.wait_all;" ::: "memory");
+  wait_for_makers();  // what Edges holds is there, and nobody reads stages any more
 
-  leave_block(call, edges, first_feature, first_token,
-              [&](int half, int at, float scale) { return kGrouped ? totals[half][at] : sums[half][at] * kFactor * scale; });
+  const Results<kTokens> results{call, edges, share.first_feature, share.first_token};
+  const auto own = [&](int at) {
+    return kGrouped ? totals[kGrouped ? at / 32 : 0][kGrouped ? at % 32 : 0] : static_cast<float>(sums[at / 32][at % 32]) * kFactor;
+  };
+  if (call.splits == 1) return results.leave_all(own);
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < kStages; i++) end_barrier(full + i * Shape::kBytes), end_barrier(empty + i * Shape::kBytes);
+  }
+  wait_for_makers();
+  leave_shares<kHalves * 32>(shared, share.rank, call.splits, own, [&](int at, float value) { results.leave(at, value); });
 #else
   __trap();  // find_warpgroup_product() asks launches_overlap() first
 #endif
@@ -270,25 +193,17 @@ __global__ void __launch_bounds__(256, 1) warpgroup_kernel(const Call call) {
 
 template <Format F, Operand kOperand, Scaling kScaling, int kRun>
 void launch_warpgroup_of(const Call& call, cudaStream_t stream) {
-  const auto kernel = warpgroup::warpgroup_kernel<F, kOperand, kScaling, kRun>;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, warpgroup::Iteration<kRun>::kSharedBytes), "linear warpgroup: shared memory");
-  const dim3 grid(static_cast<unsigned>((call.tokens + warpgroup::kTokens - 1) / warpgroup::kTokens),
-                  static_cast<unsigned>((call.rows + warpgroup::kFeatures - 1) / warpgroup::kFeatures));
-  launch("linear warpgroup", kernel, grid, dim3(256), warpgroup::Iteration<kRun>::kSharedBytes, stream, call);
+  using namespace warpgroup;
+  const SharedLaunch launch = {.block_tokens = kTokens,
+                               .threads = kThreads + kFetchers,
+                               .shared_bytes = WholeStage<F, kOperand, kRun>::kSharedBytes,
+                               .most_blocks = call.multiprocessors};
+  launch_shares("linear warpgroup", warpgroup_kernel<F, kOperand, kScaling, kRun>, launch, call, stream);
 }
 
 template <Format F, Operand kOperand>
 void launch_warpgroup(const Call& call, cudaStream_t stream) {
-  if constexpr (bits(F) == 8) {
-    if (call.scaling == Scaling::rows) return launch_warpgroup_of<F, kOperand, Scaling::rows, 4>(call, stream);
-  }
-  if constexpr (F == Format::e2m1) {
-    if (call.scaling == Scaling::codes) return launch_warpgroup_of<F, kOperand, Scaling::codes, 1>(call, stream);
-  }
-  constexpr Scaling kGroups = F == Format::int8 || F == Format::int4 ? Scaling::zeros : Scaling::groups;
-  if (call.group_units % 4 == 0) return launch_warpgroup_of<F, kOperand, kGroups, 4>(call, stream);
-  if (call.group_units % 2 == 0) return launch_warpgroup_of<F, kOperand, kGroups, 2>(call, stream);
-  launch_warpgroup_of<F, kOperand, kGroups, 1>(call, stream);
+  launch_grouped<F, kOperand>(call, [&]<Scaling kScaling, int kRun>() { launch_warpgroup_of<F, kOperand, kScaling, kRun>(call, stream); });
 }
 
 }  // namespace kvant::cuda::linear

@@ -1,3 +1,4 @@
+#include "warpgroup.cuh"
 #include "warpgroup_split.cuh"
 
 namespace kvant::cuda::linear {

@@ -1,8 +1,9 @@
+#include "warpgroup.cuh"
 #include "warpgroup_split.cuh"
 
 namespace kvant::cuda::linear {
 
 extern const WarpgroupProduct warpgroup_int8_int8;
-const WarpgroupProduct warpgroup_int8_int8 = {launch_warpgroup_split<Format::int8, Operand::int8>, launch_warpgroup_int8<Format::int8>};
+const WarpgroupProduct warpgroup_int8_int8 = {launch_warpgroup_split<Format::int8, Operand::int8>, launch_warpgroup<Format::int8, Operand::int8>};
 
 }  // namespace kvant::cuda::linear
