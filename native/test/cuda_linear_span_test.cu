@@ -10,6 +10,7 @@
 #include <cstring>
 #include <iterator>
 #include <limits>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -32,7 +33,7 @@ constexpr double kSmallestFloat = 1e-44;
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInfinity = std::numeric_limits<float>::infinity();
 // Such rows serve kFewTokens whatever the device and format, and more than kMostSharedTokens only when deterministic.
-constexpr int64_t kFewTokens = 16, kMostSharedTokens = 256;
+constexpr int64_t kFewTokens = 16, kMostSharedTokens = 128;
 
 float spanning(Random& random) { return random.uniform() * std::pow(10.0f, 30 * random.uniform()); }
 
@@ -191,6 +192,18 @@ void test_forms() {
   report("few tokens alone are held over a scale");
 }
 
+void test_limits() {
+  constexpr int64_t kMostRows = 65535 * 128;
+  std::string refusal;
+  try {
+    kvant::cuda::make_cuda_matrix({kMostRows + 1, 32, Format::int4, 32, Format::bf16, 0}, {});
+  } catch (const std::invalid_argument& error) {
+    refusal = error.what();
+  }
+  check(refusal.find("8388481 x 32; rows must be from 1 to 8388480") != std::string::npos, [&] { return "refused by: " + refusal; });
+  report("more rows than a launch has blocks for are refused");
+}
+
 // Values of which norms and gated products make rows that are exact: what they write is what the prepared rows would be.
 void check_row_kernels(const MatrixSpec& spec, int64_t tokens) {
   const int64_t cols = spec.cols;
@@ -231,7 +244,7 @@ void check_row_kernels(const MatrixSpec& spec, int64_t tokens) {
 }
 
 void test_row_kernels() {
-  for (int64_t tokens : {5, 40}) {
+  for (int64_t tokens : {5, 40, 150}) {
     for (int64_t cols : {64, 200, 1024, 1056, 2048, 4096, 10240, 14336}) {
       check_row_kernels({16, cols, Format::e4m3, -1, Format::bf16, 0}, tokens);
       check_row_kernels({16, cols, Format::int4, -1, Format::int8, 0}, tokens);
@@ -249,6 +262,7 @@ int main() {
     return 0;
   }
   test_forms();
+  test_limits();
   test_codes();
   test_rows();
   test_row_kernels();

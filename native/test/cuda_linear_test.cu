@@ -183,7 +183,7 @@ void test_products() {
     }
     MatrixSpec spec = scheme;
     spec.rows = kLibraryShape[0], spec.cols = kLibraryShape[1];
-    constexpr int64_t kManyTokens = 517;
+    constexpr int64_t kManyTokens = 645;
     if (kvant::cuda::make_cuda_matrix(spec, {})->variant(kManyTokens).ends_with("cublaslt")) check_products(spec, Random{seed | 1}, kManyTokens);
   }
   // More rows than a slab of decoded weights, more tokens than INT8 sums are taken at once.

@@ -31,9 +31,13 @@ using linear::Layout;
 
 constexpr int64_t kMostStreamTokens = 32;  // H100: `stream` takes 99 us for the products of a layer of int4 with 32 tokens, `tiles` 165 with 48
 constexpr int64_t kWarpgroupTokens = 17;  // H100: `stream` takes 64 us for a layer's products of int4 with 16 tokens, `warpgroup` 76; 24: 90 and 78
-constexpr int64_t kLibraryTokens = 65;    // H100: for 64 cuBLASLt takes 125 us with int8, 120 with e4m3, `warpgroup` 114 and 117
-constexpr int64_t kMaxDimension = int64_t{1} << 24;                       // rows and columns are int in the kernels
-constexpr int64_t kMaxTokens = 65535;                                     // of one call: tokens are blocks in y, at least one each
+// From where on cuBLASLt serves rather than `warpgroup`. H100: with 64 tokens it takes 125 us with int8, 120 with e4m3, `warpgroup` 114 and
+// 117; with 128 149, 120, 147 and 168; int8 with 192, 256, 384, 512 and 1024 tokens 166, 189, 274, 313 and 490, `warpgroup` 176, 183, 236,
+// 289 and 577.
+constexpr int64_t kLibraryTokens = 65, kInt8LibraryTokens = 640;
+constexpr int64_t kMostBlocks = 65535;                                    // of a launch in y, what tokens or rows may be
+constexpr int64_t kMaxRows = kMostBlocks * linear::kBlockRows, kMaxColumns = int64_t{1} << 24;  // int in the kernels
+constexpr int64_t kMaxTokens = kMostBlocks;                               // of one call
 constexpr int kMaxSplits = 16;
 constexpr int kMinChunksPerSplit = 4;
 
@@ -97,9 +101,9 @@ Operand few_operand_of(const MatrixSpec& spec, Operand operand) {
 size_t operand_bytes(Operand operand) { return operand == Operand::fp32 ? 4 : operand == Operand::int8 ? 1 : 2; }
 
 const MatrixSpec& checked(const MatrixSpec& spec) {
-  if (spec.rows <= 0 || spec.cols <= 0 || spec.rows > kMaxDimension || spec.cols > kMaxDimension) {
+  if (spec.rows <= 0 || spec.cols <= 0 || spec.rows > kMaxRows || spec.cols > kMaxColumns) {
     throw std::invalid_argument("linear: a matrix of " + std::to_string(spec.rows) + " x " + std::to_string(spec.cols) +
-                                "; both must be from 1 to " + std::to_string(kMaxDimension));
+                                "; rows must be from 1 to " + std::to_string(kMaxRows) + ", columns to " + std::to_string(kMaxColumns));
   }
   const bool scaled = bits(spec.format) <= 8;
   if (scaled != (spec.group_size != 0) || spec.group_size < -2) {
@@ -277,7 +281,7 @@ class DeviceMatrix final : public CudaMatrix {
   bool takes_library(int64_t tokens) const {
     if (library_ == nullptr || tokens < library_->least_tokens()) return false;
     if (deterministic_) return library_->exact();
-    return warpgroup_ == nullptr || tokens >= kLibraryTokens;
+    return warpgroup_ == nullptr || tokens >= (operand_ == Operand::int8 ? kInt8LibraryTokens : kLibraryTokens);
   }
 
   bool takes_warpgroup(int64_t tokens) const {

@@ -137,6 +137,7 @@ __global__ void __launch_bounds__(kThreads + kFetchers, 1) warpgroup_kernel(cons
     next.advance();
   };
   const auto release = [&] {
+    __syncwarp();
     if (threadIdx.x % 32 == 0) arrive(empty + done.at);
     done.advance();
   };
