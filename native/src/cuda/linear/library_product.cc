@@ -61,7 +61,7 @@ LibraryProduct::LibraryProduct(const Layout& layout, Numbers numbers, bool decod
   check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device), "linear: multiprocessors");
 }
 
-// H100: from here on the library is faster than `stream` and `tiles`; for `warpgroup` see kLibraryTokens in matrix.cc.
+// H100: from here on the library is faster than `stream` and `tiles`; than `warpgroup` from what matrix.cc says.
 int64_t LibraryProduct::least_tokens() const { return decodes_ ? 640 : 17; }
 
 bool LibraryProduct::gives(Result result, bool has_bias) const {

@@ -30,10 +30,10 @@ using linear::Call;
 using linear::Layout;
 
 constexpr int64_t kMostStreamTokens = 32;  // H100: `stream` takes 99 us for the products of a layer of int4 with 32 tokens, `tiles` 165 with 48
-constexpr int64_t kWarpgroupTokens = 17;  // H100: `stream` takes 64 us for a layer's products of int4 with 16 tokens, `warpgroup` 76; 24: 90 and 78
-// From where on cuBLASLt serves rather than `warpgroup`. H100: with 64 tokens it takes 125 us with int8, 120 with e4m3, `warpgroup` 114 and
-// 117; with 128 149, 120, 147 and 168; int8 with 192, 256, 384, 512 and 1024 tokens 166, 189, 274, 313 and 490, `warpgroup` 176, 183, 236,
-// 289 and 577.
+constexpr int64_t kWarpgroupTokens = 17;  // H100: `stream` takes 64 us for a layer's products of int4 with 16 tokens, `warpgroup-split` 76; 24: 90 and 78
+// From where on cuBLASLt serves rather than these two. H100: with 64 tokens it takes 125 us with int8, 120 with e4m3, `warpgroup-split` 114
+// and 117; with 128 149, 120, 147 and 168; int8 with 192, 256, 384, 512 and 1024 tokens 166, 189, 274, 313 and 490, `warpgroup` 176, 183,
+// 236, 289 and 577.
 constexpr int64_t kLibraryTokens = 65, kInt8LibraryTokens = 640;
 constexpr int64_t kMostBlocks = 65535;                                    // of a launch in y, what tokens or rows may be
 constexpr int64_t kMaxRows = kMostBlocks * linear::kBlockRows, kMaxColumns = int64_t{1} << 24;  // int in the kernels

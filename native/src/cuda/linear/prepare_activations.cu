@@ -1,4 +1,4 @@
-// x in the form of prepare_row.cuh.  x: float32 [T, K]   prepared: [T, padded K] in the order of layout.h   scales: float32 [T]
+// x in the form of prepare_row.cuh.  x: float32 [T, K]   prepared: as PreparedForm says   scales: float32 [T]
 // Reads T * K values twice (the second time from cache), writes T * K operands. One block per token.
 #include "cuda/launch.cuh"
 #include "cuda/reduce.cuh"

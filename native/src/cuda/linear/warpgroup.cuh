@@ -7,7 +7,8 @@
 // 64 tokens. They decode the codes of the next iteration while the tensor cores work on this one, and scale one half while those work on
 // the other. Barriers in shared memory say which stages are full and which are free again, so that a warpgroup may be as far ahead of the
 // others as the stages allow.
-// Where features and tokens give too few blocks, those of a cluster share the columns (warpgroup_split.cuh).
+// Where features and tokens give too few blocks, those of a cluster share the columns (warpgroup_split.cuh). Not batch-invariant: the
+// number of shares follows the number of tokens.
 // Reads N * K codes T / 128 times and T * K activations N / 128 times, mostly from the second-level cache.
 #include "warpgroup_results.cuh"
 #include "warpgroup_weights.cuh"
@@ -16,13 +17,16 @@ namespace kvant::cuda::linear {
 namespace warpgroup {
 
 constexpr int kTokens = 128, kHalves = kTokens / kStepTokens, kFetchers = 128;
+// Per thread: a launch gives as many to all, then they go where they are needed.
+constexpr int kRegisters = 65536 / (kThreads + kFetchers) / 8 * 8, kFetcherRegisters = 40, kMakerRegisters = 232;
+static_assert(kFetchers * kFetcherRegisters + kThreads * kMakerRegisters <= (kFetchers + kThreads) * kRegisters);
 static_assert(kTokens == kPanelRows && kUnits * kUnitColumns == kPanelColumns);
 
 // Beside them Edges and what aligns stages find room in 227 KiB.
 template <Format F, Operand kOperand, int kRun>
 using WholeStage = Stage<F, kOperand, kRun, kTokens, 220 * 1024>;
 
-// A stage, one after the other, and how often the ring has been passed through.
+// A stage, one after the other, and the parity of the pass through the ring.
 template <class Shape>
 struct Ring {
   uint32_t at = 0;  // where the stage begins
@@ -112,13 +116,12 @@ __global__ void __launch_bounds__(kThreads + kFetchers, 1) warpgroup_kernel(cons
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
   }
   __syncthreads();
-  // Registers go where they are needed: 168 per thread were given to all.
   if (threadIdx.x >= kThreads) {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kFetcherRegisters));
     const WeightFetcher<Shape, F, kRun, kScaling != Scaling::rows, kFetchers> codes(call, share, threadIdx.x - kThreads, shared);
     return fetch_iterations(call, codes, PanelFetcher<Shape>(call, share), share.iterations, shared, full, empty);
   }
-  asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kMakerRegisters));
 
   typename Fam::Sum sums[kHalves][32] = {};
   float totals[kGrouped ? kHalves : 1][kGrouped ? 32 : 1] = {};
@@ -175,7 +178,7 @@ __global__ void __launch_bounds__(kThreads + kFetchers, 1) warpgroup_kernel(cons
   asm volatile("cp.async.wait_all;" ::: "memory");
   wait_for_makers();  // what Edges holds is there, and nobody reads stages any more
 
-  const Results<kTokens> results{call, edges, share.first_feature, share.first_token};
+  const Results<kTokens, true> results{call, edges, share.first_feature, share.first_token};
   const auto own = [&](int at) {
     return kGrouped ? totals[kGrouped ? at / 32 : 0][kGrouped ? at % 32 : 0] : static_cast<float>(sums[at / 32][at % 32]) * kFactor;
   };

@@ -7,7 +7,7 @@ namespace kvant::cuda::linear::warpgroup {
 #ifdef KVANT_WARPGROUP
 
 // What the sums of a block meet at the end, in shared memory: read where it is needed, each of a lane's sums would wait for it. It
-// comes by cp.async: for the thread that asked it is there when the next group is, for the others after a barrier behind that.
+// comes by cp.async: for the thread that asked it is there when its next group is, or all of them, for the others after a barrier behind that.
 template <int kTokens>
 struct Edges {
   float row_scales[kFeatures], biases[kFeatures];
@@ -42,8 +42,9 @@ struct Edges {
   }
 };
 
-// A lane's part of a block's result. `at` counts its sums: element at % 32 of the wgmma of tokens at / 32 * 64 and on.
-template <int kTokens>
+// A lane's part of a block's result, kAny: of any kind, else float32. `at` counts its sums: element at % 32 of the wgmma of tokens
+// at / 32 * 64 and on.
+template <int kTokens, bool kAny>
 struct Results {
   static constexpr int kSums = kTokens / kStepTokens * 32;
   const Call& call;
@@ -53,8 +54,8 @@ struct Results {
   // All of them, `own(at)` being the sums; by rows, so that what a row has in common is looked up once.
   template <class Own>
   __device__ __forceinline__ void leave_all(const Own& own) const {
-    if (call.result == Result::bf16) return leave_as<Result::bf16>(own);
-    if (call.result == Result::added) return leave_as<Result::added>(own);
+    if (kind() == Result::bf16) return leave_as<Result::bf16>(own);
+    if (kind() == Result::added) return leave_as<Result::added>(own);
     leave_as<Result::fp32>(own);
   }
 
@@ -63,12 +64,13 @@ struct Results {
     if (first_feature + row >= call.rows || first_token + column >= call.tokens) return;
     const size_t to = static_cast<size_t>(first_token + column) * call.rows + first_feature + row;
     const float result = finished(value, row, column);
-    if (call.result == Result::bf16) store<Result::bf16>(to, result);
-    else if (call.result == Result::added) store<Result::added>(to, result);
+    if (kind() == Result::bf16) store<Result::bf16>(to, result);
+    else if (kind() == Result::added) store<Result::added>(to, result);
     else store<Result::fp32>(to, result);
   }
 
  private:
+  __device__ __forceinline__ Result kind() const { return kAny ? call.result : Result::fp32; }
   static __device__ __forceinline__ int row_of(int half) { return static_cast<int>(threadIdx.x) / 32 * kTileRows + threadIdx.x % 32 / 4 + half * 8; }
 
   __device__ __forceinline__ float finished(float value, int row, int column) const {

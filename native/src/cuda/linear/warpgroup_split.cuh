@@ -1,7 +1,7 @@
 #pragma once
 // y[t, n] = x_scale[t] * sum_g scale[n, g] * sum_{k in g} x[t, k] * (code[n, k] - zero[n, g]) + bias[n], for 17 to 128 tokens, on the
 // tensor cores of compute capability 9.0.  x: [T, padded K] fp16, bf16 or int8 in paired order, int8 that meets int4 without zero points
-// interleaved too (PreparedForm)   w: 8 or 4 bits, layout.h   y: [T, N] as Call::result says
+// interleaved too (PreparedForm)   w: 8 or 4 bits, layout.h   y: [T, N] float32
 //
 // A block makes 128 features x 64 tokens (warpgroup_stage.cuh). A multiprocessor has two blocks, so that one decodes and scales while the
 // tensor cores work for the other.
@@ -13,6 +13,8 @@
 
 namespace kvant::cuda::linear {
 namespace warpgroup {
+
+static_assert(kMostSplitTokens < kManyTokens);  // whose results are float32
 
 // Two blocks find room in a multiprocessor of 228 KiB, each with 4 KiB beside: the system's, Edges, and what aligns stages.
 template <Format F, Operand kOperand, int kRun>
@@ -116,7 +118,7 @@ __global__ void __launch_bounds__(kThreads, 2) warpgroup_split_kernel(const Call
     }
   }
 
-  const Results<kStepTokens> results{call, edges, share.first_feature, share.first_token};
+  const Results<kStepTokens, false> results{call, edges, share.first_feature, share.first_token};
   const auto own = [&](int at) { return kGrouped ? totals[kGrouped ? at : 0] : static_cast<float>(sums[at]) * kFactor; };
   if (call.splits == 1) return results.leave_all(own);
   __syncthreads();

@@ -1,9 +1,10 @@
 #pragma once
-// What the products on the tensor cores of compute capability 9.0 share (warpgroup.cuh, warpgroup_split.cuh): how codes and x come to
-// shared memory, how codes become what wgmma takes from registers, and how sums leave a block.
+// What the products on the tensor cores of compute capability 9.0 share (warpgroup.cuh, warpgroup_split.cuh): stages of shared memory, what
+// a block makes of the product, and how codes and scales come to a stage. warpgroup_weights.cuh multiplies them, warpgroup_results.cuh
+// leaves the sums.
 //
-// A block makes 128 features, a warp 16 of them, an iteration takes 128 columns. Codes and x go through the stages of a ring by
-// cp.async; a lane reads back the codes that it fetched.
+// A block makes 128 features, a warp 16 of them, an iteration takes 128 columns and a stage of a ring. Codes lie in it as the lanes that
+// decode them take them.
 #include "../columns.cuh"
 #include "../warpgroup_steps.cuh"
 #include "stream.cuh"
@@ -53,8 +54,8 @@ __device__ __forceinline__ void copy_async(uint32_t to, const void* from, int by
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
 }
 
-// What one of kFetchers threads brings to shared memory of codes and scales. Iterations come one after the other; chunks that are not
-// there become zeros.
+// What one of kFetchers threads brings to shared memory of codes and scales, for any of the block's threads. Iterations come one after the
+// other; chunks and groups that are not there become zeros.
 template <class Shape, Format F, int kRun, bool kHasFactors, int kFetchers>
 struct WeightFetcher {
   static constexpr int kTileVectors = kTileRows * kUnits * kUnitColumns * bits(F) / 8 / 16;  // of codes
@@ -102,11 +103,12 @@ struct WeightFetcher {
     }
     if constexpr (kHasFactors) {
       if (!has_scales) return;
-      // Past the last group only zeros of x follow.
+      // Past the last group zeros of x follow, to which an infinite scale would not leave their zero.
+      const int bytes = group < call.groups ? 16 : 0;
       const uint8_t* const from = scales + static_cast<unsigned>(min(group, call.groups - 1) * call.scale_run);
 #pragma unroll
       for (int tile = 0; tile < kTiles; tile += kWarps) {
-        copy_async(scales_to + stage + tile * Shape::kScaleBytes, from + static_cast<size_t>(tile) * call.groups * call.scale_run, 16);
+        copy_async(scales_to + stage + tile * Shape::kScaleBytes, from + static_cast<size_t>(tile) * call.groups * call.scale_run, bytes);
       }
     }
   }

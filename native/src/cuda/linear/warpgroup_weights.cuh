@@ -29,17 +29,12 @@ __device__ __forceinline__ void step(int (&d)[32], const uint32_t (&a)[4], uint6
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)));
 }
 
-// Eight columns of a row as int8: int4 codes are held as 0 .. 15, of which 8 and the zero point are taken.
-template <Format F>
-__device__ __forceinline__ void eight_columns(const uint32_t (&held)[bits(F) / 4], int zero, uint32_t (&out)[2]) {
-  if constexpr (F == Format::int8) {
-    out[0] = held[0], out[1] = held[1];
-  } else {
-    const uint32_t low = held[0] & 0x0f0f0f0fu, high = held[0] >> 4 & 0x0f0f0f0fu;  // columns 0 4 1 5, 2 6 3 7
-    const uint32_t offset = static_cast<uint32_t>(8 + zero) * 0x01010101u;
-    out[0] = ((__byte_perm(low, high, 0x6420) | 0x80808080u) - offset) ^ 0x80808080u;  // no borrow between bytes
-    out[1] = ((__byte_perm(low, high, 0x7531) | 0x80808080u) - offset) ^ 0x80808080u;
-  }
+// Eight int4 codes of a row as int8: they are held as 0 .. 15, of which 8 and the zero point are taken.
+__device__ __forceinline__ void eight_less_zero(uint32_t held, int zero, uint32_t (&out)[2]) {
+  const uint32_t low = held & 0x0f0f0f0fu, high = held >> 4 & 0x0f0f0f0fu;  // columns 0 4 1 5, 2 6 3 7
+  const uint32_t offset = static_cast<uint32_t>(8 + zero) * 0x01010101u;
+  out[0] = ((__byte_perm(low, high, 0x6420) | 0x80808080u) - offset) ^ 0x80808080u;  // no borrow between bytes
+  out[1] = ((__byte_perm(low, high, 0x7531) | 0x80808080u) - offset) ^ 0x80808080u;
 }
 
 // A warp's codes and factors of one iteration in a stage, and what wgmma makes of them: operands[unit][step].
@@ -94,9 +89,10 @@ struct Weights {
     if constexpr (kInt8 && kScaling == Scaling::zeros) {
 #pragma unroll
       for (int row = 0; row < 2; row++) {
-        uint32_t held[bits(F) / 4], columns[2];
+        static_assert(F == Format::int4);  // an int8 code less a zero point is no int8
+        uint32_t held[1], columns[2];
         words.template eight<kUnit>(row, held);
-        eight_columns<F>(held, factors.zero[row], columns);
+        eight_less_zero(held[0], factors.zero[row], columns);
         out[0][row] = columns[0], out[0][2 + row] = columns[1];
       }
     } else {
