@@ -79,6 +79,7 @@ test("a claim that does not hold ends with 1 where it is checked", async () => {
   expect(exitCode).toBe(result.claims.every(({ holds }: { holds: boolean }) => holds) ? 0 : 1);
   expect(readFileSync(html!, "utf8")).toContain("Perplexity against bytes");
   expect(readFileSync(markdown!, "utf8")).toContain("| int4-g128/gptq |");
+  for (const file of [output, html, markdown]) expect(stderr).toContain(`wrote ${file}\n`);
 });
 
 test("planted outliers: the twin is as good in FP32, and claims speak of outliers", async () => {

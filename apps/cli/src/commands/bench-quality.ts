@@ -20,7 +20,7 @@ import {
 import { errorCode } from "@kvant/core";
 import { accelerate } from "../accelerate.ts";
 import { engineOptions, type ModelFlags } from "../model-options.ts";
-import { requireWritable } from "../output-files.ts";
+import { requireWritable, writeAsked } from "../output-files.ts";
 import { printRow, say } from "../print.ts";
 import { progressBar } from "../progress.ts";
 import { claimLines, qualityRowsTable } from "../quality-table.ts";
@@ -150,9 +150,9 @@ function writeFiles({ names, failures, ...finished }: Finished, flags: BenchQual
     ...finished,
     ...(failures.length === 0 ? {} : { failures }),
   };
-  if (output !== undefined) replaceTextFile(output, `${JSON.stringify(result)}\n`);
-  if (html !== undefined) replaceTextFile(html, qualityPage(result));
-  if (markdown !== undefined) replaceTextFile(markdown, qualityMarkdown(result));
+  writeAsked(output, (path) => replaceTextFile(path, `${JSON.stringify(result)}\n`));
+  writeAsked(html, (path) => replaceTextFile(path, qualityPage(result)));
+  writeAsked(markdown, (path) => replaceTextFile(path, qualityMarkdown(result)));
 }
 
 function print({ rows, failures, claims }: Measured, { check, json, text }: BenchQualityFlags): void {
