@@ -1,6 +1,6 @@
 // Few tokens of bf16 that meet e4m3 and e5m2 weights as fp16 numbers over a power of two: rows that span more exponents than fp16 has,
 // zeros, subnormal numbers, infinity and NaN against a double-precision product; batch invariance where it is promised; every code
-// of the weights; norms and gated products that write this form against the form of what they compute.
+// of the weights; infinite scales; norms and gated products that write this form against the form of what they compute; limits of a matrix.
 // Skips aloud where there is no device.
 #include <cuda_runtime.h>
 
@@ -204,6 +204,27 @@ void test_limits() {
   report("more rows than a launch has blocks for are refused");
 }
 
+// An infinite scale of the last group makes infinite results, also where columns that pad the row come after it.
+void test_infinite_scales() {
+  constexpr int64_t kRows = 16, kCols = 320, kGroup = 64, kInfiniteRow = 3;
+  const std::vector<uint8_t> ones(static_cast<size_t>(kRows * kvant::code_row_bytes(4, kCols)), 0x11);
+  std::vector<float> scales(static_cast<size_t>(kvant::scale_count(kGroup, kRows, kCols)), 1.0f);
+  scales[(kInfiniteRow + 1) * (kCols / kGroup) - 1] = kInfinity;
+  const Poisoned codes_there(ones), scales_there(scales);
+  for (Format activation : {Format::bf16, Format::int8}) {
+    const auto matrix = kvant::cuda::make_cuda_matrix({kRows, kCols, Format::int4, kGroup, activation, 0}, {});
+    matrix->load_codes(0, {.rows = kRows, .codes = static_cast<const uint8_t*>(codes_there.data()), .scales = scales_there.floats()}, nullptr);
+    for (int64_t tokens : {1, 16, 40, 150}) {
+      const std::vector<float> y = run(*matrix, std::vector<float>(static_cast<size_t>(tokens * kCols), 127.0f), 0, tokens, nullptr);
+      for (int64_t i = 0; i < tokens * kRows; i++) {
+        const float expected = i % kRows == kInfiniteRow ? kInfinity : 127.0f * kCols;
+        check(y[i] == expected, [&] { return matrix->variant(tokens) + " row " + std::to_string(i % kRows) + " is " + std::to_string(y[i]); });
+      }
+    }
+  }
+  report("infinite scales make infinite results");
+}
+
 // Values of which norms and gated products make rows that are exact: what they write is what the prepared rows would be.
 void check_row_kernels(const MatrixSpec& spec, int64_t tokens) {
   const int64_t cols = spec.cols;
@@ -265,6 +286,7 @@ int main() {
   test_limits();
   test_codes();
   test_rows();
+  test_infinite_scales();
   test_row_kernels();
   if (failures > 0) std::printf("%d checks failed\n", failures);
   return failures == 0 ? 0 : 1;
