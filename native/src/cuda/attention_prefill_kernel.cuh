@@ -214,7 +214,7 @@ __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
   if (threadIdx.x == 0) {
     for (int i = 0; i < S::kStages; i++) init_barrier(full + i * 8, kProducers), init_barrier(empty + i * 8, S::kConsumers * 4);
     for (int i = 0; i < 2; i++) init_barrier(queries_full + i * 8, kProducers), init_barrier(queries_empty + i * 8, S::kConsumers * 4);
-    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    publish_barriers();
   }
   let_next_start();
   wait_for_inputs();

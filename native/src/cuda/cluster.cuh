@@ -14,6 +14,13 @@ __device__ inline void enter_cluster() {
 #endif
 }
 
+// All threads of all blocks of a cluster meet, and what one wrote before is there for the others.
+__device__ inline void meet_cluster() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+#endif
+}
+
 // The largest `value`, none negative, over the kRowCluster blocks of a cluster. One thread per block brings the block's value in
 // and all threads get the answer. `shared`: [kRowCluster] of the block, written by its neighbours.
 __device__ inline float cluster_most(float value, float* shared) {
@@ -27,8 +34,7 @@ __device__ inline float cluster_most(float value, float* shared) {
     asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(theirs) : "r"(mine), "r"(threadIdx.x));
     asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(theirs), "f"(value) : "memory");
   }
-  // No block leaves before its neighbours have written to it.
-  asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+  meet_cluster();  // no block leaves before its neighbours have written to it
   float most = 0;
 #pragma unroll
   for (unsigned i = 0; i < kRowCluster; i++) most = fmaxf(most, shared[i]);

@@ -20,6 +20,8 @@ __device__ __forceinline__ void warpgroup_wait() {
 __device__ __forceinline__ void init_barrier(uint32_t barrier, int arrivals) {
   asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
 }
+// Makes those that the thread has set up visible to bulk copies.
+__device__ __forceinline__ void publish_barriers() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
 // Before its memory serves something else.
 __device__ __forceinline__ void end_barrier(uint32_t barrier) { asm volatile("mbarrier.inval.shared.b64 [%0];" ::"r"(barrier) : "memory"); }
 __device__ __forceinline__ void arrive(uint32_t barrier) {

@@ -221,12 +221,13 @@ class DeviceMatrix final : public CudaMatrix {
   void multiply(int64_t tokens, const float* bias, const Destination& to, void* workspace_at, Stream stream) const override {
     check_tokens(tokens);
     if (!gives(to.result, tokens, bias != nullptr)) throw std::invalid_argument("linear: " + variant(tokens) + " leaves no such result");
+    const PreparedForm form = prepared_form(tokens);
     const Prepared x = prepared_at(tokens, workspace_at);
     const Call call = {
         .codes = codes_.as<uint8_t>(),
         .scales = bits(spec_.format) <= 8 ? scales_.as<uint8_t>() : nullptr,
         .x = x.values,
-        .x_scales = prepared_form(tokens).is_scaled() ? x.scales : nullptr,
+        .x_scales = form.is_scaled() ? x.scales : nullptr,
         .row_scales = row_scales(),
         .bias = bias,
         .y = to.y,
@@ -236,7 +237,7 @@ class DeviceMatrix final : public CudaMatrix {
         .rows = layout_.rows,
         .tokens = static_cast<int>(tokens),
         .padded_cols = layout_.padded_cols,
-        .panel_rows = takes_panels(tokens) ? panel_rows(tokens) : 0,
+        .panel_rows = form.panel_rows,
         .chunks = layout_.chunks,
         .groups = layout_.groups,
         .group_units = layout_.group_stride / linear::kUnitColumns,

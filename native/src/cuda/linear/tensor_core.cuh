@@ -29,9 +29,13 @@ __device__ __forceinline__ void step_uint8(int (&d)[4], const uint32_t (&a)[4], 
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+// Past the last group where a unit pads a row to whole chunks.
+__device__ __forceinline__ int unbounded_group_of(const Call& call, int unit) {
+  return static_cast<int>(static_cast<uint64_t>(unit) * call.group_inverse >> kInverseShift);
+}
 __device__ __forceinline__ int group_of(const Call& call, int unit) {
-  const int group = static_cast<int>(static_cast<uint64_t>(unit) * call.group_inverse >> kInverseShift);
-  return group < call.groups ? group : call.groups - 1;  // the unit that pads a row to whole chunks
+  const int group = unbounded_group_of(call, unit);
+  return group < call.groups ? group : call.groups - 1;
 }
 
 // Whether groups have powers of two for scales.

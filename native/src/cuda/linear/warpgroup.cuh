@@ -26,17 +26,6 @@ static_assert(kTokens == kPanelRows && kUnits * kUnitColumns == kPanelColumns);
 template <Format F, Operand kOperand, int kRun>
 using WholeStage = Stage<F, kOperand, kRun, kTokens, 220 * 1024>;
 
-// A stage, one after the other, and the parity of the pass through the ring.
-template <class Shape>
-struct Ring {
-  uint32_t at = 0;  // where the stage begins
-  int phase = 0;
-  __device__ __forceinline__ void advance() {
-    at += Shape::kBytes;
-    if (at == Shape::kStages * Shape::kBytes) at = 0, phase ^= 1;
-  }
-};
-
 #ifdef KVANT_WARPGROUP
 // The threads that do not fetch wait for each other.
 __device__ __forceinline__ void wait_for_makers() { asm volatile("bar.sync 1, %0;" ::"n"(kThreads) : "memory"); }
@@ -107,13 +96,13 @@ __global__ void __launch_bounds__(kThreads + kFetchers, 1) warpgroup_kernel(cons
   constexpr float kFactor = Fam::template kFactor<kScaling>;
   extern __shared__ uint8_t shared_bytes[];
   __shared__ Edges<kTokens> edges;
-  const uint32_t shared = (static_cast<uint32_t>(__cvta_generic_to_shared(shared_bytes)) + 1023) & ~1023u;
+  const uint32_t shared = first_stage(shared_bytes);
   const uint32_t full = shared + Shape::kBarriersAt, empty = full + 8;  // of the stage at 0
   const Share share(call, kTokens);
 
   if (threadIdx.x == 0) {
     for (int i = 0; i < kStages; i++) init_barrier(full + i * Shape::kBytes, kFetchers + 1), init_barrier(empty + i * Shape::kBytes, kThreads / 32);
-    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    publish_barriers();
   }
   __syncthreads();
   if (threadIdx.x >= kThreads) {

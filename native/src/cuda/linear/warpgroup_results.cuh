@@ -1,5 +1,6 @@
 #pragma once
 // How the sums of a block leave it, alone or with those of the other blocks of a cluster, and how such blocks are launched.
+#include "cuda/cluster.cuh"
 #include "warpgroup_stage.cuh"
 
 namespace kvant::cuda::linear::warpgroup {
@@ -54,9 +55,7 @@ struct Results {
   // All of them, `own(at)` being the sums; by rows, so that what a row has in common is looked up once.
   template <class Own>
   __device__ __forceinline__ void leave_all(const Own& own) const {
-    if (kind() == Result::bf16) return leave_as<Result::bf16>(own);
-    if (kind() == Result::added) return leave_as<Result::added>(own);
-    leave_as<Result::fp32>(own);
+    with_kind([&]<Result kResult>() { leave_as<kResult>(own); });
   }
 
   __device__ __forceinline__ void leave(int at, float value) const {
@@ -64,13 +63,17 @@ struct Results {
     if (first_feature + row >= call.rows || first_token + column >= call.tokens) return;
     const size_t to = static_cast<size_t>(first_token + column) * call.rows + first_feature + row;
     const float result = finished(value, row, column);
-    if (kind() == Result::bf16) store<Result::bf16>(to, result);
-    else if (kind() == Result::added) store<Result::added>(to, result);
-    else store<Result::fp32>(to, result);
+    with_kind([&]<Result kResult>() { store<kResult>(to, result); });
   }
 
  private:
-  __device__ __forceinline__ Result kind() const { return kAny ? call.result : Result::fp32; }
+  template <class Body>
+  __device__ __forceinline__ void with_kind(const Body& body) const {
+    const Result kind = kAny ? call.result : Result::fp32;
+    if (kind == Result::bf16) body.template operator()<Result::bf16>();
+    else if (kind == Result::added) body.template operator()<Result::added>();
+    else body.template operator()<Result::fp32>();
+  }
   static __device__ __forceinline__ int row_of(int half) { return static_cast<int>(threadIdx.x) / 32 * kTileRows + threadIdx.x % 32 / 4 + half * 8; }
 
   __device__ __forceinline__ float finished(float value, int row, int column) const {
@@ -120,7 +123,7 @@ __device__ __forceinline__ void leave_shares(uint32_t shared, int share, int spl
   const uint32_t part = shared + threadIdx.x * 4;
 #pragma unroll
   for (int at = 0; at < kSums; at++) asm volatile("st.shared.f32 [%0], %1;" ::"r"(part + at * kThreads * 4), "f"(own(at)) : "memory");
-  asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+  meet_cluster();
   // Several at a time: what lies in another block's memory is as far away as the second-level cache.
   constexpr int kBatch = 4;
   for (int first = share; first < kSums; first += kBatch * splits) {
@@ -141,7 +144,7 @@ __device__ __forceinline__ void leave_shares(uint32_t shared, int share, int spl
       if (first + i * splits < kSums) leave(first + i * splits, value);
     }
   }
-  asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");  // nobody ends while others read its sums
+  meet_cluster();  // nobody ends while others read its sums
 }
 #endif
 

@@ -68,7 +68,7 @@ __global__ void __launch_bounds__(kThreads, 2) warpgroup_split_kernel(const Call
   constexpr float kFactor = Fam::template kFactor<kScaling>;
   extern __shared__ uint8_t shared_bytes[];
   __shared__ Edges<kStepTokens> edges;
-  const uint32_t shared = (static_cast<uint32_t>(__cvta_generic_to_shared(shared_bytes)) + 1023) & ~1023u;
+  const uint32_t shared = first_stage(shared_bytes);
   const Share share(call, kStepTokens);
 
   typename Fam::Sum sums[32] = {};
@@ -93,25 +93,25 @@ __global__ void __launch_bounds__(kThreads, 2) warpgroup_split_kernel(const Call
     asm volatile("cp.async.commit_group;");
   }
 
-  uint32_t stage = 0, free_stage = (kStages - 1) * Shape::kBytes;
-  const auto next_stage = [](uint32_t at) { return at == (kStages - 1) * Shape::kBytes ? 0 : at + Shape::kBytes; };
-  for (int i = 0; i < share.iterations; i++, stage = next_stage(stage), free_stage = next_stage(free_stage)) {
+  Ring<Shape> now, free;
+  free.at = (kStages - 1) * Shape::kBytes;
+  for (int i = 0; i < share.iterations; i++, now.advance(), free.advance()) {
     asm volatile("cp.async.wait_group %0;" ::"n"(kStages - 2) : "memory");
     publish_operands();
     __syncthreads();
     if (i + kStages - 1 < share.iterations) {
-      codes.fetch(call, free_stage);
+      codes.fetch(call, free.at);
       codes.advance(call);
-      x.fetch(free_stage);
+      x.fetch(free.at);
       x.advance();
     }
     asm volatile("cp.async.commit_group;");
-    weights.load_factors(call, stage, factors);
-    weights.decode(stage, factors, operands);
+    weights.load_factors(call, now.at, factors);
+    weights.decode(now.at, factors, operands);
 #pragma unroll
     for (int run = 0; run < Shape::kRuns; run++) {
       warpgroup_begin();
-      run_steps<Shape, kOperand, kRun>(sums, operands, swizzled_operand(shared + stage), run, !kGrouped);
+      run_steps<Shape, kOperand, kRun>(sums, operands, swizzled_operand(shared + now.at), run, !kGrouped);
       warpgroup_commit();
       warpgroup_wait<0>();
       if constexpr (kGrouped) scale_sums(sums, factors[run].scale, kFactor, totals);

@@ -32,7 +32,23 @@ struct Stage {
   static_assert(kStages >= 3 && kStages * kBytes >= kThreads * kTokens / kStepTokens * 32 * 4);  // the sums that shares exchange
 };
 
+// A stage, one after the other, and the parity of the pass through the ring.
+template <class Shape>
+struct Ring {
+  uint32_t at = 0;  // where the stage begins
+  int phase = 0;
+  __device__ __forceinline__ void advance() {
+    at += Shape::kBytes;
+    if (at == Shape::kStages * Shape::kBytes) at = 0, phase ^= 1;
+  }
+};
+
 #ifdef KVANT_WARPGROUP
+
+// Where the first stage begins in shared memory.
+__device__ __forceinline__ uint32_t first_stage(const uint8_t* shared_bytes) {
+  return (static_cast<uint32_t>(__cvta_generic_to_shared(shared_bytes)) + 1023) & ~1023u;
+}
 
 // What a block makes: tokens and features from these on, and this part of an iteration's columns.
 struct Share {
@@ -90,7 +106,7 @@ struct WeightFetcher {
       const int vectors = call.scale_run / 16, run = thread % 32 / vectors, v = thread % 32 - run * vectors, warp = thread / 32;
       const int unit = share.first_chunk * 2 + run * kRun;
       has_scales = run < Shape::kRuns;
-      group = static_cast<int>(static_cast<uint64_t>(unit) * call.group_inverse >> kInverseShift), unit_in_group = unit - group * call.group_units;
+      group = unbounded_group_of(call, unit), unit_in_group = unit - group * call.group_units;
       scales = call.scales + static_cast<size_t>(first_tile + warp) * call.groups * call.scale_run + v * 16;
       scales_to = shared + Shape::kScalesAt + warp * Shape::kScaleBytes + (run * kMostScaleVectors + v) * 16;
     }
