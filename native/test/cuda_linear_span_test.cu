@@ -1,7 +1,7 @@
 // Few tokens of bf16 that meet e4m3 and e5m2 weights as fp16 numbers over a power of two: rows that span more exponents than fp16 has,
 // zeros, subnormal numbers, infinity and NaN against a double-precision product; batch invariance where it is promised; every code
-// of the weights; infinite scales; norms and gated products that write this form against the form of what they compute; limits of a matrix.
-// Skips aloud where there is no device.
+// of the weights; infinite scales; rings of stages that wrap; norms and gated products that write this form against the form of what they
+// compute; limits of a matrix. Skips aloud where there is no device.
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -225,6 +225,49 @@ void test_infinite_scales() {
   report("infinite scales make infinite results");
 }
 
+// So many features and columns that a block takes more iterations than it has stages, and shares columns with none or with one other.
+// Whole numbers, whose sums are exact; rows repeat.
+void check_ring(Format weights, Format activation, int64_t tokens) {
+  constexpr int64_t kRows = 8192, kCols = 2048, kOwnRows = 61, kMost = 127;
+  const int bits = weights == Format::int4 ? 4 : 8, group = bits == 4 ? 128 : -1;
+  Random random{static_cast<uint32_t>(bits + tokens) | 1};
+  std::vector<int> codes(static_cast<size_t>(kOwnRows * kCols));
+  for (int& code : codes) code = static_cast<int>(random.next() % 15) - 7;
+  std::vector<uint8_t> packed(static_cast<size_t>(kRows * kvant::code_row_bytes(bits, kCols)));
+  for (int64_t i = 0; i < kRows * kCols; i++) {
+    const int code = codes[i / kCols % kOwnRows * kCols + i % kCols];
+    packed[i * bits / 8] |= static_cast<uint8_t>(bits == 8 ? code : (code & 15) << i % 2 * 4);
+  }
+  std::vector<float> x(static_cast<size_t>(tokens * kCols));
+  for (float& value : x) value = static_cast<float>(static_cast<int>(random.next() % (2 * kMost + 1)) - kMost);
+  for (int64_t t = 0; t < tokens; t++) x[t * kCols + t] = kMost;  // the scale of the token is 1
+
+  const Poisoned codes_there(packed), scales_there(std::vector<float>(static_cast<size_t>(kvant::scale_count(group, kRows, kCols)), 1.0f));
+  const auto matrix = kvant::cuda::make_cuda_matrix({kRows, kCols, weights, group, activation, 0}, {.library = false});
+  matrix->load_codes(0, {.rows = kRows, .codes = static_cast<const uint8_t*>(codes_there.data()), .scales = scales_there.floats()}, nullptr);
+  const std::vector<float> y = run(*matrix, x, 0, tokens, nullptr);
+  for (int64_t t = 0; t < tokens; t++) {
+    for (int64_t row = 0; row < kOwnRows; row++) {
+      float sum = 0;
+      for (int64_t k = 0; k < kCols; k++) sum += x[t * kCols + k] * static_cast<float>(codes[row * kCols + k]);
+      for (int64_t n = row; n < kRows; n += kOwnRows) {
+        check(y[t * kRows + n] == sum, [&] {
+          return matrix->variant(tokens) + " T=" + std::to_string(tokens) + ": " + std::to_string(y[t * kRows + n]) + " is not " + std::to_string(sum);
+        });
+      }
+    }
+  }
+}
+
+void test_rings() {
+  for (Format weights : {Format::int4, Format::int8}) {
+    for (Format activation : {Format::int8, Format::bf16}) {
+      for (int64_t tokens : {40, 150}) check_ring(weights, activation, tokens);
+    }
+  }
+  report("rings of stages that wrap hold what belongs to each iteration");
+}
+
 // Values of which norms and gated products make rows that are exact: what they write is what the prepared rows would be.
 void check_row_kernels(const MatrixSpec& spec, int64_t tokens) {
   const int64_t cols = spec.cols;
@@ -287,6 +330,7 @@ int main() {
   test_codes();
   test_rows();
   test_infinite_scales();
+  test_rings();
   test_row_kernels();
   if (failures > 0) std::printf("%d checks failed\n", failures);
   return failures == 0 ? 0 : 1;
