@@ -1,7 +1,8 @@
-// Attention alone over the shapes of llama3-8b (32 query heads, 8 KV heads of 128; pages of 16 tokens). Decode: GB/s of codes and
+// Attention alone over the shapes of llama3-8b (32 query heads, 8 KV heads of 128; pages of 16 tokens) and of others. Decode: GB/s of codes and
 // scales read, percent of a read probe of the same run, speed against BF16 pages. Prefill: TFLOP/s of causal attention
 // (4 * heads * head_dim per token and position seen), percent of a probe of mma.sync steps on registers.
 // Enough sequences that pages do not stay in the second-level cache; times are medians of graph replays, per launch.
+//   cuda_attention_bench [decode | prefill]
 #include "cuda/attention_mma.cuh"
 #include "cuda_attention_fixture.h"
 #include "cuda_timing.cuh"
@@ -10,6 +11,7 @@ namespace {
 
 using namespace kvant_test;
 using kvant::cuda::AttentionMode;
+using kvant::cuda::QkvWork;
 using kvant::cuda::StepRows;
 
 constexpr int kProbeSteps = 2048, kProbeChains = 8;
@@ -76,14 +78,15 @@ Result run_decode(cudaStream_t stream, const Shape& shape, const Batch& batch, b
       kvant::QkvStoreArgs args{.qkv = qkv.data(), .q_out = step->q.data(), .heads = shape.heads, .rope = {table.data(), table.data()}, .layer = 1};
       kvant::cuda::AttentionExtras extras;
       if (store == Store::before) kvant::cuda::qkv_store(args, step->tokens, sequences.pages, saturations.data(), stream);
-      if (store == Store::within) extras.qkv = args, extras.saturations = saturations.data();
+      if (store == Store::within) extras.work = QkvWork::all, extras.qkv = args, extras.saturations = saturations.data();
       kvant::cuda::attention(mode, StepRows::single, step->args, step->tokens, sequences.pages, extras, scratch.data(), stream);
     }
   });
   return {time / copies, bytes};
 }
 
-Result run_prefill(cudaStream_t stream, const Shape& shape, const std::vector<Row>& rows) {
+// Queries as qkv_store has left them, or turned as they are read.
+Result run_prefill(cudaStream_t stream, const Shape& shape, const std::vector<Row>& rows, QkvWork work) {
   std::vector<int> contexts;
   double operations = 0;
   for (const Row& row : rows) {
@@ -96,39 +99,65 @@ Result run_prefill(cudaStream_t stream, const Shape& shape, const std::vector<Ro
   const Device<uint8_t> scratch(kvant::cuda::attention_scratch_bytes(mode, attention_shape(shape), step.tokens.count));
   kvant::cuda::prepare_attention(scratch.data(), nullptr);
   succeed(cudaDeviceSynchronize(), "preparing");
+  const Device<float> qkv(static_cast<size_t>(step.tokens.count) * (shape.heads + 2 * shape.kv_heads) * shape.head_dim);
+  const Device<float> table(static_cast<size_t>(*std::max_element(contexts.begin(), contexts.end())) * shape.head_dim / 2);
+  fill_random<<<256, 256>>>(qkv.data(), qkv.count(), 5, 1, 0);
+  fill_random<<<256, 256>>>(table.data(), table.count(), 6, 1, 0);
+  kvant::cuda::AttentionExtras extras;
+  extras.work = work;
+  extras.qkv = {.qkv = qkv.data(), .heads = shape.heads, .rope = {table.data(), table.data()}, .layer = 1};
   const double time = seconds(stream, [&] {
-    kvant::cuda::attention(mode, StepRows::chunks, step.args, step.tokens, sequences.pages, {}, scratch.data(), stream);
+    kvant::cuda::attention(mode, StepRows::chunks, step.args, step.tokens, sequences.pages, extras, scratch.data(), stream);
   });
   return {time, operations};
 }
 
-}  // namespace
+// What lies before it: bytes of float32 rows read, of queries written as such where they are, of keys and values as pages hold them.
+Result run_store(cudaStream_t stream, const Shape& shape, int tokens, bool queries) {
+  const Sequences sequences(shape, {tokens}, 79);
+  const Step step(shape, {{0, 0, tokens}}, 97);
+  const int all_heads = shape.heads + 2 * shape.kv_heads;
+  const Device<float> qkv(static_cast<size_t>(tokens) * all_heads * shape.head_dim), table(static_cast<size_t>(tokens) * shape.head_dim / 2);
+  const Device<unsigned long long> saturations(1);
+  fill_random<<<256, 256>>>(qkv.data(), qkv.count(), 5, 1, 0);
+  fill_random<<<256, 256>>>(table.data(), table.count(), 6, 1, 0);
+  succeed(cudaDeviceSynchronize(), "preparing");
+  const kvant::QkvStoreArgs args{.qkv = qkv.data(), .q_out = queries ? step.q.data() : nullptr, .heads = shape.heads, .rope = {table.data(), table.data()}, .layer = 1};
+  const double time = seconds(stream, [&] { kvant::cuda::qkv_store(args, step.tokens, sequences.pages, saturations.data(), stream); });
+  const int code_bytes = kvant::bits(shape.format) / 8;
+  return {time, double(tokens) * shape.head_dim * (queries * 8 * shape.heads + 2 * shape.kv_heads * (4 + code_bytes))};
+}
 
-int main() {
-  int devices = 0;
-  if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
-    std::printf("SKIPPED cuda_attention_bench: no CUDA device\n");
-    return 0;
-  }
-  cudaDeviceProp device;
-  succeed(cudaGetDeviceProperties(&device, 0), "device");
-  cudaStream_t stream;
-  succeed(cudaStreamCreate(&stream), "stream");
-  double read = 0, steps = 0;
-  {
-    const Device<float> source(size_t{1} << 28);
-    const Device<uint32_t> word(1);
-    fill_random<<<4096, 256>>>(source.data(), source.count(), 1, 1, 0);
-    for (int blocks : {4, 8, 16}) {
-      read = std::max(read, static_cast<double>(source.count()) * 4 / seconds(stream, [&] {
-        read_probe<<<device.multiProcessorCount * blocks, 512, 0, stream>>>(reinterpret_cast<const uint4*>(source.data()), source.count() / 4, word.data());
-      }));
+void bench_prefill(cudaStream_t stream, double read, double steps) {
+  const std::pair<const char*, std::vector<Row>> prompts[] = {{"512", {{0, 0, 512}}},
+                                                              {"2048", {{0, 0, 2048}}},
+                                                              {"8192", {{0, 0, 8192}}},
+                                                              {"2048 at 30720", {{0, 30720, 2048}}},
+                                                              {"4 x 512", {{0, 0, 512}, {1, 0, 512}, {2, 0, 512}, {3, 0, 512}}}};
+  struct Model {
+    const char* name;
+    int heads, kv_heads, head_dim;
+  };
+  for (const Model& model : {Model{"llama3-8b", 32, 8, 128}, Model{"llama2-7b", 32, 32, 128}, Model{"tinyllama-1.1b", 32, 4, 64}, Model{"qwen2.5-0.5b", 14, 2, 64}}) {
+    for (Format format : {Format::bf16, Format::int8, Format::e4m3}) {
+      Shape shape{format};
+      shape.heads = model.heads, shape.kv_heads = model.kv_heads, shape.head_dim = model.head_dim;
+      for (const auto& [name, rows] : prompts) {
+        const Result result = run_prefill(stream, shape, rows, QkvWork::none), turning = run_prefill(stream, shape, rows, QkvWork::queries);
+        std::printf("%s prefill %-14s %-4s %8.1f us %5.0f TFLOP/s (%3.0f%%), turning queries %.1f us\n", model.name, name, kvant::format_name(format),
+                    result.time * 1e6, result.bytes / result.time / 1e12, 100 * result.bytes / result.time / steps, turning.time * 1e6);
+        std::fflush(stdout);
+      }
+      for (int tokens : {512, 2048, 8192}) {
+        const Result result = run_store(stream, shape, tokens, true), alone = run_store(stream, shape, tokens, false);
+        std::printf("%s qkv_store %-12d %-4s %8.1f us %5.0f GB/s (%3.0f%%), of keys and values alone %.1f us\n", model.name, tokens,
+                    kvant::format_name(format), result.time * 1e6, result.bytes / result.time / 1e9, 100 * result.bytes / result.time / read, alone.time * 1e6);
+      }
     }
-    steps = device.multiProcessorCount * 8.0 * kProbeSteps * kProbeChains * 2 * 16 * 8 * 16 /
-            seconds(stream, [&] { tensor_probe<<<device.multiProcessorCount, 256, 0, stream>>>(word.data()); });
   }
-  std::printf("%s: read probe %.0f GB/s, mma.sync probe %.0f TFLOP/s\n", device.name, read / 1e9, steps / 1e12);
+}
 
+void bench_decode(cudaStream_t stream, double read) {
   std::vector<int> ragged;
   for (int i = 0; i < 64; i++) ragged.push_back(64 << (i * 7 % 8));
   const Batch batches[] = {even("32 x 8192", 32, 8192), even("64 x 2048", 64, 2048), even("256 x 1500", 256, 1500), even("1 x 131072", 1, 131072),
@@ -161,15 +190,37 @@ int main() {
   }
   const Result before = run_decode(stream, Shape{Format::int8}, even("", 32, 8192), true);
   std::printf("deterministic: 32 x 8192 int8 %8.1f us %5.0f GB/s\n", before.time * 1e6, before.bytes / before.time / 1e9);
-  const std::pair<const char*, std::vector<Row>> prompts[] = {
-      {"2048", {{0, 0, 2048}}}, {"8192", {{0, 0, 8192}}}, {"2048 at 30720", {{0, 30720, 2048}}}, {"4 x 512", {{0, 0, 512}, {1, 0, 512}, {2, 0, 512}, {3, 0, 512}}}};
-  for (const auto& [name, rows] : prompts) {
-    for (Format format : {Format::bf16, Format::int8, Format::e4m3}) {
-      const Result result = run_prefill(stream, Shape{format}, rows);
-      std::printf("prefill %-14s %-4s %8.1f us %5.0f TFLOP/s (%3.0f%%)\n", name, kvant::format_name(format), result.time * 1e6,
-                  result.bytes / result.time / 1e12, 100 * result.bytes / result.time / steps);
-      std::fflush(stdout);
-    }
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  int devices = 0;
+  if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
+    std::printf("SKIPPED cuda_attention_bench: no CUDA device\n");
+    return 0;
   }
+  cudaDeviceProp device;
+  succeed(cudaGetDeviceProperties(&device, 0), "device");
+  cudaStream_t stream;
+  succeed(cudaStreamCreate(&stream), "stream");
+  double read = 0, steps = 0;
+  {
+    const Device<float> source(size_t{1} << 28);
+    const Device<uint32_t> word(1);
+    fill_random<<<4096, 256>>>(source.data(), source.count(), 1, 1, 0);
+    for (int blocks : {4, 8, 16}) {
+      read = std::max(read, static_cast<double>(source.count()) * 4 / seconds(stream, [&] {
+        read_probe<<<device.multiProcessorCount * blocks, 512, 0, stream>>>(reinterpret_cast<const uint4*>(source.data()), source.count() / 4, word.data());
+      }));
+    }
+    steps = device.multiProcessorCount * 8.0 * kProbeSteps * kProbeChains * 2 * 16 * 8 * 16 /
+            seconds(stream, [&] { tensor_probe<<<device.multiProcessorCount, 256, 0, stream>>>(word.data()); });
+  }
+  std::printf("%s: read probe %.0f GB/s, mma.sync probe %.0f TFLOP/s\n", device.name, read / 1e9, steps / 1e12);
+
+  const std::string only = count > 1 ? arguments[1] : "";
+  if (only != "prefill") bench_decode(stream, read);
+  if (only != "decode") bench_prefill(stream, read, steps);
   return 0;
 }

@@ -10,6 +10,7 @@ namespace {
 
 using namespace kvant_test;
 using kvant::cuda::AttentionMode;
+using kvant::cuda::QkvWork;
 using kvant::cuda::StepRows;
 
 // Largest difference over the largest magnitude. Single tokens: as packages/kernels error-budgets.ts.
@@ -112,13 +113,31 @@ void replay(const Launch& launch, const char* what) {
 
 const std::vector<Row> kSingles = {{0, 0, 1}, {1, 14, 1}, {2, 15, 1}, {3, 16, 1}, {4, 300, 1}, {-1, 0, 1}, {5, 1037, 1}, {6, 63, 1}, {-1, 0, 1}};
 
-// Attention that stores and rounds against qkv_store, attention and rounding: pages and outputs bit for bit.
-void check_extras(const Shape& shape, bool turns, bool norms, uint32_t seed) {
-  std::vector<Row> rows = kSingles;
-  std::vector<int> contexts(7, 1);
+const std::vector<Row> kMixed = {{0, 0, 40}, {1, 100, 1}, {2, 77, 3}, {3, 500, 9}, {4, 1000, 1}, {5, 0, 150}, {6, 250, 70}, {7, 31, 7}, {8, 640, 65}};
+
+const std::vector<Row> kChunks = {{0, 0, 200}, {1, 333, 90}, {2, 5, 8}, {3, 1023, 33}};
+
+std::vector<int> contexts_of(const std::vector<Row>& rows) {
+  std::vector<int> contexts;
   for (const Row& row : rows) {
-    if (row.slot >= 0) contexts[static_cast<size_t>(row.slot)] = row.position + 1;
+    if (row.slot < 0) continue;
+    if (row.slot >= static_cast<int>(contexts.size())) contexts.resize(static_cast<size_t>(row.slot) + 1, 1);
+    contexts[static_cast<size_t>(row.slot)] = row.position + row.count;
   }
+  return contexts;
+}
+
+StepRows kind_of(const std::vector<Row>& rows) {
+  const bool single = std::all_of(rows.begin(), rows.end(), [](const Row& row) { return row.count == 1; });
+  const bool chunks = std::all_of(rows.begin(), rows.end(), [](const Row& row) { return row.count >= kvant::cuda::kLongRow; });
+  return single ? StepRows::single : chunks ? StepRows::chunks : StepRows::any;
+}
+
+// Attention that turns queries, stores as far as it can and rounds against qkv_store, attention and rounding: pages and outputs bit for
+// bit.
+void check_extras(const Shape& shape, const std::vector<Row>& rows, bool turns, bool norms, uint32_t seed) {
+  const std::vector<int> contexts = contexts_of(rows);
+  const StepRows kind = kind_of(rows);
   const int64_t longest = *std::max_element(contexts.begin(), contexts.end());
   const Sequences sequences(shape, contexts, seed);
   const Step step(shape, rows, seed + 5);
@@ -138,7 +157,7 @@ void check_extras(const Shape& shape, bool turns, bool norms, uint32_t seed) {
   kvant::cuda::prepare_attention(scratch.data(), nullptr);
   const std::vector<uint8_t> before = sequences.download();
   kvant::cuda::qkv_store(args, step.tokens, sequences.pages, clipped.data(), nullptr);
-  kvant::cuda::attention(mode, StepRows::single, step.args, step.tokens, sequences.pages, {}, scratch.data(), nullptr);
+  kvant::cuda::attention(mode, kind, step.args, step.tokens, sequences.pages, {}, scratch.data(), nullptr);
   const std::vector<float> expected = step.out.download();
   const std::vector<uint8_t> stored = sequences.download();
   const std::string name = name_of(shape) + (turns ? ", rotary" : "") + (norms ? ", norms" : "");
@@ -149,12 +168,16 @@ void check_extras(const Shape& shape, bool turns, bool norms, uint32_t seed) {
     succeed(cudaMemset(clipped.data() + 1, 0, 8), "memset");
     const Device<uint16_t> halves(step.out.count());
     kvant::cuda::AttentionExtras extras;
+    extras.work = kvant::cuda::attention_work(mode, kind, attention_shape(shape));
     extras.qkv = args;
+    extras.qkv.q_out = nullptr;
     extras.saturations = clipped.data() + 1;
     if (rounded != Format::fp32) extras.rounded = halves.data(), extras.rounded_format = rounded;
     const auto launch = [&](cudaStream_t stream) {
-      kvant::cuda::attention(mode, StepRows::single, step.args, step.tokens, sequences.pages, extras, scratch.data(), stream);
+      if (extras.work == QkvWork::queries) kvant::cuda::qkv_store(extras.qkv, step.tokens, sequences.pages, extras.saturations, stream);
+      kvant::cuda::attention(mode, kind, step.args, step.tokens, sequences.pages, extras, scratch.data(), stream);
     };
+    if (extras.work != (kind == StepRows::single ? QkvWork::all : QkvWork::queries)) failures++, std::printf("FAILED: attention leaves work to qkv_store\n");
     if (rounded == Format::fp32) launch(nullptr);
     else replay(launch, "a graph that stores");
     succeed(cudaDeviceSynchronize(), "attention that stores");
@@ -171,7 +194,7 @@ void check_extras(const Shape& shape, bool turns, bool norms, uint32_t seed) {
     const unsigned long long times = rounded == Format::fp32 ? 1 : 2;
     if (wrong + wrong_bytes == 0 && counts[1] == times * counts[0]) continue;
     failures++;
-    std::printf("FAILED attention that stores, %s, outputs in %s: %zu of %zu outputs and %zu bytes of pages differ, %llu clipped for %llu\n", name.c_str(),
+    std::printf("FAILED attention that turns queries or stores, %s, outputs in %s: %zu of %zu outputs and %zu bytes of pages differ, %llu clipped for %llu\n", name.c_str(),
                 kvant::format_name(rounded), wrong, got.size(), wrong_bytes, counts[1], times * counts[0]);
   }
 }
@@ -181,19 +204,12 @@ struct Worst {
 };
 
 Worst run_case(const Shape& shape, const std::vector<Row>& rows, bool deterministic, uint32_t seed, int spread, const char* what, bool print) {
-  std::vector<int> contexts;
-  for (const Row& row : rows) {
-    if (row.slot < 0) continue;
-    if (row.slot >= static_cast<int>(contexts.size())) contexts.resize(static_cast<size_t>(row.slot) + 1, 1);
-    contexts[static_cast<size_t>(row.slot)] = row.position + row.count;
-  }
+  const std::vector<int> contexts = contexts_of(rows);
   const int64_t longest = *std::max_element(contexts.begin(), contexts.end());
   const Sequences sequences(shape, contexts, seed, spread);
   const Step step(shape, rows, seed + 5, 2.0f);
   const AttentionMode mode = kvant::cuda::attention_mode(longest, deterministic);
-  const bool single = std::all_of(rows.begin(), rows.end(), [](const Row& row) { return row.count == 1; });
-  const bool chunks = std::all_of(rows.begin(), rows.end(), [](const Row& row) { return row.count >= kvant::cuda::kLongRow; });
-  const StepRows kind = single ? StepRows::single : chunks ? StepRows::chunks : StepRows::any;
+  const StepRows kind = kind_of(rows);
   const Device<uint8_t> scratch(kvant::cuda::attention_scratch_bytes(mode, attention_shape(shape), step.tokens.count));
   kvant::cuda::prepare_attention(scratch.data(), nullptr);
   const auto launch = [&](cudaStream_t stream) {
@@ -233,10 +249,6 @@ Worst run_case(const Shape& shape, const std::vector<Row>& rows, bool determinis
   }
   return worst;
 }
-
-const std::vector<Row> kMixed = {{0, 0, 40}, {1, 100, 1}, {2, 77, 3}, {3, 500, 9}, {4, 1000, 1}, {5, 0, 150}, {6, 250, 70}, {7, 31, 7}, {8, 640, 65}};
-
-const std::vector<Row> kChunks = {{0, 0, 200}, {1, 333, 90}, {2, 5, 8}, {3, 1023, 33}};
 
 struct Case {
   Shape shape;
@@ -297,12 +309,15 @@ int main() {
   }
   for (Format format : {Format::int8, Format::e4m3, Format::bf16, Format::fp16, Format::e5m2}) {
     const bool scaled = kvant::bits(format) == 8;
-    check_extras({format, 128, 8, 2, 16, 0, false}, true, true, ++seed);
-    check_extras({format, 128, 32, 2, 32, 0, scaled}, true, false, ++seed);
-    check_extras({format, 64, 14, 2, 64, 100, false}, true, false, ++seed);
-    check_extras({format, 256, 4, 2, 16, 0, scaled}, false, true, ++seed);
+    for (const std::vector<Row>& rows : {kSingles, kMixed, kChunks}) {
+      check_extras({format, 128, 8, 2, 16, 0, false}, rows, true, true, ++seed);
+      check_extras({format, 128, 32, 2, 32, 0, scaled}, rows, true, false, ++seed);
+      check_extras({format, 64, 14, 2, 64, 100, false}, rows, true, false, ++seed);
+      check_extras({format, 256, 4, 2, 16, 0, scaled}, rows, false, true, ++seed);
+      check_extras({format, 256, 6, 1, 32, 0, false}, rows, true, true, ++seed);
+    }
   }
-  std::printf("attention that stores keys and values and rounds outputs: compared\n");
+  std::printf("attention that turns queries, stores keys and values and rounds outputs: compared\n");
   // More tokens than a launch of the decode kernel takes.
   std::vector<Row> many;
   for (int i = 0; i < 1500; i++) many.push_back({i % 3 == 2 ? -1 : i, i * 37 % 200, 1});

@@ -37,13 +37,13 @@ void attention_decode(const DecodeLaunch& launch, const KvPages& pages, Stream s
   }
 }
 
-void attention_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, const AttentionOutput& output, int multiprocessors, Stream stream) {
+void attention_prefill(const PrefillLaunch& launch, const KvPages& pages, Stream stream) {
   switch (pages.format) {
-    case Format::bf16: return attention_prefill_bf16(args, tokens, pages, output, multiprocessors, stream);
-    case Format::fp16: return attention_prefill_fp16(args, tokens, pages, output, multiprocessors, stream);
-    case Format::e4m3: return attention_prefill_e4m3(args, tokens, pages, output, multiprocessors, stream);
-    case Format::e5m2: return attention_prefill_e5m2(args, tokens, pages, output, multiprocessors, stream);
-    default: return attention_prefill_int8(args, tokens, pages, output, multiprocessors, stream);
+    case Format::bf16: return attention_prefill_bf16(launch, pages, stream);
+    case Format::fp16: return attention_prefill_fp16(launch, pages, stream);
+    case Format::e4m3: return attention_prefill_e4m3(launch, pages, stream);
+    case Format::e5m2: return attention_prefill_e5m2(launch, pages, stream);
+    default: return attention_prefill_int8(launch, pages, stream);
   }
 }
 
@@ -70,8 +70,9 @@ void prepare_attention(void* scratch, Stream stream) {
   prepare_attention_exact();
 }
 
-bool attention_stores(const AttentionMode& mode, StepRows rows, const AttentionShape& shape) {
-  return rows == StepRows::single && kernels_for(mode, rows, shape).decode && shape.head_dim % 64 == 0;
+QkvWork attention_work(const AttentionMode& mode, StepRows rows, const AttentionShape& shape) {
+  if (kernels_for(mode, rows, shape).exact || shape.head_dim % 64 != 0) return QkvWork::none;
+  return rows == StepRows::single ? QkvWork::all : QkvWork::queries;
 }
 
 bool attention_rounds(const AttentionMode& mode, const AttentionShape& shape) { return !kernels_for(mode, StepRows::any, shape).exact; }
@@ -83,7 +84,8 @@ void attention(const AttentionMode& mode, StepRows rows, const AttentionArgs& ar
   if (kernels.exact) return attention_exact(args, tokens, pages, mode.split_tokens, memory + kCounterBytes, stream);
   AttentionOutput output = {args.out, Format::fp32};
   if (extras.rounded != nullptr) output = {extras.rounded, extras.rounded_format};
-  if (kernels.prefill) attention_prefill(args, tokens, pages, output, mode.multiprocessors, stream);
+  const QkvStoreArgs qkv = extras.work == QkvWork::none ? QkvStoreArgs() : extras.qkv;
+  if (kernels.prefill) attention_prefill({args, output, tokens, qkv, mode.multiprocessors}, pages, stream);
   if (!kernels.decode) return;
 
   DecodeLaunch launch;
@@ -95,7 +97,8 @@ void attention(const AttentionMode& mode, StepRows rows, const AttentionArgs& ar
   launch.reads_early = capture == cudaStreamCaptureStatusActive && rows == StepRows::single;
   launch.multiprocessors = mode.multiprocessors;
   launch.output = output;
-  launch.qkv = extras.qkv;
+  launch.qkv = qkv;
+  launch.stores = extras.work == QkvWork::all;
   launch.saturations = extras.saturations;
   launch.kv_heads = pages.kv_heads;
   launch.scratch.arrived = reinterpret_cast<unsigned*>(memory);

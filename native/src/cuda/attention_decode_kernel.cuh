@@ -107,10 +107,9 @@ __global__ void __launch_bounds__(Shape<format, head_dim, column_tiles>::kThread
     item.end_tile = item.lowest / kTile + stretch.end;
 
     Fetch<S> fetch(item, args, pages, memory + warp * S::kStages * S::kStage);
-    const bool fused = launch.qkv.qkv != nullptr;
-    HeadLoad<S, format> heads(item, launch, pages, fused && stretch.end == stretch.tiles);
+    HeadLoad<S, format> heads(item, launch, pages, launch.stores && stretch.end == stretch.tiles);
     for (int stage = 0; stage < S::kStages - 1; stage++) {
-      if (!fused && fetch.next_is_last()) wait_for_inputs();
+      if (!launch.stores && fetch.next_is_last()) wait_for_inputs();
       fetch.start(stage);
     }
     wait_for_inputs();
@@ -141,7 +140,7 @@ __global__ void __launch_bounds__(Shape<format, head_dim, column_tiles>::kThread
       __syncwarp();  // the tile is there for all lanes, and all have left the one before
       fetch.start(stage == 0 ? S::kStages - 1 : stage - 1);
       uint8_t* const at_stage = memory + (warp * S::kStages + stage) * S::kStage;
-      if (fused && fetch.is_last(i)) freshen<S>(at_stage, item.highest, fresh, dynamic);
+      if (launch.stores && fetch.is_last(i)) freshen<S>(at_stage, item.highest, fresh, dynamic);
       add_tile<S, format, column_tiles>(at_stage, q, factor, static_scales, dynamic, fetch.position(i), item, part);
       stage = stage + 1 == S::kStages ? 0 : stage + 1;
     }

@@ -94,7 +94,7 @@ struct Fresh {
   float scales[2];
 };
 
-// What a warp reads of the step's own heads: queries of the item, and, where attention also stores (DecodeLaunch::qkv), the key
+// What a warp reads of the step's own heads: queries of the item, and, where attention also stores (DecodeLaunch::stores), the key
 // and the value of the token. Between reading them and leaving them lies the wait for other warps' loads.
 template <class S, Format format>
 class HeadLoad {

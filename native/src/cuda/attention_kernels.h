@@ -38,8 +38,8 @@ struct DecodeLaunch {
   // The step's inputs, and what pages hold below each token's own position, are there when the kernel starts: so in a graph,
   // which starts after all that came before it, for rows of one token. Only q and the last position of a row are waited for.
   bool reads_early = false;
-  // qkv non-null: q comes from there, and the kernel stores keys and values first. Rows of one token only.
-  QkvStoreArgs qkv;
+  QkvStoreArgs qkv;     // qkv non-null: q comes from there
+  bool stores = false;  // keys and values that come with it, first: rows of one token only
   unsigned long long* saturations = nullptr;
   int kv_heads = 0;
   DecodeScratch scratch;
@@ -58,11 +58,18 @@ void attention_decode_int8(const DecodeLaunch& launch, const KvPages& pages, Str
 
 // attention_prefill.cuh, on sm_90a: tokens of rows with at least kLongRow tokens in the step; leaves other outputs alone.
 constexpr int kPrefillGroup = 64;  // most query heads of a KV head
-void attention_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, const AttentionOutput& output, int multiprocessors, Stream stream);
-void attention_prefill_bf16(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, const AttentionOutput& output, int multiprocessors, Stream stream);
-void attention_prefill_fp16(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, const AttentionOutput& output, int multiprocessors, Stream stream);
-void attention_prefill_e4m3(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, const AttentionOutput& output, int multiprocessors, Stream stream);
-void attention_prefill_e5m2(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, const AttentionOutput& output, int multiprocessors, Stream stream);
-void attention_prefill_int8(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, const AttentionOutput& output, int multiprocessors, Stream stream);
+struct PrefillLaunch {
+  AttentionArgs args;  // but `out`
+  AttentionOutput output;
+  StepTokens tokens;
+  QkvStoreArgs qkv;  // qkv non-null: q comes from there
+  int multiprocessors = 0;
+};
+void attention_prefill(const PrefillLaunch& launch, const KvPages& pages, Stream stream);
+void attention_prefill_bf16(const PrefillLaunch& launch, const KvPages& pages, Stream stream);
+void attention_prefill_fp16(const PrefillLaunch& launch, const KvPages& pages, Stream stream);
+void attention_prefill_e4m3(const PrefillLaunch& launch, const KvPages& pages, Stream stream);
+void attention_prefill_e5m2(const PrefillLaunch& launch, const KvPages& pages, Stream stream);
+void attention_prefill_int8(const PrefillLaunch& launch, const KvPages& pages, Stream stream);
 
 }  // namespace kvant::cuda

@@ -3,7 +3,8 @@
 // A block takes kRows query rows, the tokens of a stretch of the step times the query heads of one KV head, and walks the tiles
 // of 64 positions that they see: S = Q K^T, then O += P V, both as warpgroup steps over swizzled shared memory.
 // One warpgroup produces: it loads stored codes, turns them into operands (fp16, or bf16 for bf16 pages; INT8 keys stay as they
-// are) and V into rows of positions. The others, 64 query rows each, multiply; S of a tile runs while O of the one before does.
+// are) and V into rows of positions. One makes the queries of the next rows meanwhile. The others, 64 query rows each, multiply; S of a
+// tile runs while O of the one before does.
 // q (INT8 pages: INT8 per token and head; fp16: by a power of two per row) and the softmax weights are rounded once.
 // Weights enter as p * v_scale / unit * 2^7 with p < 2^8: see attention_decode.cuh.
 // Positions outside the visible range of the block enter as zeros and are not read.
@@ -23,7 +24,8 @@ namespace prefill {
 
 constexpr int kTile = 64;           // positions
 constexpr int kBlockBytes = 8192;   // 64 rows of 128 bytes: what an operand consists of
-constexpr int kProducers = 128;     // threads
+constexpr int kProducers = 128, kQueriers = 128;  // threads
+constexpr int kQueryPasses = 2;                   // of queriers, on their way
 
 template <Format stored_format, int dims>
 struct Shape {
@@ -33,7 +35,11 @@ struct Shape {
   static constexpr bool kScaled = kSize == 1, kInt8 = format == Format::int8, kBf16 = kIsBf16<format>;
   static constexpr int kConsumers = head_dim > 128 ? 1 : 2;  // warpgroups; registers bound them
   static constexpr int kRows = 64 * kConsumers;              // query rows of a block
-  static constexpr int kThreads = kProducers + 128 * kConsumers;
+  static constexpr int kFirstConsumer = kProducers + kQueriers, kThreads = kFirstConsumer + 128 * kConsumers;
+  // Per thread: a launch gives as many to all, then they go where they are needed.
+  static constexpr int kRegisters = 65536 / kThreads / 8 * 8, kProducerRegisters = head_dim > 128 ? 192 : 104;
+  static constexpr int kQuerierRegisters = 56, kConsumerRegisters = head_dim > 128 ? 248 : 176;
+  static_assert(kProducers * kProducerRegisters + kQueriers * kQuerierRegisters + 128 * kConsumers * kConsumerRegisters <= kThreads * kRegisters);
   static constexpr int kStages = head_dim > 128 ? 2 : 3;
   static constexpr int kRow = head_dim * kSize;                     // bytes of a position's codes
   static constexpr int kKeyRow = head_dim * (kInt8 ? 1 : 2);        // bytes of an operand's row
@@ -42,7 +48,11 @@ struct Shape {
   static constexpr int kKeyBytes = kKeyBlocks * kBlockBytes;
   static constexpr int kStage = kKeyBytes + head_dim * 128;         // keys, then values [head_dim][64 positions]
   static constexpr int kQueryBytes = kConsumers * kKeyBytes;
-  static constexpr int kPairs = (head_dim / 2 + 31) / 32;           // of numbers of a query, per lane
+  // A querier's pass: so many lanes share a row, each some vectors of four numbers, and as many of cosines and sines where
+  // rows are turned.
+  static constexpr bool kTurns = head_dim % 64 == 0;
+  static constexpr int kRowLanes = kTurns ? head_dim / 16 : 8, kRowVectors = head_dim / (4 * kRowLanes);
+  static constexpr int kAngleVectors = kTurns ? kRowVectors : 0;
   // A producer's unit: 4 positions x kChunk numbers.
   static constexpr int kChunk = kSize == 1 && head_dim % 128 == 0 ? 16 : 8;
   static constexpr int kChunks = head_dim / kChunk;
@@ -79,16 +89,15 @@ __device__ inline bool next_run(const StepTokens& tokens, int window, int64_t& a
   const int lane = threadIdx.x % 32;
   while (at < end) {
     run.first = at;
-    run.slot = tokens.slots[at];
+    run.slot = tokens.slots[at], run.position = tokens.positions[at];
     unsigned same;
     do {
       const int64_t i = at + lane;
       same = __ballot_sync(0xffffffffu, i < end && tokens.slots[i] == run.slot);
       at += same == 0xffffffffu ? 32 : __ffs(static_cast<int>(~same)) - 1;
     } while (same == 0xffffffffu);
-    if (run.slot < 0 || !in_long_row(tokens, run.first)) continue;
     run.tokens = static_cast<int>(at - run.first);
-    run.position = tokens.positions[run.first];
+    if (run.slot < 0 || (run.tokens < kLongRow && !in_long_row(tokens, run.first))) continue;
     run.lowest = lowest_position(run.position, window);
     run.highest = run.position + run.tokens - 1;
     run.first_tile = run.lowest / kTile;
@@ -109,7 +118,7 @@ __device__ __forceinline__ void load_global(uint32_t (&to)[words], const uint8_t
   }
 }
 
-// What producers leave for the consumers beside the operands. tokens 0 in `run`: the block's work is done.
+// What queriers leave for the consumers beside the operands. tokens 0 in `run`: the block's work is done.
 template <class S>
 struct Work {
   Run run;
@@ -122,93 +131,11 @@ template <class S>
 struct Memory {
   uint8_t queries[2][S::kQueryBytes];  // operands, [kConsumers][kKeyBlocks][64][128 bytes]
   uint8_t stages[S::kStages][S::kStage];
+  // What queriers read, each its own. (No more: with less than some 60 KiB of first-level cache, producers have less in flight.)
+  float4 ahead[kQueryPasses * S::kRowVectors + S::kAngleVectors][kQueriers];
   float scales[S::kStages][2 * kTile + 4];  // of keys, of values, and the largest of each 32
   Work<S> work[2];
   uint64_t full[S::kStages], empty[S::kStages], queries_full[2], queries_empty[2];  // barriers
-};
-
-// The run's queries on their way from float32 rows to operands: kBatch rows of a warp at a time, one batch ahead.
-template <class S>
-class QueryWriter {
- public:
-  __device__ QueryWriter(const Run& run, int kv_head, const AttentionArgs& args, int group)
-      : run_(run), args_(args), kv_head_(kv_head), group_(group) {}
-
-  // The producing warps call. queries: operands of the consumers; scales: [kRows]
-  __device__ void write(uint8_t* queries, float* scales) {
-    read(0, x_[0]);
-#pragma unroll 1  // all of it would not fit the instruction cache
-    for (int batch = 0; batch < kBatches; batch += 2) {
-      read(batch + 1, x_[1]);
-#pragma unroll
-      for (int i = 0; i < kBatch; i++) leave(row(batch, i), x_[0][i], queries, scales);
-      if (batch + 2 < kBatches) read(batch + 2, x_[0]);
-#pragma unroll
-      for (int i = 0; i < kBatch; i++) leave(row(batch + 1, i), x_[1][i], queries, scales);
-    }
-  }
-
- private:
-  static constexpr int kBatch = 4, kWarps = kProducers / 32, kBatches = S::kRows / (kWarps * kBatch);
-  static_assert(kBatches % 2 == 0);
-
-  static __device__ int row(int batch, int i) { return (batch * kWarps + static_cast<int>(threadIdx.x) / 32) * kBatch + i; }
-
-  __device__ void read(int batch, float2 (&x)[kBatch][S::kPairs]) const {
-    const int lane = threadIdx.x % 32;
-#pragma unroll
-    for (int i = 0; i < kBatch; i++) {
-      const int token = row(batch, i) / group_, head = kv_head_ * group_ + row(batch, i) % group_;
-      const float* const q = args_.q + ((run_.first + token) * args_.heads + head) * S::head_dim;
-#pragma unroll
-      for (int j = 0; j < S::kPairs; j++) {
-        const int pair = j * 32 + lane;
-        x[i][j] = token < run_.tokens && pair < S::head_dim / 2 ? *reinterpret_cast<const float2*>(q + 2 * pair) : float2{0, 0};
-      }
-    }
-  }
-
-  static __device__ void leave(int row, const float2 (&x)[S::kPairs], uint8_t* queries, float* scales) {
-    const int lane = threadIdx.x % 32;
-    float scale = 1, inverse = 1;
-    if constexpr (!S::kBf16) {
-      float most = 0;
-#pragma unroll
-      for (int j = 0; j < S::kPairs; j++) {
-        if (fabsf(x[j].x) > most) most = fabsf(x[j].x);
-        if (fabsf(x[j].y) > most) most = fabsf(x[j].y);
-      }
-      most = fminf(warp_reduce(most, Most()), FLT_MAX);
-      scale = S::kInt8 ? most / max_value(Format::int8) : fp16_scale(most);
-      if (scale == 0) scale = 1;  // codes are 0
-      inverse = 1 / scale;        // fp16: exact
-    }
-    if (lane == 0) scales[row] = scale;
-    uint8_t* const operand = queries + row / 64 * S::kKeyBytes;
-#pragma unroll
-    for (int j = 0; j < S::kPairs; j++) {
-      const int pair = j * 32 + lane;
-      if (pair >= S::head_dim / 2) continue;
-      uint8_t* const to = operand + swizzled(row % 64, S::key_byte(2 * pair));
-      if constexpr (S::kInt8) {
-        // x / scale to nearest, as the division that others take, in three operations.
-        const auto code = [&](float value) {
-          const float quotient = value * inverse;
-          const float rest = fabsf(quotient) < 128 ? fmaf(-quotient, scale, value) : 0;  // infinity saturates
-          return static_cast<uint32_t>(Codes<Format::int8>::encode(fmaf(rest, inverse, quotient)));
-        };
-        const uint32_t low = code(x[j].x), high = code(x[j].y);
-        *reinterpret_cast<uint16_t*>(to) = static_cast<uint16_t>(low | high << 8);
-      } else {
-        *reinterpret_cast<uint32_t*>(to) = pack<S::kBf16>(x[j].x * inverse, x[j].y * inverse);
-      }
-    }
-  }
-
-  const Run& run_;
-  const AttentionArgs& args_;
-  int kv_head_, group_;
-  float2 x_[2][kBatch][S::kPairs];
 };
 
 // One of the producing threads: holds the codes of kSets tiles between loading and storing them.

@@ -2,8 +2,8 @@
 
 namespace kvant::cuda {
 
-void attention_prefill_bf16(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, const AttentionOutput& output, int multiprocessors, Stream stream) {
-  prefill::launch_prefill<Format::bf16>(args, tokens, pages, output, multiprocessors, stream);
+void attention_prefill_bf16(const PrefillLaunch& launch, const KvPages& pages, Stream stream) {
+  prefill::launch_prefill<Format::bf16>(launch, pages, stream);
 }
 
 }  // namespace kvant::cuda

@@ -1,5 +1,5 @@
 #pragma once
-#include "cuda/attention_prefill.cuh"
+#include "cuda/attention_prefill_queries.cuh"
 #include "cuda/launch.cuh"
 
 #include <algorithm>
@@ -8,6 +8,12 @@ namespace kvant::cuda {
 namespace prefill {
 
 #ifdef KVANT_WARPGROUP
+
+constexpr int kStagedBytes = 2048;  // of a warp: the queries of its rows, 128 bytes of each, have been there
+static_assert(4 * kStagedBytes == kBlockBytes);
+
+// The threads of a warpgroup wait for each other.
+__device__ __forceinline__ void wait_for_warpgroup() { asm volatile("bar.sync %0, 128;" ::"r"(1 + threadIdx.x / 128) : "memory"); }
 
 // One thread of a warpgroup of 64 query rows. Lane (g, t) of warp w has rows 16w + g and 16w + g + 8: index r below.
 template <class S>
@@ -18,7 +24,7 @@ class Consumer {
   __device__ Consumer(const Work<S>& work, const AttentionArgs& args, const AttentionOutput& output, const KvPages& pages)
       : run_(work.run), args_(args), output_(output), group_(args.heads / pages.kv_heads), first_head_(work.kv_head * group_) {
     const Run& run = run_;
-    const int warp = threadIdx.x % 128 / 32, warpgroup = threadIdx.x / 128 - 1;
+    const int warp = threadIdx.x % 128 / 32, warpgroup = (threadIdx.x - S::kFirstConsumer) / 128;
     first_row_ = warpgroup * 64 + warp * 16;
     const bool is_static = S::kScaled && pages.k_static != nullptr;
     const int at_scale = args.layer * pages.kv_heads + work.kv_head;
@@ -132,31 +138,27 @@ class Consumer {
     for (int i = 0; i < 16; i++) p_[i / 4][i % 4] = pack<S::kBf16>(y_[2 * i], y_[2 * i + 1]);
   }
 
-  __device__ void write() {
-    const int t = threadIdx.x % 4;
+  // rows: kStagedBytes of shared memory, the warp's own.
+  __device__ void write(uint8_t* rows) const {
+    float gains[2];
 #pragma unroll
     for (int r = 0; r < 2; r++) {
       float total = total_[r] + __shfl_xor_sync(0xffffffffu, total_[r], 1);
       total += __shfl_xor_sync(0xffffffffu, total, 2);
-      const int token = row(r) / group_, head = row(r) % group_;
-      if (token >= run_.tokens) continue;
-      const float gain = output_gain_ * unit_ / total;
-      const int64_t out = ((run_.first + token) * args_.heads + first_head_ + head) * S::head_dim;
-      if constexpr (S::kChunks % 8 == 0) {
-        constexpr int kEach = S::kChunks / 8;  // column tiles from one number of a chunk to the next
+      gains[r] = output_gain_ * unit_ / total;
+    }
+    if constexpr (S::kChunks % 8 == 0) {
+      if (output_.format == Format::bf16) write_rows<Format::bf16>(gains, rows);
+      else if (output_.format == Format::fp16) write_rows<Format::fp16>(gains, rows);
+      else write_rows<Format::fp32>(gains, rows);
+    } else {
+      const int t = threadIdx.x % 4;
 #pragma unroll
-        for (int part = 0; part < kEach * 2; part++) {
-          const int chunk = part / 2 * 8 + 2 * t + part % 2;
+      for (int r = 0; r < 2; r++) {
+        const int64_t out = place_of(row(r));
 #pragma unroll
-          for (int i = 0; i < S::kChunk; i += 4) {
-            const auto at = [&](int k) { return o_[(((i + k) * kEach) + part / 2) * 4 + 2 * r + part % 2] * gain; };
-            write_four(output_, out + chunk * S::kChunk + i, {at(0), at(1), at(2), at(3)});
-          }
-        }
-      } else {
-#pragma unroll
-        for (int i = 0; i < S::head_dim / 4; i++) {
-          write_one(output_, out + S::dim_of_column(i / 2 * 8 + 2 * t + i % 2), o_[i / 2 * 4 + 2 * r + i % 2] * gain);
+        for (int i = 0; out >= 0 && i < S::head_dim / 4; i++) {
+          write_one(output_, out + S::dim_of_column(i / 2 * 8 + 2 * t + i % 2), o_[i / 2 * 4 + 2 * r + i % 2] * gains[r]);
         }
       }
     }
@@ -164,6 +166,58 @@ class Consumer {
 
  private:
   __device__ int row(int r) const { return first_row_ + static_cast<int>(threadIdx.x % 32) / 4 + 8 * r; }
+
+  // The first output of a query row of the block; -1 where there is none.
+  __device__ int64_t place_of(int row) const {
+    const int token = row / group_, head = first_head_ + row % group_;
+    return token < run_.tokens ? ((run_.first + token) * args_.heads + head) * S::head_dim : -1;
+  }
+
+  // A lane holds two runs of kChunk numbers for each 16 chunks of a row. Pieces of 16 bytes change lanes in shared memory, so that lanes
+  // which write together fill lines; there they lie so that lanes of one store and of one load find different banks.
+  template <Format format>
+  __device__ void write_rows(const float (&gains)[2], uint8_t* rows) const {
+    using Code = typename Codes<format>::Code;
+    constexpr int kEach = S::kChunks / 8, kNumbers = 16 / sizeof(Code), kPieces = S::head_dim / kNumbers;  // of a piece, of a row
+    constexpr int kAtOnce = std::min<int>(8, kStagedBytes / (S::head_dim * sizeof(Code)));              // rows
+    constexpr int kSwing = 2 * S::kChunk * sizeof(Code) / 32;
+    const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+    const auto staged = [&](int row, int piece) {
+      return reinterpret_cast<uint4*>(rows) + row % kAtOnce * kPieces + (piece ^ piece >> 3 ^ row % 2 * kSwing);
+    };
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+#pragma unroll
+      for (int first = 0; first < 8; first += kAtOnce) {
+        __syncwarp();
+        if (g / kAtOnce == first / kAtOnce) {
+#pragma unroll
+          for (int part = 0; part < kEach * 2; part++) {
+            const int chunk = part / 2 * 8 + 2 * t + part % 2;
+#pragma unroll
+            for (int i = 0; i < S::kChunk; i += kNumbers) {
+              union {
+                Code codes[kNumbers];
+                uint4 piece;
+              } x;
+#pragma unroll
+              for (int k = 0; k < kNumbers; k++) {
+                x.codes[k] = Codes<format>::encode(o_[((i + k) * kEach + part / 2) * 4 + 2 * r + part % 2] * gains[r]);
+              }
+              *staged(g, (chunk * S::kChunk + i) / kNumbers) = x.piece;
+            }
+          }
+        }
+        __syncwarp();
+#pragma unroll
+        for (int i = 0; i < kAtOnce * kPieces / 32; i++) {
+          const int at = i * 32 + lane, row = first + at / kPieces, piece = at % kPieces;
+          const int64_t out = place_of(first_row_ + 8 * r + row);
+          if (out >= 0) *reinterpret_cast<uint4*>(static_cast<Code*>(output_.rows) + out + piece * kNumbers) = *staged(row, piece);
+        }
+      }
+    }
+  }
 
   const Run run_;
   const AttentionArgs& args_;
@@ -203,7 +257,7 @@ class Deal {
 
 template <Format format, int head_dim>
 __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
-    attention_prefill_kernel(const AttentionArgs args, const AttentionOutput output, const StepTokens tokens, const KvPages pages) {
+    attention_prefill_kernel(const PrefillLaunch launch, const KvPages pages) {
 #ifdef KVANT_WARPGROUP
   using S = Shape<format, head_dim>;
   static_assert(sizeof(Memory<S>) + 1024 <= 227 * 1024);
@@ -213,7 +267,7 @@ __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
   const uint32_t queries_full = shared_address(memory.queries_full), queries_empty = shared_address(memory.queries_empty);
   if (threadIdx.x == 0) {
     for (int i = 0; i < S::kStages; i++) init_barrier(full + i * 8, kProducers), init_barrier(empty + i * 8, S::kConsumers * 4);
-    for (int i = 0; i < 2; i++) init_barrier(queries_full + i * 8, kProducers), init_barrier(queries_empty + i * 8, S::kConsumers * 4);
+    for (int i = 0; i < 2; i++) init_barrier(queries_full + i * 8, kQueriers), init_barrier(queries_empty + i * 8, S::kConsumers * 4);
     publish_barriers();
   }
   let_next_start();
@@ -227,23 +281,17 @@ __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
   const auto advance_slot = [&] {
     if (++slot == 2) slot = 0, slot_phase ^= 1;
   };
-  // Registers go where they are needed: 168 per thread were given to all.
+  const AttentionArgs& args = launch.args;
+  const StepTokens& tokens = launch.tokens;
+  Deal deal(tokens, pages.kv_heads, S::kRows / (args.heads / pages.kv_heads));
+  int kv_head;
+  int64_t at, end;
+  Run run;
   if (threadIdx.x < kProducers) {
-    if constexpr (S::kConsumers == 2) asm volatile("setmaxnreg.dec.sync.aligned.u32 152;");
-    const int group = args.heads / pages.kv_heads;
-    Deal deal(tokens, pages.kv_heads, S::kRows / group);
-    int kv_head;
-    int64_t at, end;
-    Run run;
+    take_registers<S::kRegisters, S::kProducerRegisters>();
     while (deal.next(kv_head, at, end)) {
       while (next_run(tokens, pages.window, at, end, run)) {
         Producer<S> producer(run, kv_head, args, pages);
-        wait_barrier(queries_empty + slot * 8, slot_phase ^ 1);
-        QueryWriter<S>(run, kv_head, args, group).write(memory.queries[slot], memory.work[slot].scales);
-        if (threadIdx.x == 0) memory.work[slot].run = run, memory.work[slot].kv_head = kv_head;
-        publish_operands();
-        arrive(queries_full + slot * 8);
-        advance_slot();
         producer.template load<0>(run.first_tile);
         const auto pass = [&]<int set>(int tile) {
           if (tile >= run.end_tile) return;
@@ -261,15 +309,34 @@ __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
         }
       }
     }
+    return;
+  }
+  if (threadIdx.x < S::kFirstConsumer) {
+    take_registers<S::kRegisters, S::kQuerierRegisters>();
+    const auto leave = [&](const Run& next) {
+      if (threadIdx.x == kProducers) memory.work[slot].run = next, memory.work[slot].kv_head = kv_head;
+      publish_operands();
+      arrive(queries_full + slot * 8);
+      advance_slot();
+    };
+    while (deal.next(kv_head, at, end)) {
+      while (next_run(tokens, pages.window, at, end, run)) {
+        QueryWriter<S> writer(run, kv_head, launch, pages.kv_heads, memory);
+        wait_barrier(queries_empty + slot * 8, slot_phase ^ 1);
+        writer.write(memory.queries[slot], memory.work[slot].scales);
+        leave(run);
+      }
+    }
     wait_barrier(queries_empty + slot * 8, slot_phase ^ 1);
-    if (threadIdx.x == 0) memory.work[slot].run.tokens = 0;
-    arrive(queries_full + slot * 8);
+    run.tokens = 0;
+    leave(run);
     return;
   }
 
-  if constexpr (S::kConsumers == 2) asm volatile("setmaxnreg.inc.sync.aligned.u32 176;");
-  const uint32_t own_queries = shared_address(memory.queries) + (threadIdx.x / 128 - 1) * S::kKeyBytes;
+  take_registers<S::kRegisters, S::kConsumerRegisters>();
+  const uint32_t own_queries = shared_address(memory.queries) + (threadIdx.x - S::kFirstConsumer) / 128 * S::kKeyBytes;
   const uint32_t stages = shared_address(memory.stages);
+  // By one lane for its warp: by each, long prompts over INT8 pages take 6 % longer. (racecheck takes it for that lane alone.)
   const auto release = [&](uint32_t barrier) {
     __syncwarp();
     if (threadIdx.x % 32 == 0) arrive(barrier);
@@ -277,7 +344,7 @@ __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
   while (true) {
     wait_barrier(queries_full + slot * 8, slot_phase);
     if (memory.work[slot].run.tokens == 0) return;
-    Consumer<S> consumer(memory.work[slot], args, output, pages);
+    Consumer<S> consumer(memory.work[slot], args, launch.output, pages);
     const uint32_t queries = own_queries + slot * S::kQueryBytes;
     const int first_tile = consumer.run().first_tile, end_tile = consumer.run().end_tile;
     wait_barrier(full + stage * 8, phase);
@@ -304,14 +371,15 @@ __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
       before = stage;
       advance();
     }
-    release(queries_empty + slot * 8);
-    advance_slot();
     warpgroup_begin();
     consumer.start_values(stages + before * S::kStage + S::kKeyBytes);
     warpgroup_commit();
     warpgroup_wait<0>();
     release(empty + before * 8);
-    consumer.write();
+    wait_for_warpgroup();  // nobody reads its queries any more
+    consumer.write(memory.queries[slot] + (own_queries - shared_address(memory.queries)) + threadIdx.x % 128 / 32 * kStagedBytes);
+    release(queries_empty + slot * 8);
+    advance_slot();
   }
 #else
   __trap();  // attention() asks launches_overlap() first
@@ -319,23 +387,23 @@ __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
 }
 
 template <Format format, int head_dim>
-void launch_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, const AttentionOutput& output, int multiprocessors, Stream stream) {
+void launch_prefill_of(const PrefillLaunch& launch_args, const KvPages& pages, Stream stream) {
   using S = Shape<format, head_dim>;
   const auto kernel = attention_prefill_kernel<format, head_dim>;
   constexpr int kBytes = 1024 + sizeof(Memory<S>);
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes), "attention's shared memory");
-  const int64_t each = S::kRows / (args.heads / pages.kv_heads), items = (tokens.count + each - 1) / each * pages.kv_heads;
-  const dim3 grid(static_cast<unsigned>(std::min<int64_t>(items, multiprocessors)));
-  launch("attention_prefill", kernel, grid, dim3(S::kThreads), kBytes, stream, args, output, tokens, pages);
+  const int64_t each = S::kRows / (launch_args.args.heads / pages.kv_heads), items = (launch_args.tokens.count + each - 1) / each * pages.kv_heads;
+  const dim3 grid(static_cast<unsigned>(std::min<int64_t>(items, launch_args.multiprocessors)));
+  launch("attention_prefill", kernel, grid, dim3(S::kThreads), kBytes, stream, launch_args, pages);
 }
 
 template <Format format>
-void launch_prefill(const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages, const AttentionOutput& output, int multiprocessors, Stream stream) {
+void launch_prefill(const PrefillLaunch& launch, const KvPages& pages, Stream stream) {
   switch (pages.head_dim) {
-    case 64: return launch_prefill<format, 64>(args, tokens, pages, output, multiprocessors, stream);
-    case 96: return launch_prefill<format, 96>(args, tokens, pages, output, multiprocessors, stream);
-    case 128: return launch_prefill<format, 128>(args, tokens, pages, output, multiprocessors, stream);
-    default: return launch_prefill<format, 256>(args, tokens, pages, output, multiprocessors, stream);
+    case 64: return launch_prefill_of<format, 64>(launch, pages, stream);
+    case 96: return launch_prefill_of<format, 96>(launch, pages, stream);
+    case 128: return launch_prefill_of<format, 128>(launch, pages, stream);
+    default: return launch_prefill_of<format, 256>(launch, pages, stream);
   }
 }
 

@@ -142,8 +142,8 @@ class CudaExecutor final : public StepExecutor {
   bool arrives_prepared(size_t index, int64_t count) const { return index > 0 && taker_of(index - 1, count) != nullptr; }
   // How op `index` leaves its result in such a launch.
   Result result_of(size_t index, const Launch& launch) const;
-  // Whether the attention op behind the store op `index` does its work in such a launch.
-  bool is_stored_behind(size_t index, const Launch& launch) const;
+  // What of the store op `index` the attention op behind it does in such a launch.
+  QkvWork work_behind(size_t index, const Launch& launch) const;
   QkvStoreArgs store_args(const QkvStoreOp& op) const;
   int64_t row_count(int buffer_index, const Launch& launch) const;
   AttentionShape attention_shape(const AttentionOp& op) const;

@@ -67,14 +67,17 @@ QkvStoreArgs CudaExecutor::store_args(const QkvStoreOp& op) const {
           .layer = op.layer};
 }
 
-bool CudaExecutor::is_stored_behind(size_t index, const Launch& launch) const {
-  if (!stored_behind_[index]) return false;
-  return attention_stores(attention_mode_, launch.rows, attention_shape(std::get<AttentionOp>(plan_.ops[index + 1])));
+QkvWork CudaExecutor::work_behind(size_t index, const Launch& launch) const {
+  if (!stored_behind_[index]) return QkvWork::none;
+  return attention_work(attention_mode_, launch.rows, attention_shape(std::get<AttentionOp>(plan_.ops[index + 1])));
 }
 
 void CudaExecutor::run_op(const QkvStoreOp& op, size_t index, const Launch& launch) {
-  if (is_stored_behind(index, launch)) return;
-  qkv_store(store_args(op), tokens_of(launch), kv_groups_[static_cast<size_t>(op.group)].view, arrays_.saturations, stream_.get());
+  const QkvWork left = work_behind(index, launch);
+  if (left == QkvWork::all) return;
+  QkvStoreArgs args = store_args(op);
+  if (left == QkvWork::queries) args.q_out = nullptr;
+  qkv_store(args, tokens_of(launch), kv_groups_[static_cast<size_t>(op.group)].view, arrays_.saturations, stream_.get());
 }
 
 AttentionShape CudaExecutor::attention_shape(const AttentionOp& op) const {
@@ -86,7 +89,8 @@ void CudaExecutor::run_op(const AttentionOp& op, size_t index, const Launch& lau
   const AttentionArgs args{.q = buffer(op.q), .out = buffer(op.out), .heads = op.heads, .scale = op.scale, .layer = op.layer};
   AttentionExtras extras;
   extras.saturations = arrays_.saturations;
-  if (index > 0 && is_stored_behind(index - 1, launch)) extras.qkv = store_args(std::get<QkvStoreOp>(plan_.ops[index - 1]));
+  if (index > 0) extras.work = work_behind(index - 1, launch);
+  if (extras.work != QkvWork::none) extras.qkv = store_args(std::get<QkvStoreOp>(plan_.ops[index - 1]));
   if (const CudaMatrix* const taker = taker_of(index, launch.tokens)) {
     extras.rounded = taker->prepared_at(launch.tokens, workspace_.data()).values;
     extras.rounded_format = taker->prepared_form(launch.tokens).activation;

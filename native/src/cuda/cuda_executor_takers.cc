@@ -2,7 +2,7 @@
 //
 //   op, then right behind it its only reader   in place of float32 rows
 //   norm, gated product, attention; linear     the form that its matrix takes
-//   store of keys and values; attention        attention stores too
+//   store of keys and values; attention        attention turns queries as it reads them, and stores too (QkvWork)
 //   linear; gated product before a form        bf16, of many tokens, where the form is no finer
 //   linear; norm with a residual               the product is added to the norm's rows itself, of many tokens
 #include "cuda/cuda_executor.h"

@@ -155,7 +155,7 @@ __device__ void prepare_head(const float* x, const float* norm, const QkvStoreAr
   __syncwarp();
 }
 
-// One warp per token and head of q, k and v in turn, blocks [tokens, parts of the heads]; dynamic shared memory [kWarps, head_dim]
+// One warp per token and head of q (where it is asked for), k and v in turn, blocks [tokens, parts of the heads]; dynamic shared memory [kWarps, head_dim]
 // for keys.
 template <Format format>
 __global__ void qkv_store_kernel(QkvStoreArgs args, StepTokens tokens, KvPages pages, unsigned long long* saturations) {
@@ -164,7 +164,7 @@ __global__ void qkv_store_kernel(QkvStoreArgs args, StepTokens tokens, KvPages p
   wait_for_inputs();
   const int head_dim = pages.head_dim, warp = threadIdx.x / 32, all_heads = args.heads + 2 * pages.kv_heads;
   const int64_t t = blockIdx.x;
-  const int part = static_cast<int>(blockIdx.y) * kWarps + warp;
+  const int first_part = args.q_out == nullptr ? args.heads : 0, part = first_part + static_cast<int>(blockIdx.y) * kWarps + warp;
   if (part >= all_heads || tokens.slots[t] < 0) return;
   const float* const x = args.qkv + (t * all_heads + part) * head_dim;
   const int position = tokens.positions[t];
@@ -193,7 +193,7 @@ void kv_write(const float* k, const float* v, const StepTokens& tokens, const Kv
 
 void qkv_store(const QkvStoreArgs& args, const StepTokens& tokens, const KvPages& pages, unsigned long long* saturations,
                Stream stream) {
-  const dim3 grid(static_cast<unsigned>(tokens.count), blocks_for(args.heads + 2 * pages.kv_heads));
+  const dim3 grid(static_cast<unsigned>(tokens.count), blocks_for((args.q_out == nullptr ? 0 : args.heads) + 2 * pages.kv_heads));
   const size_t shared = static_cast<size_t>(kWarps * pages.head_dim) * sizeof(float);
   with_format(pages.format, [&](auto tag) {
     launch("qkv_store", qkv_store_kernel<decltype(tag)::format>, grid, kWarps * 32, shared, stream, args, tokens, pages,

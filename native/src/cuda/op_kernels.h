@@ -28,6 +28,7 @@ void rope(const float* x, const RopeTables& tables, const StepTokens& tokens, in
 // saturations: a counter that clipped values are added to.
 void kv_write(const float* k, const float* v, const StepTokens& tokens, const KvPages& pages, int layer,
               unsigned long long* saturations, Stream stream);
+// args.q_out null: keys and values alone.
 void qkv_store(const QkvStoreArgs& args, const StepTokens& tokens, const KvPages& pages, unsigned long long* saturations,
                Stream stream);
 // Whether a value that is rounded to the format loses nothing to speak of when it is rounded to bf16 first.
@@ -76,17 +77,26 @@ size_t attention_scratch_bytes(const AttentionMode& mode, const AttentionShape& 
 // Once, before the first launch with this scratch: its counters become zero.
 void prepare_attention(void* scratch, Stream stream);
 
+// What of qkv_store a launch does itself.
+enum class QkvWork {
+  none,
+  queries,  // it turns them as it reads them: qkv_store without q_out comes before
+  all,      // it takes the place of qkv_store
+};
+// As much as it can.
+QkvWork attention_work(const AttentionMode& mode, StepRows rows, const AttentionShape& shape);
+
 // What a launch does beside attending.
 struct AttentionExtras {
-  // qkv.qkv non-null: the launch takes the place of qkv_store too. It reads q, k and v from there, stores as qkv_store does, bit for
-  // bit, and attends; args.q and qkv.q_out are not used. Where attention_stores says so.
+  // At most what attention_work says. It reads q from qkv and stores keys and values as qkv_store does, bit for bit; args.q and
+  // qkv.q_out are not used.
+  QkvWork work = QkvWork::none;
   QkvStoreArgs qkv;
   unsigned long long* saturations = nullptr;
   // Non-null: outputs go there, rounded to bf16 or fp16, and not to args.out: [T, heads * head_dim]. Where attention_rounds says so.
   void* rounded = nullptr;
   Format rounded_format = Format::bf16;
 };
-bool attention_stores(const AttentionMode& mode, StepRows rows, const AttentionShape& shape);
 bool attention_rounds(const AttentionMode& mode, const AttentionShape& shape);
 void attention(const AttentionMode& mode, StepRows rows, const AttentionArgs& args, const StepTokens& tokens, const KvPages& pages,
                const AttentionExtras& extras, void* scratch, Stream stream);

@@ -43,6 +43,12 @@ __device__ __forceinline__ void wait_barrier(uint32_t barrier, int parity) {
       "r"(parity)
       : "memory");
 }
+// All threads of a warpgroup, of which a launch gave `from` registers to each, go on with `to`.
+template <int from, int to>
+__device__ __forceinline__ void take_registers() {
+  if constexpr (to > from) asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(to));
+  else asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(to));
+}
 // Makes the thread's writes to shared memory visible to warpgroup steps.
 __device__ __forceinline__ void publish_operands() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 

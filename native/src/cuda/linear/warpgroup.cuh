@@ -106,11 +106,11 @@ __global__ void __launch_bounds__(kThreads + kFetchers, 1) warpgroup_kernel(cons
   }
   __syncthreads();
   if (threadIdx.x >= kThreads) {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kFetcherRegisters));
+    take_registers<kRegisters, kFetcherRegisters>();
     const WeightFetcher<Shape, F, kRun, kScaling != Scaling::rows, kFetchers> codes(call, share, threadIdx.x - kThreads, shared);
     return fetch_iterations(call, codes, PanelFetcher<Shape>(call, share), share.iterations, shared, full, empty);
   }
-  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kMakerRegisters));
+  take_registers<kRegisters, kMakerRegisters>();
 
   typename Fam::Sum sums[kHalves][32] = {};
   float totals[kGrouped ? kHalves : 1][kGrouped ? 32 : 1] = {};
