@@ -224,6 +224,14 @@ describe("inspect, doctor and eval --json", () => {
       "prefillTokensPerSecond bytesPerStep readGigabytesPerSecond probeReadGigabytesPerSecond percentOfProbe peakResidentBytes";
     expect(Object.keys(row!)).toEqual(expect.arrayContaining(fields.split(" ")));
     expect(row!.decodeTokensPerSecond).toBeGreaterThan(0);
+
+    const both = await cli.run(["bench", "engine", goldenModel("llama"), ...size, "--weights", "fp32,bf16", "--json"]);
+    expect(rows(both.stdout).map(({ weights }) => weights)).toEqual(["fp32", "bf16"]);
+
+    const wrong = ["bench", "engine", goldenModel("llama"), ...size, "--weights", "bf16,e5m2"];
+    const refused = await cli.run(wrong);
+    expect(refused).toMatchObject({ exitCode: 1, stdout: "" });
+    expect(refused.stderr).toMatch(/^kvant: no weight format is called "e5m2".*\[FORMAT_UNKNOWN\]\n$/);
   });
 });
 

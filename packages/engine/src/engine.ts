@@ -183,16 +183,17 @@ export interface EngineStats {
 
 export type EngineState = "starting" | "ready" | "restarting" | "draining" | "closed";
 
-/** Called by the engine as things happen; must not throw and must be quick. */
 /** One step of the engine that has ended. */
 export interface StepNews {
   readonly kind: "prefill" | "decode" | "mixed";
+  /** That its plan took. */
   readonly seconds: number;
   /** Outside kernels: from the last one of the step before to the first of this one; only device cpu tells. */
   readonly gapSeconds?: number | undefined;
   readonly tokens: number;
 }
 
+/** Called by the engine as things happen; must not throw and must be quick. */
 export interface EngineObserver {
   step?(step: StepNews): void;
   state?(state: EngineState): void;

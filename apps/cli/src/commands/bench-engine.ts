@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { type EngineMeasurement, measureEngine } from "@kvant/bench";
 import { KvantError } from "@kvant/core";
+import { type EngineOptions, planModel } from "@kvant/engine";
 import { engineOptions, formatNames, type ModelFlags } from "../model-options.ts";
 import { megabytes, printRow, say, table } from "../print.ts";
 import { loadingBar } from "../progress.ts";
@@ -19,27 +20,45 @@ export interface BenchEngineFlags extends ModelFlags {
 
 /**
  * Measures every pair of the named weight and KV formats. Several pairs run one after the other in processes of their own,
- * so that peak memory belongs to one pair.
+ * so that peak memory belongs to one pair. What has been measured is printed even when a later pair fails.
  */
 export async function benchEngine(model: string | undefined, flags: BenchEngineFlags): Promise<void> {
-  const weights = formatNames(flags.weights);
-  const kvFormats = formatNames(flags.kvFormat);
-  const isOnePair = weights.length * kvFormats.length === 1;
-  const rows = isOnePair
-    ? [await measureOne(model, flags)]
-    : weights.flatMap((w) => kvFormats.map((kv) => measureApart(w, kv)));
-  if (flags.json) for (const row of rows) printRow(row);
-  else process.stdout.write(`${measurementTable(rows)}\n`);
-}
-
-async function measureOne(model: string | undefined, flags: BenchEngineFlags): Promise<EngineMeasurement> {
-  const { shape, batch, context, prompt, decodeTokens, rounds, warmUp, maxStepTokens } = flags;
+  const { shape, json } = flags;
   if (shape !== undefined && model !== undefined)
     throw new KvantError("INVALID_ARGUMENT", "give either MODEL or --shape NAME, not both");
-  const load = shape === undefined ? {} : { load: "dummy" as const };
+  const pairs = formatNames(flags.weights).flatMap((weights) =>
+    formatNames(flags.kvFormat).map((kvFormat) => ({
+      ...(weights === undefined ? {} : { weights }),
+      ...(kvFormat === undefined ? {} : { kvFormat }),
+    })),
+  );
+  const [only, ...others] = pairs.map((pair) => pairOptions(model, { ...flags, ...pair }));
+  const rows: EngineMeasurement[] = [];
+  const keep = (row: EngineMeasurement): void => {
+    rows.push(row);
+    if (json) printRow(row);
+  };
+  try {
+    if (others.length === 0) keep(await measureOne(only!, flags));
+    else for (const pair of pairs) keep(measureApart(pair));
+  } finally {
+    if (!json && rows.length > 0) process.stdout.write(`${measurementTable(rows)}\n`);
+  }
+}
+
+/** Throws what is wrong with a pair before another has been measured for minutes. */
+function pairOptions(model: string | undefined, flags: ModelFlags & { readonly shape?: string }): EngineOptions {
+  const load = flags.shape === undefined ? {} : { load: "dummy" as const };
+  const options = engineOptions(flags.shape ?? model, { ...flags, ...load });
+  planModel(options).source.checkpoint?.close();
+  return options;
+}
+
+async function measureOne(engine: EngineOptions, flags: BenchEngineFlags): Promise<EngineMeasurement> {
+  const { batch, context, prompt, decodeTokens, rounds, warmUp, maxStepTokens } = flags;
   const bar = loadingBar();
   return measureEngine({
-    engine: engineOptions(shape ?? model, { ...flags, ...load }),
+    engine,
     batch,
     context,
     ...(prompt === undefined ? {} : { prompt }),
@@ -48,12 +67,13 @@ async function measureOne(model: string | undefined, flags: BenchEngineFlags): P
     warmUpSeconds: warmUp,
     ...(maxStepTokens === undefined ? {} : { maxStepTokens }),
     onLoad: bar.onProgress,
-    onProgress: (phase) => say(`${shape ?? model ?? "tiny"} ${flags.weights ?? ""} ${flags.kvFormat ?? ""}: ${phase}`),
+    onProgress: (phase) =>
+      say(`${engine.servedModelName ?? engine.model} ${flags.weights ?? ""} ${flags.kvFormat ?? ""}: ${phase}`),
   }).finally(bar.stop);
 }
 
 /** The same command line for one pair, in a child process. */
-function measureApart(weights: string | undefined, kvFormat: string | undefined): EngineMeasurement {
+function measureApart({ weights, kvFormat }: Pick<ModelFlags, "weights" | "kvFormat">): EngineMeasurement {
   const args = process.argv.slice(1).filter((arg) => arg !== "--json");
   for (const [flag, value] of [
     ["--weights", weights],
@@ -63,14 +83,14 @@ function measureApart(weights: string | undefined, kvFormat: string | undefined)
     if (at !== -1) args.splice(at, args[at] === flag ? 2 : 1);
     if (value !== undefined) args.push(flag, value);
   }
-  const { status, stdout } = spawnSync(process.execPath, [...process.execArgv, ...args, "--json"], {
+  const { status, signal, stdout } = spawnSync(process.execPath, [...process.execArgv, ...args, "--json"], {
     stdio: ["ignore", "pipe", "inherit"],
     encoding: "utf8",
   });
   if (status !== 0)
     throw new KvantError(
-      "INTERNAL",
-      `measuring ${weights ?? "stored"} weights, ${kvFormat ?? "default"} KV ended with ${status}`,
+      "ENGINE_DIED",
+      `measuring ${weights ?? "stored"} weights, ${kvFormat ?? "default"} KV ended with ${signal ?? status}`,
     );
   return JSON.parse(stdout);
 }

@@ -16,7 +16,7 @@ export function costApart(engine: EngineOptions): SchemeCost {
   });
   if (status === 0) return JSON.parse(stdout);
   throw new KvantError(
-    "INTERNAL",
+    "ENGINE_DIED",
     `measuring the cost of ${engine.weights ?? "stored"} weights ended with ${signal ?? status}`,
   );
 }
