@@ -70,6 +70,8 @@ bool CudaExecutor::may_store_behind(size_t index) const {
   const auto* const store = std::get_if<QkvStoreOp>(&plan_.ops[index]);
   const auto* const attention = std::get_if<AttentionOp>(&plan_.ops[index + 1]);
   if (store == nullptr || attention == nullptr) return false;
+  // It reads rows of the store while it writes its own.
+  if (buffer_spec(store->qkv).slot == buffer_spec(attention->out).slot) return false;
   return store->group == attention->group && store->layer == attention->layer && is_passed(store->out, attention->q);
 }
 

@@ -1,8 +1,9 @@
 import { spawnSync } from "node:child_process";
 import { type EngineMeasurement, measureEngine } from "@kvant/bench";
 import { KvantError } from "@kvant/core";
-import { type EngineOptions, planModel } from "@kvant/engine";
-import { engineOptions, formatNames, type ModelFlags } from "../model-options.ts";
+import type { EngineOptions } from "@kvant/engine";
+import { formatNames, type ModelFlags } from "../model-options.ts";
+import { plannedOptions } from "../planned-options.ts";
 import { megabytes, printRow, say, table } from "../print.ts";
 import { loadingBar } from "../progress.ts";
 
@@ -32,7 +33,8 @@ export async function benchEngine(model: string | undefined, flags: BenchEngineF
       ...(kvFormat === undefined ? {} : { kvFormat }),
     })),
   );
-  const [only, ...others] = pairs.map((pair) => pairOptions(model, { ...flags, ...pair }));
+  const load = shape === undefined ? {} : { load: "dummy" as const };
+  const [only, ...others] = pairs.map((pair) => plannedOptions(shape ?? model, { ...flags, ...load, ...pair }));
   const rows: EngineMeasurement[] = [];
   const keep = (row: EngineMeasurement): void => {
     rows.push(row);
@@ -44,14 +46,6 @@ export async function benchEngine(model: string | undefined, flags: BenchEngineF
   } finally {
     if (!json && rows.length > 0) process.stdout.write(`${measurementTable(rows)}\n`);
   }
-}
-
-/** Throws what is wrong with a pair before another has been measured for minutes. */
-function pairOptions(model: string | undefined, flags: ModelFlags & { readonly shape?: string }): EngineOptions {
-  const load = flags.shape === undefined ? {} : { load: "dummy" as const };
-  const options = engineOptions(flags.shape ?? model, { ...flags, ...load });
-  planModel(options).source.checkpoint?.close();
-  return options;
 }
 
 async function measureOne(engine: EngineOptions, flags: BenchEngineFlags): Promise<EngineMeasurement> {

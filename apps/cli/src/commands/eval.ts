@@ -4,6 +4,7 @@ import type { EngineOptions } from "@kvant/engine";
 import { kvFormatNames, parseWeightFormat } from "@kvant/formats";
 import { costTable, type EvalRow, qualityTable } from "../eval-table.ts";
 import { engineOptions, formatNames, type ModelFlags } from "../model-options.ts";
+import { plannedOptions } from "../planned-options.ts";
 import { printRow, say } from "../print.ts";
 import { loadingBar, progressBar } from "../progress.ts";
 import { readText } from "../read-text.ts";
@@ -48,7 +49,7 @@ function candidatesOf(models: readonly string[], flags: EvalFlags): readonly Eng
     formatNames(flags.weights).flatMap((weights) =>
       formatNames(flags.activations).flatMap((activations) =>
         kvFormats.map((kvFormat) =>
-          engineOptions(model, {
+          plannedOptions(model, {
             ...flags,
             ...(weights === undefined ? {} : { weights }),
             ...(activations === undefined ? {} : { activations }),

@@ -4,8 +4,9 @@ import { nativeReads, nativeWrite } from "./native-operands.ts";
 
 /**
  * A memory slot per buffer, such that buffers alive at the same time never share one. A buffer lives from the op that
- * writes it (from the start, when no op does) to its last reader, or to the end when it is kept. Slots never mix token rows
- * and logit rows, whose counts differ.
+ * writes it (from the start, when no op does) to its last reader, or to the end when it is kept. What a store of keys and
+ * values reads lives as long as the queries that it writes: attention on cuda may turn queries itself, and then reads it too.
+ * Slots never mix token rows and logit rows, whose counts differ.
  */
 export function assignSlots(
   buffers: readonly LoweredBuffer[],
@@ -17,6 +18,9 @@ export function assignSlots(
     const written = nativeWrite(op);
     for (const buffer of [...nativeReads(op), ...(written === undefined ? [] : [written])]) lastUse.set(buffer, index);
   });
+  for (const op of ops) {
+    if (op.op === "qkvStore") lastUse.set(op.qkv, Math.max(lastUse.get(op.qkv)!, lastUse.get(op.out)!));
+  }
   for (const buffer of kept) lastUse.set(buffer, ops.length);
 
   const slots = new Array<number>(buffers.length).fill(-1);
@@ -46,8 +50,8 @@ export function assignSlots(
   ops.forEach((op, index) => {
     const out = nativeWrite(op);
     if (out !== undefined) take(out);
-    for (const buffer of new Set([...nativeReads(op), ...(out === undefined ? [] : [out])])) {
-      if (lastUse.get(buffer) === index) free.push({ slot: slots[buffer]!, rows: buffers[buffer]!.rows });
+    for (const [buffer, last] of lastUse) {
+      if (last === index) free.push({ slot: slots[buffer]!, rows: buffers[buffer]!.rows });
     }
   });
   return slots;

@@ -56,6 +56,18 @@ describe("a decoder", () => {
     }
   });
 
+  test.each(tinyDecoders.map(({ name }) => name))("%s: attention never writes over what its store reads", (name) => {
+    const { native } = lowerPlan(decoder(name), { ...options, backend: "cuda" });
+    const slotOf = (buffer: number) => native.buffers[buffer]!.slot;
+    const stores = native.ops.flatMap((op) => (op.op === "qkvStore" ? [op] : []));
+    expect(stores.length).toBeGreaterThan(0);
+    for (const store of stores) {
+      const attention = native.ops.find((op) => op.op === "attention" && op.q === store.out);
+      if (attention?.op !== "attention") throw new Error("no attention reads the queries of a store");
+      expect(new Set([store.qkv, store.out, attention.out].map(slotOf)).size).toBe(3);
+    }
+  });
+
   test("can be printed", () => {
     const lines = describeLowered(lowerPlan(decoder("int4-g32"), options));
     expect(lines[0]).toBe("embedding = embed(table [105, 48] bf16)");
