@@ -203,12 +203,14 @@ struct Worst {
   double single = 0, chunk = 0;
 };
 
-Worst run_case(const Shape& shape, const std::vector<Row>& rows, bool deterministic, uint32_t seed, int spread, const char* what, bool print) {
+// few: on two multiprocessors, so that each block has many items.
+Worst run_case(const Shape& shape, const std::vector<Row>& rows, bool deterministic, uint32_t seed, int spread, const char* what, bool print, bool few = false) {
   const std::vector<int> contexts = contexts_of(rows);
   const int64_t longest = *std::max_element(contexts.begin(), contexts.end());
   const Sequences sequences(shape, contexts, seed, spread);
   const Step step(shape, rows, seed + 5, 2.0f);
-  const AttentionMode mode = kvant::cuda::attention_mode(longest, deterministic);
+  AttentionMode mode = kvant::cuda::attention_mode(longest, deterministic);
+  if (few) mode.multiprocessors = 2;
   const StepRows kind = kind_of(rows);
   const Device<uint8_t> scratch(kvant::cuda::attention_scratch_bytes(mode, attention_shape(shape), step.tokens.count));
   kvant::cuda::prepare_attention(scratch.data(), nullptr);
@@ -315,6 +317,12 @@ int main() {
       check_extras({format, 64, 14, 2, 64, 100, false}, rows, true, false, ++seed);
       check_extras({format, 256, 4, 2, 16, 0, scaled}, rows, false, true, ++seed);
       check_extras({format, 256, 6, 1, 32, 0, false}, rows, true, true, ++seed);
+      check_extras({format, 128, 3, 3, 16, 0, false}, rows, true, false, ++seed);
+      check_extras({format, 64, 12, 1, 16, 0, false}, rows, true, true, ++seed);
+    }
+    for (const std::vector<Row>& rows : {kSingles, kMixed, kChunks}) {
+      run_case({format, 128, 8, 2, 16, 0, false}, rows, false, ++seed, 0, "two multiprocessors", false, true);
+      run_case({format, 64, 14, 2, 32, 0, false}, rows, false, ++seed, 0, "two multiprocessors", false, true);
     }
   }
   std::printf("attention that turns queries, stores keys and values and rounds outputs: compared\n");

@@ -113,9 +113,9 @@ class HeadLoad {
   }
 
   __device__ void read() {
-    const bool fused = launch_.qkv.qkv != nullptr;
+    const bool turns = launch_.qkv.qkv != nullptr;
     const int heads = launch_.args.heads, kv_heads = launch_.kv_heads;
-    const float* const row = fused ? launch_.qkv.qkv + item_.token * (heads + 2 * kv_heads) * S::kHeadDim : launch_.args.q + item_.token * heads * S::kHeadDim;
+    const float* const row = turns ? launch_.qkv.qkv + item_.token * (heads + 2 * kv_heads) * S::kHeadDim : launch_.args.q + item_.token * heads * S::kHeadDim;
 #pragma unroll
     for (int i = 0; i < kEach; i++) {
       const int task = task_of(i);
@@ -133,7 +133,7 @@ class HeadLoad {
       const int task = task_of(i);
       if (task >= kTasks) break;
       if constexpr (kFuses) {
-        if (qkv.qkv != nullptr && task <= S::kHeads) prepare(x_[i], task < S::kHeads ? qkv.q_norm : qkv.k_norm);
+        if (task < S::kHeads ? qkv.qkv != nullptr : task == S::kHeads && stores_) prepare(x_[i], task < S::kHeads ? qkv.q_norm : qkv.k_norm);
         if (task >= S::kHeads && stores_) store(x_[i], task == S::kHeads, fresh, pages, counts);
       }
       if (task < S::kHeads) leave_query(x_[i], task, queries);

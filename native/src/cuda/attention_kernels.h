@@ -29,7 +29,7 @@ struct DecodeScratch {
 constexpr int kDecodeHeads = 8;      // most query heads of a work item
 constexpr int kDecodeBlocks = 1056;  // most blocks of a launch
 struct DecodeLaunch {
-  AttentionArgs args;  // but `out`
+  AttentionArgs args;  // but `out`, and `q` where qkv is set
   AttentionOutput output;
   StepTokens tokens;
   int64_t first_token = 0;
@@ -59,7 +59,7 @@ void attention_decode_int8(const DecodeLaunch& launch, const KvPages& pages, Str
 // attention_prefill.cuh, on sm_90a: tokens of rows with at least kLongRow tokens in the step; leaves other outputs alone.
 constexpr int kPrefillGroup = 64;  // most query heads of a KV head
 struct PrefillLaunch {
-  AttentionArgs args;  // but `out`
+  AttentionArgs args;  // but `out`, and `q` where qkv is set
   AttentionOutput output;
   StepTokens tokens;
   QkvStoreArgs qkv;  // qkv non-null: q comes from there

@@ -9,8 +9,6 @@
 // Weights enter as p * v_scale / unit * 2^7 with p < 2^8: see attention_decode.cuh.
 // Positions outside the visible range of the block enter as zeros and are not read.
 // Compute bound: 4 * head_dim operations per query head and position seen.
-#include <cfloat>
-#include <cmath>
 #include <type_traits>
 
 #include "cuda/attention_kernels.h"

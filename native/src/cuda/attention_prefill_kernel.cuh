@@ -334,7 +334,7 @@ __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
   }
 
   take_registers<S::kRegisters, S::kConsumerRegisters>();
-  const uint32_t own_queries = shared_address(memory.queries) + (threadIdx.x - S::kFirstConsumer) / 128 * S::kKeyBytes;
+  uint8_t* const own_queries = memory.queries[0] + (threadIdx.x - S::kFirstConsumer) / 128 * S::kKeyBytes;
   const uint32_t stages = shared_address(memory.stages);
   // By one lane for its warp: by each, long prompts over INT8 pages take 6 % longer. (racecheck takes it for that lane alone.)
   const auto release = [&](uint32_t barrier) {
@@ -345,7 +345,7 @@ __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
     wait_barrier(queries_full + slot * 8, slot_phase);
     if (memory.work[slot].run.tokens == 0) return;
     Consumer<S> consumer(memory.work[slot], args, launch.output, pages);
-    const uint32_t queries = own_queries + slot * S::kQueryBytes;
+    const uint32_t queries = shared_address(own_queries) + slot * S::kQueryBytes;
     const int first_tile = consumer.run().first_tile, end_tile = consumer.run().end_tile;
     wait_barrier(full + stage * 8, phase);
     warpgroup_begin();
@@ -377,7 +377,7 @@ __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
     warpgroup_wait<0>();
     release(empty + before * 8);
     wait_for_warpgroup();  // nobody reads its queries any more
-    consumer.write(memory.queries[slot] + (own_queries - shared_address(memory.queries)) + threadIdx.x % 128 / 32 * kStagedBytes);
+    consumer.write(own_queries + slot * S::kQueryBytes + threadIdx.x % 128 / 32 * kStagedBytes);
     release(queries_empty + slot * 8);
     advance_slot();
   }

@@ -87,7 +87,7 @@ class QueryWriter {
     to[0] = four.x, to[1] = four.y, to[2] = four.z, to[3] = four.w;
   }
 
-  // The arithmetic of kv_store.cu, number by number.
+  // The arithmetic of kv_store.cu, number by number, but for the order in which the norm adds squares.
   __device__ void turn(float (&x)[kVectors][4]) const {
     const QkvStoreArgs& qkv = launch_.qkv;
     if (qkv.q_norm != nullptr) {

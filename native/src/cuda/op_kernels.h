@@ -9,7 +9,7 @@
 
 namespace kvant::cuda {
 
-// The ops of a plan on the device, each as one launch (attention: up to two). Meaning as kvant/ops.h; all pointers, also those
+// The ops of a plan on the device, each as one launch (attention: as one or more). Meaning as kvant/ops.h; all pointers, also those
 // inside StepTokens and KvPages, are device memory. A token with slot -1 pads the step: it stores nothing in pages and its
 // attention is 0. Results of a token never depend on the other tokens of the launch.
 
@@ -88,8 +88,8 @@ QkvWork attention_work(const AttentionMode& mode, StepRows rows, const Attention
 
 // What a launch does beside attending.
 struct AttentionExtras {
-  // At most what attention_work says. It reads q from qkv and stores keys and values as qkv_store does, bit for bit; args.q and
-  // qkv.q_out are not used.
+  // At most what attention_work says. It reads q from qkv, and for `all` stores keys and values as qkv_store does, bit for bit; args.q
+  // and qkv.q_out are not used. Outputs must not lie over qkv.
   QkvWork work = QkvWork::none;
   QkvStoreArgs qkv;
   unsigned long long* saturations = nullptr;
