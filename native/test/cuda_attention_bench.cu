@@ -1,5 +1,5 @@
-// Attention alone over the shapes of llama3-8b (32 query heads, 8 KV heads of 128; pages of 16 tokens) and of others. Decode: GB/s of codes and
-// scales read, percent of a read probe of the same run, speed against BF16 pages. Prefill: TFLOP/s of causal attention
+// Attention alone over the shapes of llama3-8b (32 query heads, 8 KV heads of 128; pages of 16 tokens) and of others. Decode: GB/s of codes
+// and scales read, percent of a read probe of the same run, speed against BF16 pages. Prefill: TFLOP/s of causal attention
 // (4 * heads * head_dim per token and position seen), percent of a probe of mma.sync steps on registers.
 // Enough sequences that pages do not stay in the second-level cache; times are medians of graph replays, per launch.
 //   cuda_attention_bench [decode | prefill]

@@ -70,6 +70,16 @@ export function formatNames(list: string | undefined): readonly (string | undefi
   return list === undefined ? [undefined] : list.split(",").map((name) => name.trim());
 }
 
+type FormatFlag = "weights" | "activations" | "kvFormat";
+
+/** The flag once for each entry of its list; absent for a list that was not given. */
+export function eachFormat<Flag extends FormatFlag>(
+  flag: Flag,
+  list: string | undefined,
+): readonly Pick<ModelFlags, Flag>[] {
+  return formatNames(list).map((name) => (name === undefined ? {} : { [flag]: name }) as Pick<ModelFlags, Flag>);
+}
+
 const units: Readonly<Record<string, number>> = {
   "": 1,
   k: 1e3,

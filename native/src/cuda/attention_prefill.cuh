@@ -34,8 +34,7 @@ struct Shape {
   static constexpr int kConsumers = head_dim > 128 ? 1 : 2;  // warpgroups; registers bound them
   static constexpr int kRows = 64 * kConsumers;              // query rows of a block
   static constexpr int kFirstConsumer = kProducers + kQueriers, kThreads = kFirstConsumer + 128 * kConsumers;
-  // Per thread: a launch gives as many to all, then they go where they are needed.
-  static constexpr int kRegisters = 65536 / kThreads / 8 * 8, kProducerRegisters = head_dim > 128 ? 192 : 104;
+  static constexpr int kRegisters = launch_registers(kThreads), kProducerRegisters = head_dim > 128 ? 192 : 104;
   static constexpr int kQuerierRegisters = 56, kConsumerRegisters = head_dim > 128 ? 248 : 176;
   static_assert(kProducers * kProducerRegisters + kQueriers * kQuerierRegisters + 128 * kConsumers * kConsumerRegisters <= kThreads * kRegisters);
   static constexpr int kStages = head_dim > 128 ? 2 : 3;

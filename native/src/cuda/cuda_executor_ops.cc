@@ -73,10 +73,10 @@ QkvWork CudaExecutor::work_behind(size_t index, const Launch& launch) const {
 }
 
 void CudaExecutor::run_op(const QkvStoreOp& op, size_t index, const Launch& launch) {
-  const QkvWork left = work_behind(index, launch);
-  if (left == QkvWork::all) return;
+  const QkvWork behind = work_behind(index, launch);
+  if (behind == QkvWork::all) return;
   QkvStoreArgs args = store_args(op);
-  if (left == QkvWork::queries) args.q_out = nullptr;
+  if (behind == QkvWork::queries) args.q_out = nullptr;
   qkv_store(args, tokens_of(launch), kv_groups_[static_cast<size_t>(op.group)].view, arrays_.saturations, stream_.get());
 }
 

@@ -155,8 +155,8 @@ __device__ void prepare_head(const float* x, const float* norm, const QkvStoreAr
   __syncwarp();
 }
 
-// One warp per token and head of q (where it is asked for), k and v in turn, blocks [tokens, parts of the heads]; dynamic shared memory [kWarps, head_dim]
-// for keys.
+// One warp per token and head of q (where it is asked for), k and v in turn, blocks [tokens, parts of the heads]; dynamic shared memory
+// [kWarps, head_dim] for keys.
 template <Format format>
 __global__ void qkv_store_kernel(QkvStoreArgs args, StepTokens tokens, KvPages pages, unsigned long long* saturations) {
   extern __shared__ __align__(16) float keys[];

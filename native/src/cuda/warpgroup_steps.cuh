@@ -5,6 +5,9 @@
 
 namespace kvant::cuda {
 
+// Registers of each thread of a block that has a multiprocessor's to itself, until they go where they are needed (take_registers).
+constexpr int launch_registers(int threads) { return 65536 / threads / 8 * 8; }
+
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #define KVANT_WARPGROUP 1
 

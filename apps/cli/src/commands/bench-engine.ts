@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { type EngineMeasurement, measureEngine } from "@kvant/bench";
 import { KvantError } from "@kvant/core";
 import type { EngineOptions } from "@kvant/engine";
-import { formatNames, type ModelFlags } from "../model-options.ts";
+import { eachFormat, type ModelFlags } from "../model-options.ts";
 import { plannedOptions } from "../planned-options.ts";
 import { megabytes, printRow, say, table } from "../print.ts";
 import { loadingBar } from "../progress.ts";
@@ -27,11 +27,8 @@ export async function benchEngine(model: string | undefined, flags: BenchEngineF
   const { shape, json } = flags;
   if (shape !== undefined && model !== undefined)
     throw new KvantError("INVALID_ARGUMENT", "give either MODEL or --shape NAME, not both");
-  const pairs = formatNames(flags.weights).flatMap((weights) =>
-    formatNames(flags.kvFormat).map((kvFormat) => ({
-      ...(weights === undefined ? {} : { weights }),
-      ...(kvFormat === undefined ? {} : { kvFormat }),
-    })),
+  const pairs = eachFormat("weights", flags.weights).flatMap((weights) =>
+    eachFormat("kvFormat", flags.kvFormat).map((kvFormat) => ({ ...weights, ...kvFormat })),
   );
   const load = shape === undefined ? {} : { load: "dummy" as const };
   const [only, ...others] = pairs.map((pair) => plannedOptions(shape ?? model, { ...flags, ...load, ...pair }));

@@ -3,7 +3,7 @@ import { errorCode, KvantError } from "@kvant/core";
 import type { EngineOptions } from "@kvant/engine";
 import { kvFormatNames, parseWeightFormat } from "@kvant/formats";
 import { costTable, type EvalRow, qualityTable } from "../eval-table.ts";
-import { engineOptions, formatNames, type ModelFlags } from "../model-options.ts";
+import { eachFormat, engineOptions, type ModelFlags } from "../model-options.ts";
 import { plannedOptions } from "../planned-options.ts";
 import { printRow, say } from "../print.ts";
 import { loadingBar, progressBar } from "../progress.ts";
@@ -44,17 +44,12 @@ export async function evaluateModels(models: readonly string[], flags: EvalFlags
 
 /** Every combination, models outermost. */
 function candidatesOf(models: readonly string[], flags: EvalFlags): readonly EngineOptions[] {
-  const kvFormats = flags.kvFormat === "all" ? kvFormatNames : formatNames(flags.kvFormat);
+  const kvFormats = flags.kvFormat === "all" ? kvFormatNames.join() : flags.kvFormat;
   return (models.length === 0 ? [undefined] : models).flatMap((model) =>
-    formatNames(flags.weights).flatMap((weights) =>
-      formatNames(flags.activations).flatMap((activations) =>
-        kvFormats.map((kvFormat) =>
-          plannedOptions(model, {
-            ...flags,
-            ...(weights === undefined ? {} : { weights }),
-            ...(activations === undefined ? {} : { activations }),
-            ...(kvFormat === undefined ? {} : { kvFormat }),
-          }),
+    eachFormat("weights", flags.weights).flatMap((weights) =>
+      eachFormat("activations", flags.activations).flatMap((activations) =>
+        eachFormat("kvFormat", kvFormats).map((kvFormat) =>
+          plannedOptions(model, { ...flags, ...weights, ...activations, ...kvFormat }),
         ),
       ),
     ),

@@ -17,8 +17,7 @@ namespace kvant::cuda::linear {
 namespace warpgroup {
 
 constexpr int kTokens = 128, kHalves = kTokens / kStepTokens, kFetchers = 128;
-// Per thread: a launch gives as many to all, then they go where they are needed.
-constexpr int kRegisters = 65536 / (kThreads + kFetchers) / 8 * 8, kFetcherRegisters = 40, kMakerRegisters = 232;
+constexpr int kRegisters = launch_registers(kThreads + kFetchers), kFetcherRegisters = 40, kMakerRegisters = 232;
 static_assert(kFetchers * kFetcherRegisters + kThreads * kMakerRegisters <= (kFetchers + kThreads) * kRegisters);
 static_assert(kTokens == kPanelRows && kUnits * kUnitColumns == kPanelColumns);
 
