@@ -16,6 +16,7 @@ import { readdirSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { batchFailures } from "../../packages/engine/src/testing/batch-check.ts";
+import { crowdFailures } from "../../packages/engine/src/testing/crowd-check.ts";
 import { checksFor, conformanceCases, runCase } from "../../packages/kernels/src/conformance/index.ts";
 import { createBackend, cudaAbsence } from "../../packages/kernels/src/index.ts";
 import { goldenBf16Failures, goldenFailures } from "../../packages/models/test/golden-check.ts";
@@ -98,30 +99,52 @@ async function runMode({ name, deterministic }: (typeof modes)[number]): Promise
     await report(name, "golden models", `${model} in fp32`, () => goldenFailures(folder, create()));
     await report(name, "golden models", `${model} in bf16`, () => goldenBf16Failures(folder, create()));
   }
-  if (arithmetic === "exact" && !isSubset) {
-    for (const [weights, kvFormat] of [
-      ["fp32", "fp32"],
-      ["bf16", "bf16"],
-      ["int8-channel", "int8"],
-      ["e4m3-channel", "e4m3"],
-      ["int4-g32", "int8"],
-    ] as const) {
-      // Enough for 64 sequences, and little enough for many processes on one device.
-      const options = {
-        model: resolve(golden, "llama"),
-        device,
-        deterministic,
-        weights,
-        kvFormat,
-        kvPages: 1024,
-        warmUp: true,
-      };
-      await report(name, "a batch of 64", `equals each alone, ${weights} weights, ${kvFormat} KV`, () =>
-        batchFailures(options),
-      );
-    }
-  }
+  if (!isSubset) await (arithmetic === "exact" ? runExactBatches(name, deterministic) : runRoundedBatches(name));
   if (values.worst) await printWorst(name, create);
+}
+
+async function runExactBatches(mode: string, deterministic: boolean): Promise<void> {
+  for (const [weights, kvFormat] of [
+    ["fp32", "fp32"],
+    ["bf16", "bf16"],
+    ["int8-channel", "int8"],
+    ["e4m3-channel", "e4m3"],
+    ["int4-g32", "int8"],
+  ] as const) {
+    // Enough for 64 sequences, and little enough for many processes on one device.
+    const options = {
+      model: resolve(golden, "llama"),
+      device,
+      deterministic,
+      weights,
+      kvFormat,
+      kvPages: 1024,
+      warmUp: true,
+    };
+    await report(mode, "a batch of 64", `equals each alone, ${weights} weights, ${kvFormat} KV`, () =>
+      batchFailures(options),
+    );
+  }
+}
+
+/** Log probabilities may move by a few times what an H100 shows: 0.008, 0.023 and 0.095 by activations. */
+async function runRoundedBatches(mode: string): Promise<void> {
+  const limits = { bf16: 0.04, fp16: 0.04, int8: 0.1, e4m3: 0.4 };
+  for (const [weights, activations, kvFormat] of [
+    ["bf16", "bf16", "bf16"],
+    ["fp16", "fp16", "fp16"],
+    ["int8", "int8", "int8"],
+    ["int8-channel", "bf16", "e5m2"],
+    ["e4m3", "e4m3", "e4m3"],
+    ["int4-g32", "int8", "int8"],
+    ["int4-g128", "bf16", "int8"],
+    ["nvfp4", "bf16", "e4m3"],
+  ] as const) {
+    const options = { device, weights, activations, kvFormat, kvPages: 2048, warmUp: true };
+    await report(mode, "a batch of 96", `is near each alone, ${weights} x ${activations}, ${kvFormat} KV`, () =>
+      crowdFailures(options, limits[activations]),
+    );
+  }
 }
 
 async function report(mode: string, group: string, name: string, run: () => Promise<readonly string[]>): Promise<void> {

@@ -2,6 +2,7 @@ import { availableBackends } from "@kvant/kernels";
 import { describe, expect, test } from "vitest";
 import type { EngineOptions } from "./engine-options.ts";
 import { batchFailures } from "./testing/batch-check.ts";
+import { crowdDistance } from "./testing/crowd-check.ts";
 import { goldenModel } from "./testing/golden.ts";
 
 // The best CPU tier and the GPU; the other tiers are held to it step by step in @kvant/kernels.
@@ -28,4 +29,9 @@ describe.each(devices)("64 requests together on $device", ({ device, reason }) =
     const options = { model: goldenModel("llama"), device, deterministic: true, ...scheme };
     expect(await batchFailures(options)).toEqual([]);
   });
+});
+
+test("96 sequences of a shape with heads of 64 get what each gets alone", async () => {
+  const distance = await crowdDistance({ device: "cpu", weights: "int8", kvFormat: "int8", kvPages: 2048 });
+  expect(distance).toEqual({ fullest: 96, compared: 96 * 24, worst: 0, sequence: 0 });
 });
