@@ -2,7 +2,7 @@
 // and scales read, percent of a read probe of the same run, speed against BF16 pages. Prefill: TFLOP/s of causal attention
 // (4 * heads * head_dim per token and position seen), percent of a probe of mma.sync steps on registers.
 // Enough sequences that pages do not stay in the second-level cache; times are medians of graph replays, per launch.
-//   cuda_attention_bench [decode | prefill]
+//   cuda_attention_bench [decode | prefill [TEXT]]     only prompts whose name holds TEXT
 #include "cuda/attention_mma.cuh"
 #include "cuda_attention_fixture.h"
 #include "cuda_timing.cuh"
@@ -128,7 +128,7 @@ Result run_store(cudaStream_t stream, const Shape& shape, int tokens, bool queri
   return {time, double(tokens) * shape.head_dim * (queries * 8 * shape.heads + 2 * shape.kv_heads * (4 + code_bytes))};
 }
 
-void bench_prefill(cudaStream_t stream, double read, double steps) {
+void bench_prefill(cudaStream_t stream, double read, double steps, const std::string& only) {
   const std::pair<const char*, std::vector<Row>> prompts[] = {{"512", {{0, 0, 512}}},
                                                               {"2048", {{0, 0, 2048}}},
                                                               {"8192", {{0, 0, 8192}}},
@@ -138,17 +138,19 @@ void bench_prefill(cudaStream_t stream, double read, double steps) {
     const char* name;
     int heads, kv_heads, head_dim;
   };
-  for (const Model& model : {Model{"llama3-8b", 32, 8, 128}, Model{"llama2-7b", 32, 32, 128}, Model{"tinyllama-1.1b", 32, 4, 64}, Model{"qwen2.5-0.5b", 14, 2, 64}}) {
+  for (const Model& model : {Model{"llama3-8b", 32, 8, 128}, Model{"llama2-7b", 32, 32, 128}, Model{"tinyllama-1.1b", 32, 4, 64}, Model{"qwen2.5-0.5b", 14, 2, 64}, Model{"phi3-mini", 32, 32, 96}, Model{"gemma-2b", 8, 1, 256}}) {
     for (Format format : {Format::bf16, Format::int8, Format::e4m3}) {
       Shape shape{format};
       shape.heads = model.heads, shape.kv_heads = model.kv_heads, shape.head_dim = model.head_dim;
       for (const auto& [name, rows] : prompts) {
+        if ((std::string(model.name) + " " + name + " " + kvant::format_name(format)).find(only) == std::string::npos) continue;
         const Result result = run_prefill(stream, shape, rows, QkvWork::none), turning = run_prefill(stream, shape, rows, QkvWork::queries);
         std::printf("%s prefill %-14s %-4s %8.1f us %5.0f TFLOP/s (%3.0f%%), turning queries %.1f us\n", model.name, name, kvant::format_name(format),
                     result.time * 1e6, result.bytes / result.time / 1e12, 100 * result.bytes / result.time / steps, turning.time * 1e6);
         std::fflush(stdout);
       }
       for (int tokens : {512, 2048, 8192}) {
+        if (!only.empty()) break;
         const Result result = run_store(stream, shape, tokens, true), alone = run_store(stream, shape, tokens, false);
         std::printf("%s qkv_store %-12d %-4s %8.1f us %5.0f GB/s (%3.0f%%), of keys and values alone %.1f us\n", model.name, tokens,
                     kvant::format_name(format), result.time * 1e6, result.bytes / result.time / 1e9, 100 * result.bytes / result.time / read, alone.time * 1e6);
@@ -221,6 +223,6 @@ int main(int count, char** arguments) {
 
   const std::string only = count > 1 ? arguments[1] : "";
   if (only != "prefill") bench_decode(stream, read);
-  if (only != "decode") bench_prefill(stream, read, steps);
+  if (only != "decode") bench_prefill(stream, read, steps, count > 2 ? arguments[2] : "");
   return 0;
 }

@@ -1,6 +1,7 @@
 // Attention on the device against double precision: formats, head dims, groups, page sizes, windows, static and dynamic scales,
 // ragged batches, chunks beside single tokens, padding; contexts up to 131072. Positions that a token must not see hold NaN
 // until a later token of the row writes them. Skips aloud where there is no device.
+//   cuda_attention_test [chunks]     chunks alone, by two blocks: what racecheck gets through
 #include <cstring>
 
 #include "cuda/codes.cuh"
@@ -290,7 +291,7 @@ std::vector<Case> cases() {
 
 }  // namespace
 
-int main() {
+int main(int argument_count, char** arguments) {
   int devices = 0;
   if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
     std::printf("SKIPPED cuda_attention_test: no CUDA device\n");
@@ -298,6 +299,11 @@ int main() {
   }
   uint32_t seed = 20240611;
   std::printf("seed %u\n", seed);
+  if (argument_count > 1 && std::strcmp(arguments[1], "chunks") == 0) {
+    for (const Case& one : cases()) run_case(one.shape, kChunks, false, ++seed, one.spread, "chunks", false, true);
+    std::printf(failures == 0 ? "ok\n" : "FAILED: %d cases\n", failures);
+    return failures != 0;
+  }
   for (Format format : {Format::int8, Format::e4m3, Format::bf16, Format::fp16, Format::e5m2, Format::fp32}) {
     Worst worst;
     int count = 0;

@@ -147,7 +147,7 @@ class QueryWriter {
     uint8_t* const operand = queries + row / 64 * S::kKeyBytes;
 #pragma unroll
     for (int v = 0; v < kVectors; v++) {
-      uint8_t* const to = operand + swizzled(row % 64, S::key_byte(dim(v)));
+      uint8_t* const to = operand + swizzled(row % 64, dim(v) * (S::kInt8 ? 1 : 2));
       if constexpr (S::kInt8) {
         // x / scale to nearest, as the division that others take, in three operations.
         const auto code = [&](float value) {

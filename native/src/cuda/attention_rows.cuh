@@ -65,6 +65,6 @@ constexpr float kNoTop = -3e38f;  // below every logit; finite, so that differen
 // A running maximum is raised only when a logit exceeds it by more than this: p <= 2^kTopLag. fp16 holds p * kWeightGain.
 constexpr float kTopLag = 8, kWeightGain = 128;
 constexpr float kLog2E = 1.44269504f;  // exponentials are powers of two
-constexpr float kLeastUnit = 1e-30f;
+constexpr float kLeastUnit = 0x1p-90f;  // of V's scales; sums of 2^17 weights p * 2^7 / unit are finite
 
 }  // namespace kvant::cuda
