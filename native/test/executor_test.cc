@@ -142,6 +142,20 @@ static void pages_past_the_window_may_be_missing() {
   CHECK(failure(*executor, reset) == "row slot 0 has sampled no token that could be repeated");
 }
 
+static void a_page_that_32_bits_do_not_count_is_refused() {
+  Plan plan = windowed_plan(0);
+  plan.kv_groups[0].page_bytes = (int64_t{1} << 32) - 16;
+  validate_plan(plan, {4, 64, 64});
+  plan.kv_groups[0].page_bytes += 16;
+  std::string said;
+  try {
+    validate_plan(plan, {4, 64, 64});
+  } catch (const Error& error) {
+    said = error.what();
+  }
+  CHECK(said.find("pageBytes is 4294967296") != std::string::npos);
+}
+
 static void the_step_thread_answers_in_order_and_reports_failures() {
   std::vector<int32_t> order;
   std::vector<std::string> errors;
@@ -194,6 +208,7 @@ int main() {
   an_answer_is_given_while_the_next_step_runs();
   for (Tier tier : present_tiers()) chunks_threads_and_neighbours_change_no_bit(tier_name(tier));
   pages_past_the_window_may_be_missing();
+  a_page_that_32_bits_do_not_count_is_refused();
   the_step_thread_answers_in_order_and_reports_failures();
   return 0;
 }

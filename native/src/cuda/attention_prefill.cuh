@@ -3,11 +3,13 @@
 // A block takes kRows query rows, the tokens of a stretch of the step times the query heads of one KV head, and walks the tiles
 // of 64 positions that they see: S = Q K^T, then O += P V, both as warpgroup steps over swizzled shared memory. Both operands of a tile
 // are rows of positions, as pages hold them.
-// One warpgroup produces. What the tensor cores take as it is stored (INT8 keys; keys and values of 16 bits) it copies to shared
-// memory, the rest it turns into fp16. One makes the queries of the next rows meanwhile. The others, 64 query rows each, multiply; S of a
-// tile runs while O of the one before does.
+// One warpgroup produces. What the tensor cores take as it is stored (INT8 keys; keys and values of 16 bits, but those of heads of 256)
+// it copies to shared memory; the rest passes through registers, where 8 bits become fp16. One makes the queries of the next rows
+// meanwhile. The others, 64 query rows each, multiply; S of a tile runs while O of the one before does.
 // q (INT8 pages: INT8 per token and head; fp16: by a power of two per row) and the softmax weights are rounded once.
-// Weights enter as p * gain * v_scale, at most 2^15 over fp16 operands, and their sum as p * gain, so that outputs are free of the gain.
+// Weights enter as p * gain * v_scale, at most 2^15 over fp16 operands, and their sum as p * gain, so that outputs are free of the gain:
+// 2^7 / unit over pages of 8 bits, 2^7 over fp16, 1 over bf16. unit is a power of two, at least the largest v_scale so far. V's scales
+// that grow from 2^-90 to 2^60 and more within a row lose what came before them.
 // Positions outside the visible range of the block enter as zeros and are not read.
 // Compute bound: 4 * head_dim operations per query head and position seen.
 #include <algorithm>
@@ -130,7 +132,8 @@ template <class S>
 struct Memory {
   uint8_t queries[2][S::kQueryBytes];  // operands, [kConsumers][kKeyBlocks][64][128 bytes]
   uint8_t stages[S::kStages][S::kStage];
-  // What queriers read, each its own. (No more: with less than some 60 KiB of first-level cache, producers have less in flight.)
+  // What queriers read, each its own. (No more: where codes wait in registers, less than some 60 KiB of
+  // first-level cache leaves less of them in flight.)
   float4 ahead[kQueryPasses * S::kRowVectors + S::kAngleVectors][kQueriers];
   TileScales scales[S::kStages];
   Work<S> work[2];

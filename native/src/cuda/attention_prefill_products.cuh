@@ -72,7 +72,7 @@ class Consumer {
     }
   }
 
-  // Before the scores of the tile begin: later they come late.
+  // Called before the scores of the tile begin, so that the loads end while those run.
   __device__ void take_key_scales(const TileScales& scales) {
     if constexpr (S::kScaled) {
       load_scales(scales.scales + quarter_, k_scales_);
@@ -157,7 +157,7 @@ class Consumer {
     }
   }
 
-  // Brings logits up to `tops` within reach of fp16, and V's scales.
+  // Raises the maximum to `tops` and the unit to the tile's largest V scale.
   __device__ void raise(const float (&tops)[2]) {
     float ratio = 1, lift = S::kBf16 ? 0 : log2(kWeightGain);
     if constexpr (S::kScaled) {

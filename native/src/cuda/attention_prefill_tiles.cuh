@@ -10,7 +10,7 @@ namespace prefill {
 // Where a lane's pieces of 16 bytes lie: among the kOwnRows positions of its warp, and in an operand that holds them `turned` into fp16
 // or as they are. Lanes whose stores share a phase find different banks, also where a piece becomes two vectors: they have eight chunks of
 // a row, or four of two rows that differ in bits 0 and 2. In a regular shape a piece's row is the sum of the lane's and the piece's, of
-// different bits.
+// different bits. (Heads of 96 have conflicts of two.)
 template <class S>
 struct Pieces {
   static constexpr int kOwnRows = kTile / (kProducers / 32), kChunks = S::kRow / 16, kCount = kOwnRows * kChunks / 32;
@@ -51,7 +51,7 @@ __device__ __forceinline__ void store_shared(uint32_t to, const uint4& x) {
   asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(x.x), "r"(x.y), "r"(x.z), "r"(x.w) : "memory");
 }
 
-// One of the producing threads. Its warp reads the same 16 positions of each tile; a page holds them all. Codes that are turned wait in
+// One of the producing threads. Its warp reads the same 16 positions of each tile; a page holds them all. Codes that do not come by copies wait in
 // registers, kAhead tiles of them.
 template <class S>
 class Producer {

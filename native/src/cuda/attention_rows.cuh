@@ -33,12 +33,6 @@ __device__ __forceinline__ void write_four(const AttentionOutput& to, int64_t at
   else *reinterpret_cast<float4*>(static_cast<float*>(to.rows) + at) = x;
 }
 
-__device__ __forceinline__ void write_one(const AttentionOutput& to, int64_t at, float x) {
-  if (to.format == Format::bf16) static_cast<uint16_t*>(to.rows)[at] = Codes<Format::bf16>::encode(x);
-  else if (to.format == Format::fp16) static_cast<uint16_t*>(to.rows)[at] = Codes<Format::fp16>::encode(x);
-  else static_cast<float*>(to.rows)[at] = x;
-}
-
 // float32 to a pair of the 16-bit floats that a kernel computes with, and back.
 template <bool is_bf16>
 __device__ __forceinline__ uint32_t pack(float x, float y) {
@@ -65,6 +59,6 @@ constexpr float kNoTop = -3e38f;  // below every logit; finite, so that differen
 // A running maximum is raised only when a logit exceeds it by more than this: p <= 2^kTopLag. fp16 holds p * kWeightGain.
 constexpr float kTopLag = 8, kWeightGain = 128;
 constexpr float kLog2E = 1.44269504f;  // exponentials are powers of two
-constexpr float kLeastUnit = 0x1p-90f;  // of V's scales; sums of 2^17 weights p * 2^7 / unit are finite
+constexpr float kLeastUnit = 0x1p-90f;  // of V's scales; prefill's sums of 2^22 weights p * 2^7 / unit are finite
 
 }  // namespace kvant::cuda

@@ -19,6 +19,7 @@ constexpr int64_t kMaxHeadDim = int64_t{1} << 14;
 constexpr int64_t kMaxLayers = int64_t{1} << 16;
 constexpr int64_t kMaxPages = int64_t{1} << 30;
 constexpr int64_t kMaxBytes = int64_t{1} << 46;
+constexpr int64_t kMaxPageBytes = 0xffffffff;  // kernels multiply page numbers by 32 bits
 
 bool is_float(Format format) { return format == Format::fp32 || format == Format::bf16 || format == Format::fp16; }
 
@@ -44,7 +45,7 @@ void check_weight(const WeightSpec& weight, const std::string& name) {
 void check_page_layout(const KvGroupSpec& group, const std::string& name) {
   check_range(name + ".layerBytes", group.layer_bytes, 1, kMaxBytes);
   const int64_t most_pages = std::max(group.page_count, group.host_page_count);
-  check_range(name + ".pageBytes", group.page_bytes, group.layer_bytes * group.layer_count, kMaxBytes / most_pages);
+  check_range(name + ".pageBytes", group.page_bytes, group.layer_bytes * group.layer_count, std::min(kMaxPageBytes, kMaxBytes / most_pages));
   check_equal(name + ".pageBytes modulo 16", group.page_bytes % 16, 0);
   check_equal(name + ".layerBytes modulo 16", group.layer_bytes % 16, 0);
   struct Part {
