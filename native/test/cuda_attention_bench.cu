@@ -149,8 +149,8 @@ void bench_prefill(cudaStream_t stream, double read, double steps, const std::st
                     result.time * 1e6, result.bytes / result.time / 1e12, 100 * result.bytes / result.time / steps, turning.time * 1e6);
         std::fflush(stdout);
       }
+      if (!only.empty()) continue;
       for (int tokens : {512, 2048, 8192}) {
-        if (!only.empty()) break;
         const Result result = run_store(stream, shape, tokens, true), alone = run_store(stream, shape, tokens, false);
         std::printf("%s qkv_store %-12d %-4s %8.1f us %5.0f GB/s (%3.0f%%), of keys and values alone %.1f us\n", model.name, tokens,
                     kvant::format_name(format), result.time * 1e6, result.bytes / result.time / 1e9, 100 * result.bytes / result.time / read, alone.time * 1e6);

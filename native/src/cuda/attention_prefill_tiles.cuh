@@ -51,8 +51,8 @@ __device__ __forceinline__ void store_shared(uint32_t to, const uint4& x) {
   asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(x.x), "r"(x.y), "r"(x.z), "r"(x.w) : "memory");
 }
 
-// One of the producing threads. Its warp reads the same 16 positions of each tile; a page holds them all. Codes that do not come by copies wait in
-// registers, kAhead tiles of them.
+// One of the producing threads. Its warp reads the same 16 positions of each tile; a page holds them all. Codes that do not come by
+// copies wait in registers, kAhead tiles of them.
 template <class S>
 class Producer {
  public:

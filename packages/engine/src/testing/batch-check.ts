@@ -1,6 +1,6 @@
 import type { EngineOptions } from "../engine-options.ts";
 import { createEngine } from "../local-engine.ts";
-import { generateIds, greedyRequest, tokens } from "./golden.ts";
+import { generateIds, greedyRequest, runTogether, tokens } from "./golden.ts";
 
 const sequenceCount = 64;
 const outputTokens = 20;
@@ -12,9 +12,7 @@ export async function batchFailures(options: EngineOptions): Promise<readonly st
     const requests = Array.from({ length: sequenceCount }, (_, index) =>
       greedyRequest(tokens(index + 1, index), outputTokens),
     );
-    let fullest = 0;
-    engine.observe({ step: () => (fullest = Math.max(fullest, engine.stats().running)) });
-    const together = await Promise.all(requests.map((request) => generateIds(engine, request)));
+    const { results: together, fullest } = await runTogether(engine, requests, generateIds);
     const failures = fullest === sequenceCount ? [] : [`at most ${fullest} of ${sequenceCount} sequences ran together`];
     for (const [index, request] of requests.entries()) {
       const alone = await generateIds(engine, request);

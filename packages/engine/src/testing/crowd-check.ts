@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Engine, GenerateRequest, TokenLogprob } from "../engine.ts";
 import type { EngineOptions } from "../engine-options.ts";
 import { createEngine } from "../local-engine.ts";
-import { greedyRequest, tokens } from "./golden.ts";
+import { greedyRequest, runTogether, tokens } from "./golden.ts";
 
 // 768 pairs of a sequence and a KV head: a GPU has fewer blocks, so each block attends for several.
 const sequenceCount = 96;
@@ -89,10 +89,7 @@ async function measure(engine: Engine): Promise<CrowdDistance> {
     ...greedyRequest(tokens(index % longEvery === 0 ? long : 1 + (index % most), index), outputTokens),
     logprobs: 8,
   }));
-  let fullest = 0;
-  const stop = engine.observe({ step: () => (fullest = Math.max(fullest, engine.stats().running)) });
-  const together = await Promise.all(requests.map((request) => generateTokens(engine, request)));
-  stop();
+  const { results: together, fullest } = await runTogether(engine, requests, generateTokens);
   let compared = 0;
   const distances: number[] = [];
   for (let index = 0; index < sequenceCount; index += comparedEvery) {

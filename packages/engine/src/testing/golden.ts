@@ -23,3 +23,16 @@ export async function generateIds(engine: Engine, request: GenerateRequest, sign
   }
   return ids;
 }
+
+/** What each of the requests gives when all are handed in at once, and the most sequences that ran in one step. */
+export async function runTogether<Result>(
+  engine: Engine,
+  requests: readonly GenerateRequest[],
+  run: (engine: Engine, request: GenerateRequest) => Promise<Result>,
+): Promise<{ results: Result[]; fullest: number }> {
+  let fullest = 0;
+  const stop = engine.observe({ step: () => (fullest = Math.max(fullest, engine.stats().running)) });
+  const results = await Promise.all(requests.map((request) => run(engine, request)));
+  stop();
+  return { results, fullest };
+}
