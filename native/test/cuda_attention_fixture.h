@@ -65,6 +65,13 @@ static __global__ void fill_random(float* to, size_t count, uint32_t seed, int w
   }
 }
 
+// A spread of values of which the first 64 positions are zeros and the others about 1e25.
+constexpr int kLate = -1;
+
+static __global__ void make_late(float* values, size_t count, size_t zeros) {
+  for (size_t i = blockIdx.x * size_t{256} + threadIdx.x; i < count; i += size_t{gridDim.x} * 256) values[i] *= i < zeros ? 0.0f : 0x1p83f;
+}
+
 struct Shape {
   Format format = Format::int8;
   int head_dim = 128, heads = 32, kv_heads = 8, page_tokens = 16, window = 0;
@@ -142,7 +149,8 @@ class Sequences {
       const Device<int32_t> device_slots(slots), device_positions(positions);
       const auto key = seed + 7919u * static_cast<uint32_t>(row) + static_cast<uint32_t>(begin);
       fill_random<<<1024, 256>>>(k.data(), k.count(), key, shape_.head_dim, 0);
-      fill_random<<<1024, 256>>>(v.data(), v.count(), key + 1, shape_.head_dim, spread);
+      fill_random<<<1024, 256>>>(v.data(), v.count(), key + 1, shape_.head_dim, std::max(0, spread));
+      if (spread == kLate) make_late<<<1024, 256>>>(v.data(), v.count(), begin == 0 ? 64 * width : 0);
       kvant::cuda::kv_write(k.data(), v.data(), {count, nullptr, device_positions.data(), device_slots.data()}, pages, 1, saturations.data(), nullptr);
       succeed(cudaDeviceSynchronize(), "kv_write");
     }

@@ -285,6 +285,11 @@ std::vector<Case> cases() {
     add(256, 6, 1, 64, 128, false, 5);
     add(80, 6, 2, 16, 0, false);
     add(10, 3, 3, 16, 5, false);
+    if (scaled) {
+      add(128, 8, 2, 16, 0, false, kLate);
+      add(64, 8, 2, 32, 0, false, kLate);
+      add(256, 4, 2, 16, 0, false, 90);
+    }
   }
   return out;
 }

@@ -8,8 +8,8 @@
 // meanwhile. The others, 64 query rows each, multiply; S of a tile runs while O of the one before does.
 // q (INT8 pages: INT8 per token and head; fp16: by a power of two per row) and the softmax weights are rounded once.
 // Weights enter as p * gain * v_scale, at most 2^15 over fp16 operands, and their sum as p * gain, so that outputs are free of the gain:
-// 2^7 / unit over pages of 8 bits, 2^7 over fp16, 1 over bf16. unit is a power of two, at least the largest v_scale so far. V's scales
-// that grow from 2^-90 to 2^60 and more within a row lose what came before them.
+// 2^7 / unit over pages of 8 bits, 2^7 over fp16, 1 over bf16. unit is a power of two, at least the largest v_scale so far, between
+// 2^-90 and 2^90: v_scale is divided by kValueShift here, so that sums of 2^22 weights p * 2^7 / unit are finite and none vanish.
 // Positions outside the visible range of the block enter as zeros and are not read.
 // Compute bound: 4 * head_dim operations per query head and position seen.
 #include <algorithm>
@@ -28,6 +28,7 @@ constexpr int kTile = 64;           // positions
 constexpr int kBlockBytes = 8192;   // 64 rows of 128 bytes: what an operand consists of
 constexpr int kProducers = 128, kQueriers = 128;  // threads
 constexpr int kQueryPasses = 2;                   // of queriers, on their way
+constexpr float kValueShift = 0x1p32f;
 
 template <Format stored_format, int dims>
 struct Shape {

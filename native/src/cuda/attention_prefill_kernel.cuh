@@ -7,17 +7,6 @@
 namespace kvant::cuda {
 namespace prefill {
 
-// A place among the stages, and the parity of its round.
-template <int stages, int bytes>
-struct Ring {
-  int stage = 0, phase = 0;
-  uint32_t at = 0;  // its first byte
-  __device__ void advance() {
-    stage++, at += bytes;
-    if (stage == stages) stage = 0, at = 0, phase ^= 1;
-  }
-};
-
 template <Format format, int head_dim>
 __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
     attention_prefill_kernel(const PrefillLaunch launch, const KvPages pages) {
@@ -79,7 +68,7 @@ __global__ void __launch_bounds__(Shape<format, head_dim>::kThreads, 1)
   }
   if (threadIdx.x < S::kFirstConsumer) {
     take_registers<S::kRegisters, S::kQuerierRegisters>();
-    Run run;
+    Run run = {};
     int kv_head = 0;
     const auto leave = [&] {
       if (threadIdx.x == kProducers) memory.work[slot.stage].run = run, memory.work[slot.stage].kv_head = kv_head;

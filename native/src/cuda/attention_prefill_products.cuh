@@ -32,7 +32,7 @@ class Consumer {
     const bool is_static = S::kScaled && pages.k_static != nullptr;
     const int at_scale = args.layer * pages.kv_heads + work.kv_head;
     const float logit_scale = args.scale * kLog2E * (is_static ? pages.k_static[at_scale] : 1);
-    output_gain_ = is_static ? pages.v_static[at_scale] : 1;
+    output_gain_ = is_static ? pages.v_static[at_scale] : S::kScaled ? kValueShift : 1;
 #pragma unroll
     for (int r = 0; r < 2; r++) {
       position_[r] = run.position + min(run.tokens - 1, row(r) / group_);
@@ -159,21 +159,20 @@ class Consumer {
 
   // Raises the maximum to `tops` and the unit to the tile's largest V scale.
   __device__ void raise(const float (&tops)[2]) {
-    float ratio = 1, lift = S::kBf16 ? 0 : log2(kWeightGain);
+    float before = 1, inverse = 1, lift = S::kBf16 ? 0 : log2(kWeightGain);
     if constexpr (S::kScaled) {
-      if (most_scale_ > unit_) {
-        const float unit = __uint_as_float((__float_as_uint(most_scale_) + 0x7fffff) & 0x7f800000);  // a power of two
-        ratio = unit_ / unit;
-        unit_ = unit;
-      }
+      before = unit_;
+      if (most_scale_ > unit_) unit_ = __uint_as_float((__float_as_uint(most_scale_) + 0x7fffff) & 0x7f800000);  // a power of two
+      inverse = __uint_as_float(0x7f000000 - __float_as_uint(unit_));
       lift -= log2(unit_);
     }
 #pragma unroll
     for (int r = 0; r < 2; r++) {
       float top = fmaxf(tops[r], __shfl_xor_sync(0xffffffffu, tops[r], 1));
       top = fmaxf(fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2)), top_[r]);
-      fade_[r] = exp2_fast(top_[r] - top) * ratio;
-      total_[r] *= fade_[r];
+      const float fade = exp2_fast(top_[r] - top);
+      fade_[r] = fade * (before * inverse);            // where this is nothing to fp32,
+      total_[r] = total_[r] * fade * before * inverse;  // this is not
       top_[r] = top;
       lift_[r] = lift - top;
     }

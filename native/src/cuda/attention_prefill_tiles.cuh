@@ -35,10 +35,9 @@ struct Pieces {
     return (piece * 4 + lane() / 8) % kParts * kTogether + lane() % kTogether;
   }
 
-  // Byte of a piece from the warp's first position on, given the lane's first.
-  static __device__ int offset(int first, int piece) {
-    return kRegular ? first + piece_row(piece) * S::kRow : row(piece) * S::kRow + chunk(piece) * 16;
-  }
+  // Byte of a piece, from first_offset() after the warp's first position on.
+  static __device__ int first_offset() { return kRegular ? row(0) * S::kRow + chunk(0) * 16 : 0; }
+  static __device__ int offset(int piece) { return kRegular ? piece_row(piece) * S::kRow : row(piece) * S::kRow + chunk(piece) * 16; }
   // Where the piece's vector goes in an operand's memory at `operand`, a multiple of 1024, given operand + the lane's first place.
   template <bool turned>
   static __device__ uint32_t place(uint32_t first, uint32_t operand, int piece, int vector) {
@@ -58,7 +57,7 @@ class Producer {
  public:
   __device__ Producer(const Deal& deal, const AttentionArgs& args, const KvPages& pages)
       : deal_(deal), pages_(pages), layer_(pages.base + args.layer * pages.layer_bytes), page_shift_(__ffs(pages.page_tokens) - 1),
-        own_row_(kept(P::own_row())), offset_(kept(P::row(0) * S::kRow + P::chunk(0) * 16)),
+        own_row_(kept(P::own_row())), first_offset_(kept(P::first_offset())),
         stored_place_(kept(swizzled(own_row_ + P::row(0), P::chunk(0) * 16))), turned_place_(kept(swizzled(own_row_ + P::row(0), P::chunk(0) * 32))),
         scale_row_(kept(P::lane() % P::kOwnRows)), is_value_(P::lane() >= P::kOwnRows) {
     scale_place_ = kept((is_value_ ? TileScales::kValues : 0) + TileScales::place(own_row_ + scale_row_));
@@ -81,7 +80,7 @@ class Producer {
       read_pieces<set>(stage, keys, values, [&](int piece) { return sees(position + P::row(piece)); });
     }
     if constexpr (S::kScaled) {
-      scales_of_[set] = pages_.k_static != nullptr ? 1 : 0;
+      scales_of_[set] = pages_.k_static == nullptr ? 0 : is_value_ ? kValueShift : 1;
       if (pages_.k_static == nullptr && sees(position + scale_row_)) {
         scales_of_[set] = __ldcg(reinterpret_cast<const float*>(scales_ + page) + in_page + scale_row_);
       }
@@ -96,8 +95,9 @@ class Producer {
     if constexpr (!S::kCopies) put<!S::kKeysAsStored>(stage, keys_[set]);
     if constexpr (!S::kCopiesValues) put<S::kScaled>(stage + S::kKeyBytes, values_[set]);
     if constexpr (S::kScaled) {
-      scales.scales[scale_place_] = scales_of_[set];
-      const float most = warp_reduce(is_value_ ? scales_of_[set] : 0, Most());
+      const float scale = scales_of_[set] * (is_value_ ? 1 / kValueShift : 1);
+      scales.scales[scale_place_] = scale;
+      const float most = warp_reduce(is_value_ ? scale : 0, Most());
       if (threadIdx.x % 32 == 0) scales.most[threadIdx.x / 32] = most;
     }
   }
@@ -113,7 +113,7 @@ class Producer {
     if (!reads_) return;
     tile_ = run_.first_tile;
     table_ = pages_.tables + run_.slot * pages_.table_stride;
-    codes_ = layer_ + int64_t{kv_head} * pages_.page_tokens * S::kRow + pages_.k_codes + offset_;
+    codes_ = layer_ + int64_t{kv_head} * pages_.page_tokens * S::kRow + pages_.k_codes + first_offset_;
     scales_ = layer_ + int64_t{kv_head} * pages_.page_tokens * 4 + (is_value_ ? pages_.v_scales : pages_.k_scales);
     find_page();
   }
@@ -130,7 +130,7 @@ class Producer {
   __device__ void read_pieces(uint32_t stage, const uint8_t* keys, const uint8_t* values, Sees sees_piece) {
 #pragma unroll
     for (int i = 0; i < P::kCount; i++) {
-      const int at = P::offset(offset_, i) - offset_;
+      const int at = P::offset(i);
       const bool seen = sees_piece(i);
       const uint32_t to = P::template place<false>(stage + stored_place_, stage, i, 0);
       if constexpr (S::kCopies) copy_async(to, keys + at, seen);
@@ -163,8 +163,8 @@ class Producer {
   const KvPages& pages_;
   const uint8_t* const layer_;
   const int page_shift_;
-  const int own_row_, offset_;                   // of the warp; of the lane's first piece
-  const uint32_t stored_place_, turned_place_;   // of that piece in an operand
+  const int own_row_, first_offset_;             // of the warp; of the lane
+  const uint32_t stored_place_, turned_place_;   // of the lane's first piece in an operand
   const int scale_row_;
   const bool is_value_;
   int scale_place_;

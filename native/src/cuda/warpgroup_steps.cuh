@@ -8,6 +8,17 @@ namespace kvant::cuda {
 // Registers of each thread of a block that has a multiprocessor's to itself, until they go where they are needed (take_registers).
 constexpr int launch_registers(int threads) { return 65536 / threads / 8 * 8; }
 
+// A stage of shared memory, one after the other, and the parity of the pass through their ring.
+template <int stages, int bytes>
+struct Ring {
+  int stage = 0, phase = 0;
+  uint32_t at = 0;  // where the stage begins
+  __device__ __forceinline__ void advance() {
+    stage++, at += bytes;
+    if (at == stages * bytes) stage = 0, at = 0, phase ^= 1;
+  }
+};
+
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #define KVANT_WARPGROUP 1
 

@@ -61,7 +61,7 @@ __device__ __forceinline__ void fetch_iterations(const Call& call, Codes codes, 
   }
   wait_for_inputs();
   let_next_start();
-  Ring<Shape> free, come;
+  Ring<Shape::kStages, Shape::kBytes> free, come;
 #pragma unroll 1
   for (int i = 0; i < min(kAhead, count); i++, x.advance()) {
     if (brings_x) x.fetch(shared + free.at, full + free.at);
@@ -120,7 +120,7 @@ __global__ void __launch_bounds__(kThreads + kFetchers, 1) warpgroup_kernel(cons
   wait_for_inputs();
   edges.fetch_tokens(call, share.first_token);
 
-  Ring<Shape> now, next, done;  // stages of this iteration, the next, the one to be released
+  Ring<Shape::kStages, Shape::kBytes> now, next, done;  // stages of this iteration, the next, the one to be released
   const auto take_weights = [&](GroupFactors (&group)[Shape::kRuns], uint32_t (&to)[kUnits][Shape::kSteps][4]) {
     wait_barrier(full + next.at, next.phase);
     weights.load_factors(call, next.at, group);

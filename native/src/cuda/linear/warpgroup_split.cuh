@@ -93,7 +93,7 @@ __global__ void __launch_bounds__(kThreads, 2) warpgroup_split_kernel(const Call
     asm volatile("cp.async.commit_group;");
   }
 
-  Ring<Shape> now, free;
+  Ring<Shape::kStages, Shape::kBytes> now, free;
   free.at = (kStages - 1) * Shape::kBytes;
   for (int i = 0; i < share.iterations; i++, now.advance(), free.advance()) {
     asm volatile("cp.async.wait_group %0;" ::"n"(kStages - 2) : "memory");

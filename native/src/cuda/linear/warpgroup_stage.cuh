@@ -32,17 +32,6 @@ struct Stage {
   static_assert(kStages >= 3 && kStages * kBytes >= kThreads * kTokens / kStepTokens * 32 * 4);  // the sums that shares exchange
 };
 
-// A stage, one after the other, and the parity of the pass through the ring.
-template <class Shape>
-struct Ring {
-  uint32_t at = 0;  // where the stage begins
-  int phase = 0;
-  __device__ __forceinline__ void advance() {
-    at += Shape::kBytes;
-    if (at == Shape::kStages * Shape::kBytes) at = 0, phase ^= 1;
-  }
-};
-
 #ifdef KVANT_WARPGROUP
 
 // Where the first stage begins in shared memory.
