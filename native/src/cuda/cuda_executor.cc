@@ -53,8 +53,8 @@ CudaExecutor::~CudaExecutor() {
     // The context is lost, and with it what waits to be freed.
   }
   cudaStreamSynchronize(stream_.get());
-  for (auto& [bucket, graph] : graphs_) {
-    if (graph.graph != nullptr) cudaGraphExecDestroy(graph.graph);
+  for (const auto& [launch, graph] : graphs_) {
+    if (graph != nullptr) cudaGraphExecDestroy(graph);
   }
 }
 

@@ -1,9 +1,11 @@
 #pragma once
 #include <cuda_runtime_api.h>
 
+#include <compare>
 #include <deque>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <semaphore>
 #include <string>
 #include <vector>
@@ -24,8 +26,9 @@ namespace kvant::cuda {
 // Runs a plan on a CUDA device. Activations between ops are float32, except where an op's result goes straight into the form
 // that the matrix behind it takes, or is bf16 between two ops (result_of). A step reads its inputs from page-locked
 // memory and leaves its results there (logits and scores are copied); page tables, sampling state and the token sampled last live
-// on the device. Steps in which every row brings one token and samples run as a graph per bucket of rows. `start` queues a step
-// while the one before it runs; the stream keeps their order.
+// on the device. Steps of sizes that come again run as graphs: those in which every row brings one token and samples, padded to
+// few numbers of rows, and those of as many tokens as a step may have. `start` queues a step while the one before it runs; the
+// stream keeps their order.
 class CudaExecutor final : public StepExecutor {
  public:
   CudaExecutor(Plan plan, const ExecutorOptions& options);
@@ -63,9 +66,6 @@ class CudaExecutor final : public StepExecutor {
   struct SlotLists {
     DeviceMemory bias_ids, biases, suppressed_ids;
   };
-  struct Graph {
-    cudaGraphExec_t graph = nullptr;  // null until a step of the bucket has run once, which loads its kernels
-  };
   // What a started step needs of the host until it has ended.
   struct Bank {
     PinnedMemory packet, results;
@@ -76,10 +76,11 @@ class CudaExecutor final : public StepExecutor {
     size_t rows;
     std::vector<int64_t> sampled;  // the step's row of each sampled row
   };
-  // The sizes that launches are made for; padded for graphs.
+  // What launches depend on; padded for graphs.
   struct Launch {
     int64_t tokens = 0, logit_rows = 0, sampled_rows = 0;
     StepRows rows = StepRows::any;
+    auto operator<=>(const Launch&) const = default;
   };
 
   // cuda_executor.cc
@@ -101,8 +102,8 @@ class CudaExecutor final : public StepExecutor {
   void check_pages(const StepInputs& inputs);
   void swap_pages(const StepInputs& inputs);
   void copy_pages(const StepInputs& inputs);
-  // padded_tokens: with those that are padding.
-  Launch pack(const StepInputs& inputs, int64_t padded_tokens, Bank& bank);
+  // padded: what there is at least, padding included.
+  Launch pack(const StepInputs& inputs, const Launch& padded, Bank& bank);
   void give_up();
   void run_ops(size_t begin, size_t end, const Launch& launch);
   void sample(const Launch& launch);
@@ -112,11 +113,16 @@ class CudaExecutor final : public StepExecutor {
   StartedStep take_oldest();
 
   // cuda_executor_runs.cc
-  bool is_decode(const StepInputs& inputs) const;
-  int64_t bucket_of(int64_t rows) const;
+  static StepRows rows_of(const StepInputs& inputs);
+  // The sizes of the graph that such a step runs as.
+  std::optional<Launch> graph_of(const StepInputs& inputs) const;
+  Launch decode_graph_of(int64_t rows) const;
+  Launch full_graph_of(int64_t sampled, StepRows rows) const;
+  int64_t most_sampled_rows() const;
   int64_t most_graph_rows() const;
   void run_eagerly(const Launch& launch);
   void run_graph(const Launch& launch);
+  cudaGraphExec_t record(const Launch& launch);
 
   // cuda_executor_ops.cc
   void run_op(const EmbedOp& op, size_t index, const Launch& launch);
@@ -181,7 +187,7 @@ class CudaExecutor final : public StepExecutor {
   std::vector<int64_t> sampled_outputs_;  // the step's row of each sampled row
   std::vector<int64_t> kept_;             // logit rows that go to the host
   std::vector<int32_t> scored_;           // logit rows, then their targets
-  std::map<int64_t, Graph> graphs_;       // by bucket
+  std::map<Launch, cudaGraphExec_t> graphs_;  // null until such a step has run once, which loads its kernels
 
   // Parts of the eager steps started last.
   static constexpr size_t kParts = 8, kPartsAhead = 4;

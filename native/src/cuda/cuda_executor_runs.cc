@@ -1,4 +1,4 @@
-// How a step's plan reaches the stream: as a graph where every row brings one token and samples, else launch by launch.
+// How a step's plan reaches the stream: as a graph where its sizes come again, else launch by launch.
 #include <algorithm>
 #include <string>
 
@@ -14,23 +14,47 @@ constexpr int64_t kMaxGraphRows = 256;
 
 }  // namespace
 
-bool CudaExecutor::is_decode(const StepInputs& inputs) const {
-  if (inputs.rows() == 0 || inputs.rows() != inputs.tokens() || inputs.rows() > kMaxGraphRows) return false;
-  if (inputs.rows() > limits_.max_logit_rows) return false;
-  for (int64_t row = 0; row < inputs.rows(); row++) {
-    if (inputs.want(row) != RowWant::sample) return false;
+StepRows CudaExecutor::rows_of(const StepInputs& inputs) {
+  if (inputs.rows() == inputs.tokens()) return StepRows::single;
+  for (size_t row = 0; row + 1 < inputs.row_starts.size(); row++) {
+    if (inputs.row_starts[row + 1] - inputs.row_starts[row] < kLongRow) return StepRows::any;
   }
-  return true;
+  return StepRows::chunks;
 }
 
-// 1, 2, 4, then multiples of 8: few graphs, and at most 7 rows of padding.
-int64_t CudaExecutor::bucket_of(int64_t rows) const {
-  const int64_t bucket = rows <= 2 ? rows : rows <= 4 ? 4 : (rows + 7) / 8 * 8;
-  return std::min(bucket, most_graph_rows());
+// Launching a step of prompts one by one takes the processor 4 ms, of 40 that it runs (2048 tokens of an 8B model on an H100).
+// Prompts seldom have the same number of tokens twice, but under load they fill their steps.
+std::optional<CudaExecutor::Launch> CudaExecutor::graph_of(const StepInputs& inputs) const {
+  int64_t sampled = 0;
+  for (int64_t row = 0; row < inputs.rows(); row++) {
+    const RowWant want = inputs.want(row);
+    if (want == RowWant::sample) sampled++;
+    else if (want != RowWant::nothing) return std::nullopt;
+  }
+  const StepRows rows = rows_of(inputs);
+  if (rows == StepRows::single && sampled > 0 && sampled == inputs.rows() && sampled <= most_graph_rows()) return decode_graph_of(sampled);
+  if (rows == StepRows::single || inputs.tokens() != limits_.max_tokens) return std::nullopt;
+  return full_graph_of(sampled, rows);
 }
+
+// 1, 2, 4, then multiples of 8 rows: few graphs, and at most 7 rows of padding.
+CudaExecutor::Launch CudaExecutor::decode_graph_of(int64_t rows) const {
+  const int64_t bucket = rows <= 2 ? rows : rows <= 4 ? 4 : (rows + 7) / 8 * 8, padded = std::min(bucket, most_graph_rows());
+  return {padded, padded, padded, StepRows::single};
+}
+
+// Of 0, 64, 256, 1024, ... rows that sample: padding costs the output head alone here.
+CudaExecutor::Launch CudaExecutor::full_graph_of(int64_t sampled, StepRows rows) const {
+  int64_t padded = sampled == 0 ? 0 : 64;
+  while (padded < sampled) padded *= 4;
+  padded = std::min(padded, most_sampled_rows());
+  return {limits_.max_tokens, padded, padded, rows};
+}
+
+int64_t CudaExecutor::most_sampled_rows() const { return std::min(limits_.max_rows, limits_.max_logit_rows); }
 
 int64_t CudaExecutor::most_graph_rows() const {
-  return std::min({kMaxGraphRows, limits_.max_rows, limits_.max_tokens, limits_.max_logit_rows});
+  return std::min({kMaxGraphRows, most_sampled_rows(), limits_.max_tokens});
 }
 
 // A stream holds a bounded number of launches, and a thread that brings more spins until there is room: in 7 of the 40 ms that a
@@ -47,35 +71,38 @@ void CudaExecutor::run_eagerly(const Launch& launch) {
   }
 }
 
-// The first step of a bucket runs eagerly, which loads its kernels: that cannot happen while a graph is captured.
+// The first step of its sizes runs eagerly, which loads its kernels: that cannot happen while a graph is captured.
 void CudaExecutor::run_graph(const Launch& launch) {
-  const auto [entry, is_new] = graphs_.try_emplace(launch.tokens);
+  const auto [entry, is_new] = graphs_.try_emplace(launch, nullptr);
   if (is_new) {
     try {
       return run_eagerly(launch);
     } catch (...) {
-      graphs_.erase(launch.tokens);
+      graphs_.erase(launch);
       throw;
     }
   }
-  cudaGraphExec_t& executable = entry->second.graph;
-  if (executable == nullptr) {
-    if (test_fault("alloc-capture")) throw Error("OUT_OF_MEMORY", "a test ordered that a graph finds no memory");
-    cudaGraph_t graph = nullptr;
-    check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeThreadLocal), "beginning a graph");
-    try {
-      run_plan(launch);
-    } catch (...) {
-      cudaStreamEndCapture(stream_.get(), &graph);
-      if (graph != nullptr) cudaGraphDestroy(graph);
-      throw;
-    }
-    check(cudaStreamEndCapture(stream_.get(), &graph), "ending a graph");
-    const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
-    cudaGraphDestroy(graph);
-    check(status, "making a graph for " + std::to_string(launch.tokens) + " rows");
+  if (entry->second == nullptr) entry->second = record(launch);
+  check(cudaGraphLaunch(entry->second, stream_.get()), "launching a graph");
+}
+
+cudaGraphExec_t CudaExecutor::record(const Launch& launch) {
+  if (test_fault("alloc-capture")) throw Error("OUT_OF_MEMORY", "a test ordered that a graph finds no memory");
+  cudaGraph_t graph = nullptr;
+  check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeThreadLocal), "beginning a graph");
+  try {
+    run_plan(launch);
+  } catch (...) {
+    cudaStreamEndCapture(stream_.get(), &graph);
+    if (graph != nullptr) cudaGraphDestroy(graph);
+    throw;
   }
-  check(cudaGraphLaunch(executable, stream_.get()), "launching a graph");
+  check(cudaStreamEndCapture(stream_.get(), &graph), "ending a graph");
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
+  cudaGraphDestroy(graph);
+  check(status, "making a graph for " + std::to_string(launch.tokens) + " tokens");
+  return executable;
 }
 
 // With padding in place of rows. A page append that changes nothing loads the kernel of appends.
@@ -86,25 +113,30 @@ void CudaExecutor::warm_up() {
   nothing.row_starts = {0};
   if (!kv_groups_.empty()) nothing.page_appends = {0, 0, 0, 0};
   Bank& bank = banks_[next_bank_];
-  const auto run = [&](int64_t tokens, const auto& body) {
-    Launch launch = pack(nothing, tokens, bank);
+  const auto run = [&](const Launch& padded, const auto& body) {
+    const Launch launch = pack(nothing, padded, bank);
     place_step(layout_, bank.packet.as<int32_t>(), arrays_, stream_.get());
     body(launch);
     deliver(results_.data(), bank.results.as<uint8_t>(), kRowResultsAt, stream_.get());
     check(cudaStreamSynchronize(stream_.get()), "warming up");
   };
   try {
-    for (int64_t bucket = 0; bucket < most_graph_rows();) {
-      bucket = bucket_of(bucket + 1);
-      run(bucket, [&](const Launch& launch) {
+    for (int64_t rows = 0; rows < most_graph_rows();) {
+      const Launch decode = decode_graph_of(rows + 1);
+      rows = decode.tokens;
+      run(decode, [&](const Launch& launch) {
         run_graph(launch);
         run_graph(launch);
       });
     }
-    run(limits_.max_tokens, [&](Launch& launch) {
-      launch.rows = StepRows::chunks;
-      run_eagerly(launch);
-    });
+    run(full_graph_of(most_sampled_rows(), StepRows::any), [&](const Launch& launch) { run_eagerly(launch); });
+    for (StepRows rows : {StepRows::chunks, StepRows::any}) {
+      for (int64_t sampled = 0; sampled <= most_sampled_rows(); sampled++) {
+        const Launch full = full_graph_of(sampled, rows);
+        graphs_[full] = record(full);
+        sampled = full.sampled_rows;
+      }
+    }
   } catch (...) {
     give_up();
     throw;

@@ -16,14 +16,6 @@ void replace_list(DeviceMemory& memory, const std::vector<T>& values, const char
   if (bytes > 0) check(cudaMemcpyAsync(memory.data(), values.data(), bytes, cudaMemcpyHostToDevice, stream), purpose);
 }
 
-StepRows rows_of(const StepInputs& inputs) {
-  if (inputs.rows() == inputs.tokens()) return StepRows::single;
-  for (size_t row = 0; row + 1 < inputs.row_starts.size(); row++) {
-    if (inputs.row_starts[row + 1] - inputs.row_starts[row] < kLongRow) return StepRows::any;
-  }
-  return StepRows::chunks;
-}
-
 }  // namespace
 
 void CudaExecutor::run(const StepInputs& inputs, StepOutputs& outputs, const std::function<void()>& aside) {
@@ -57,14 +49,15 @@ void CudaExecutor::queue(const StepInputs& inputs, StepOutputs& outputs, Bank& b
   if (test_fault("alloc-step")) throw Error("OUT_OF_MEMORY", "a test ordered that a step finds no memory");
   apply_updates(inputs);
   check_pages(inputs);
-  const Launch launch = pack(inputs, is_decode(inputs) ? bucket_of(inputs.rows()) : inputs.tokens(), bank);
+  const std::optional<Launch> graph = graph_of(inputs);
+  const Launch launch = pack(inputs, graph.value_or(Launch{.tokens = inputs.tokens(), .rows = rows_of(inputs)}), bank);
   bank.started.record(stream_.get());
   place_step(layout_, bank.packet.as<int32_t>(), arrays_, stream_.get());
   swap_pages(inputs);
   copy_pages(inputs);
   if (test_fault("sticky")) write_nowhere(stream_.get());
   if (launch.tokens > 0) {
-    if (is_decode(inputs)) {
+    if (graph) {
       run_graph(launch);
     } else {
       run_eagerly(launch);
@@ -207,7 +200,7 @@ void CudaExecutor::copy_pages(const StepInputs& inputs) {
 }
 
 // Writes the packet and lists what becomes of each logit row.
-CudaExecutor::Launch CudaExecutor::pack(const StepInputs& inputs, int64_t padded_tokens, Bank& bank) {
+CudaExecutor::Launch CudaExecutor::pack(const StepInputs& inputs, const Launch& padded, Bank& bank) {
   sampled_outputs_.clear();
   kept_.clear();
   scored_.clear();
@@ -233,11 +226,9 @@ CudaExecutor::Launch CudaExecutor::pack(const StepInputs& inputs, int64_t padded
   }
   scored_.insert(scored_.end(), targets.begin(), targets.end());
 
-  for (int64_t row = inputs.tokens(); row < std::min(padded_tokens, limits_.max_logit_rows); row++) {
-    logit_tokens.push_back(-1);
-    if (row < limits_.max_rows) sampled.insert(sampled.end(), {0, -1});
-  }
-  layout_ = {static_cast<int32_t>(padded_tokens), static_cast<int32_t>(logit_tokens.size()), static_cast<int32_t>(sampled.size() / 2),
+  while (static_cast<int64_t>(logit_tokens.size()) < padded.logit_rows) logit_tokens.push_back(-1);
+  while (static_cast<int64_t>(sampled.size()) < 2 * padded.sampled_rows) sampled.insert(sampled.end(), {0, -1});
+  layout_ = {static_cast<int32_t>(padded.tokens), static_cast<int32_t>(logit_tokens.size()), static_cast<int32_t>(sampled.size() / 2),
              static_cast<int32_t>(inputs.page_appends.size() / 4)};
   const size_t bytes = static_cast<size_t>(layout_.size()) * sizeof(int32_t);
   if (bank.packet.bytes() < bytes) bank.packet = PinnedMemory(2 * bytes, "step inputs");
@@ -249,7 +240,7 @@ CudaExecutor::Launch CudaExecutor::pack(const StepInputs& inputs, int64_t padded
       packet[layout_.slots() + token] = inputs.row_slots[row];
     }
   }
-  for (int64_t token = inputs.tokens(); token < padded_tokens; token++) {
+  for (int64_t token = inputs.tokens(); token < padded.tokens; token++) {
     packet[layout_.ids() + token] = 0;
     packet[layout_.positions() + token] = 0;
     packet[layout_.slots() + token] = -1;
@@ -262,7 +253,7 @@ CudaExecutor::Launch CudaExecutor::pack(const StepInputs& inputs, int64_t padded
     // What the entry is after all appends: the device enters them in no order.
     append[3] = kv_groups_[static_cast<size_t>(append[1])].host_tables.page(append[0], append[2]);
   }
-  return {padded_tokens, layout_.logit_rows, layout_.sampled_rows, rows_of(inputs)};
+  return {padded.tokens, layout_.logit_rows, layout_.sampled_rows, padded.rows};
 }
 
 void CudaExecutor::run_ops(size_t begin, size_t end, const Launch& launch) {

@@ -60,7 +60,7 @@ struct AttentionMode {
 };
 AttentionMode attention_mode(int64_t context_length, bool deterministic);
 
-// What the host knows of a step's rows when it launches one. A graph holds launches of `single` alone.
+// What the host knows of a step's rows when it launches one.
 enum class StepRows {
   single,  // every row brings one token
   chunks,  // every row brings at least kLongRow tokens
