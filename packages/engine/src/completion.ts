@@ -47,16 +47,16 @@ export class Completion {
    * may be the last, has a log-probability to tell, or must be looked at for stop strings.
    */
   acceptPlain(tokenId: number): string | undefined {
-    const { outputIds, maxTokens } = this.sequence;
-    const isPlain = this.#isPlain && outputIds.length < maxTokens && !this.#request.stopIds.has(tokenId);
+    const { outputCount, maxTokens } = this.sequence;
+    const isPlain = this.#isPlain && outputCount < maxTokens && !this.#request.stopIds.has(tokenId);
     return isPlain ? (this.#decoder?.pushToken(tokenId) ?? "") : undefined;
   }
 
-  /** Takes the sequence's next token; `sequence.outputIds` already ends with it. */
+  /** Takes the sequence's next token; the sequence already ends with it. */
   accept(token: SampledToken): GenerateEvent[] {
     const { tokenId } = token;
     const { minTokens } = this.sequence.sampling;
-    const count = this.sequence.outputIds.length;
+    const count = this.sequence.outputCount;
     if (this.#request.stopIds.has(tokenId) && count > minTokens) return this.#finish("stop", undefined, tokenId);
 
     this.#tokenIds.push(tokenId);

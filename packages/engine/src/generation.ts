@@ -136,7 +136,7 @@ export class Generation {
     return {
       promptTokens: this.promptTokens,
       cachedTokens: sequences[0]!.cachedTokens ?? 0,
-      completionTokens: sequences.reduce((sum, { outputIds }) => sum + outputIds.length, 0),
+      completionTokens: sequences.reduce((sum, { outputCount }) => sum + outputCount, 0),
     };
   }
 }

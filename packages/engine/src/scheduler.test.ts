@@ -51,7 +51,7 @@ describe("a step", () => {
     expect(one.tokenAt(2)).toBeUndefined();
     settle(scheduler, first, 9);
     expect(one.tokenAt(2)).toBe(9);
-    expect(one.outputIds).toEqual([9]);
+    expect([...one.outputIds]).toEqual([9]);
   });
 
   test("is not scheduled past the last token a sequence may have", () => {
@@ -100,7 +100,7 @@ describe("leaving", () => {
     expect(kv.stats().pages.used).toBe(0);
     expect(one.phase).toBe("gone");
     expect(scheduler.isIdle).toBe(true);
-    expect(one.outputIds).toEqual([]);
+    expect([...one.outputIds]).toEqual([]);
   });
 
   test("of a waiting sequence takes it out of the queue", () => {
@@ -126,7 +126,7 @@ describe("running out of pages", () => {
     const second = scheduler.next()!;
     expect(show(second)).toEqual(["1@4+1!"]);
     expect(young.phase).toBe("waiting");
-    expect(young.outputIds).toEqual([7]);
+    expect([...young.outputIds]).toEqual([7]);
     expect(scheduler.preemptions).toEqual({ recompute: 1, swap: 0 });
     settle(scheduler, second);
     scheduler.finish(old);
@@ -150,7 +150,7 @@ describe("running out of pages", () => {
     expect(young.phase).toBe("leaving");
     settle(scheduler, first);
     expect(young.phase).toBe("waiting");
-    expect(young.outputIds).toEqual([7]);
+    expect([...young.outputIds]).toEqual([7]);
     kv.checkInvariant();
   });
 });
@@ -175,7 +175,12 @@ describe("running out of pages with host memory to spare", () => {
     // The old one writes page 4, which goes out before.
     expect(first.pageSwaps).toEqual([0, 3, 0, 0, 0, 4, 1, 0]);
     expect(old.pendingAppends.slice(-3)).toEqual([0, 2, 4]);
-    expect(young).toMatchObject({ phase: "waiting", isSwapped: true, settledTokens: 8, outputIds: [7, 7] });
+    expect(young).toMatchObject({
+      phase: "waiting",
+      isSwapped: true,
+      settledTokens: 8,
+      outputIds: Int32Array.of(7, 7),
+    });
     expect(kv.stats()).toMatchObject({ hostPages: { free: 1, used: 2 }, pages: { used: 3 } });
     expect(scheduler.preemptions).toEqual({ recompute: 0, swap: 1 });
 
@@ -212,7 +217,7 @@ describe("running out of pages with host memory to spare", () => {
     expect(young.phase).toBe("leaving");
     expect(kv.stats().hostPages.used).toBe(0);
     settle(scheduler, first);
-    expect(young).toMatchObject({ phase: "waiting", isSwapped: true, settledTokens: 4, outputIds: [7] });
+    expect(young).toMatchObject({ phase: "waiting", isSwapped: true, settledTokens: 4, outputIds: Int32Array.of(7) });
     expect(second.pageSwaps).toEqual([]);
     const third = scheduler.next()!;
     expect(show(third)).toEqual(["1@5+1!"]);

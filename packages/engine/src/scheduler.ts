@@ -166,7 +166,7 @@ export class Scheduler {
       if (counts) {
         const settledBefore = sequence.settledTokens;
         sequence.settledTokens = start + tokenCount;
-        if (samples) sequence.outputIds.push(sampledIds[i]!);
+        if (samples) sequence.addOutput(sampledIds[i]!);
         if (Math.floor(settledBefore / this.#pageTokens) < Math.floor(sequence.settledTokens / this.#pageTokens)) {
           this.#kv.commit(sequence.id, sequence.knownIds(sequence.settledTokens));
         }
@@ -203,10 +203,7 @@ export class Scheduler {
     // A fork waits until its parent's prompt is on its way; should the parent be gone, the prefix cache has the pages.
     // Once the parent has settled an output its window may have moved past pages that the fork needs.
     const forks =
-      parent !== undefined &&
-      parent.phase === "running" &&
-      parent.outputIds.length === 0 &&
-      sequence.outputIds.length === 0;
+      parent !== undefined && parent.phase === "running" && parent.outputCount === 0 && sequence.outputCount === 0;
     if (forks && !isPromptSubmitted(parent, rows)) return false;
     if (forks) {
       const { tokenCount, appends } = this.#kv.fork(parent.id, sequence.id, sequence.promptIds.length - 1);

@@ -18,6 +18,9 @@ export interface SequenceOptions {
   readonly parent: Sequence | undefined;
 }
 
+/** Tokens that a sequence has room for when its first output comes. */
+const leastCapacity = 64;
+
 /** One completion in the scheduler's eyes: known tokens, how far they are computed, what is in flight. */
 export class Sequence {
   readonly id: number;
@@ -31,8 +34,6 @@ export class Sequence {
   phase: SequencePhase = "waiting";
   /** Row slot while running or leaving; -1 otherwise. */
   slot = -1;
-  /** Settled output tokens. */
-  readonly outputIds: number[] = [];
   /** Positions whose K and V are computed by settled or submitted steps. */
   submittedTokens = 0;
   /** The same, settled steps only. */
@@ -54,9 +55,12 @@ export class Sequence {
   /** Page copies to run before the next step, `[group, from, to]` triples. */
   readonly pendingCopies: number[] = [];
 
-  /** `[capacity]` known ids from position 0, the first `#idCount` filled in; grows with what is asked for. */
-  #ids = new Int32Array(0);
-  #idCount = 0;
+  /**
+   * `[capacity]` the known ids from position 0, the first `knownTokens` filled in: the prompt itself until there is an output.
+   * Beside the heap, where nothing has to follow it as it grows old.
+   */
+  #ids: Int32Array;
+  #knownTokens: number;
 
   constructor(options: SequenceOptions) {
     this.id = options.id;
@@ -66,11 +70,32 @@ export class Sequence {
     this.priority = options.priority;
     this.salt = options.salt;
     this.parent = options.parent;
+    this.#ids = options.promptIds;
+    this.#knownTokens = options.promptIds.length;
   }
 
   /** Tokens whose ids are known: prompt and settled outputs. */
   get knownTokens(): number {
-    return this.promptIds.length + this.outputIds.length;
+    return this.#knownTokens;
+  }
+
+  get outputCount(): number {
+    return this.#knownTokens - this.promptIds.length;
+  }
+
+  /** `[outputCount]` settled output tokens, as a view. */
+  get outputIds(): Int32Array {
+    return this.#ids.subarray(this.promptIds.length, this.#knownTokens);
+  }
+
+  addOutput(tokenId: number): void {
+    if (this.#knownTokens === this.#ids.length) {
+      const most = this.promptIds.length + this.maxTokens;
+      const grown = new Int32Array(Math.min(most, Math.max(2 * this.#ids.length, leastCapacity)));
+      grown.set(this.#ids);
+      this.#ids = grown;
+    }
+    this.#ids[this.#knownTokens++] = tokenId;
   }
 
   /** Tokens that exist, sampled ones in flight included. */
@@ -85,7 +110,7 @@ export class Sequence {
 
   /** Whether submitted steps will produce all the tokens that it may have. */
   get isExhausted(): boolean {
-    return this.outputIds.length + this.pendingSamples >= this.maxTokens;
+    return this.outputCount + this.pendingSamples >= this.maxTokens;
   }
 
   /** Whether only its newest token is left to compute. */
@@ -95,18 +120,11 @@ export class Sequence {
 
   /** The id at a position; undefined for a token sampled in flight. */
   tokenAt(position: number): number | undefined {
-    const { promptIds, outputIds } = this;
-    return position < promptIds.length ? promptIds[position] : outputIds[position - promptIds.length];
+    return position < this.#knownTokens ? this.#ids[position] : undefined;
   }
 
-  /** `[count]` the known ids from position 0, as a view that stays valid: asked for whenever a page fills, it copies nothing. */
+  /** `[count]` the known ids from position 0, as a view. */
   knownIds(count = this.knownTokens): Int32Array {
-    if (this.#ids.length < count) {
-      const grown = new Int32Array(Math.min(2 * count, this.promptIds.length + this.maxTokens));
-      grown.set(this.#ids.subarray(0, this.#idCount));
-      this.#ids = grown;
-    }
-    for (; this.#idCount < count; this.#idCount++) this.#ids[this.#idCount] = this.tokenAt(this.#idCount)!;
     return this.#ids.subarray(0, count);
   }
 }

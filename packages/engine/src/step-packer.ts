@@ -1,41 +1,19 @@
 import { FROM_PREVIOUS_STEP, type RowUpdate, rowWants, type StepInputs } from "@kvant/kernels";
+import { NumberList } from "./number-list.ts";
 import type { Batch } from "./scheduler.ts";
 import type { Sequence } from "./sequence.ts";
 
 const noIds = new Int32Array(0);
 
-/** A list of int32 that grows and is reused from step to step. */
-class IntList {
-  #values: Int32Array;
-  length = 0;
-
-  constructor(capacity: number) {
-    this.#values = new Int32Array(capacity);
-  }
-
-  push(value: number): void {
-    if (this.length === this.#values.length) {
-      const grown = new Int32Array(this.#values.length * 2);
-      grown.set(this.#values);
-      this.#values = grown;
-    }
-    this.#values[this.length++] = value;
-  }
-
-  view(): Int32Array {
-    return this.#values.subarray(0, this.length);
-  }
-}
-
 /** Turns batches into the typed arrays of a step. The arrays are reused: a backend reads them during `submit`. */
 export class StepPacker {
-  readonly #rowSlots = new IntList(64);
-  readonly #rowStarts = new IntList(65);
-  readonly #rowPositions = new IntList(64);
-  readonly #tokenIds = new IntList(512);
-  readonly #pageAppends = new IntList(256);
-  readonly #pageSwaps = new IntList(256);
-  readonly #pageCopies = new IntList(32);
+  readonly #rowSlots = new NumberList(Int32Array, 64);
+  readonly #rowStarts = new NumberList(Int32Array, 65);
+  readonly #rowPositions = new NumberList(Int32Array, 64);
+  readonly #tokenIds = new NumberList(Int32Array, 512);
+  readonly #pageAppends = new NumberList(Int32Array, 256);
+  readonly #pageSwaps = new NumberList(Int32Array, 256);
+  readonly #pageCopies = new NumberList(Int32Array, 32);
   #rowWants = new Uint8Array(64);
 
   pack(batch: Batch): StepInputs {
@@ -103,6 +81,6 @@ function rowUpdate(sequence: Sequence): RowUpdate {
     sampling: sequence.sampling,
     // Only the repetition penalty looks at the prompt.
     promptIds: repetitionPenalty === 1 ? noIds : sequence.promptIds,
-    outputIds: Int32Array.from(sequence.outputIds),
+    outputIds: sequence.outputIds,
   };
 }

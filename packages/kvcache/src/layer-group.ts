@@ -19,7 +19,7 @@ export class LayerGroup {
   readonly pageTokens: number;
   readonly window: number; // Infinity without a sliding window
   readonly pool: PagePool;
-  readonly index = new PrefixIndex();
+  readonly index: PrefixIndex;
 
   /** @throws INVALID_ARGUMENT when a size is not a positive integer. */
   constructor({ pageCount, pageTokens, window }: LayerGroupSpec) {
@@ -28,6 +28,7 @@ export class LayerGroup {
     this.pageTokens = pageTokens;
     this.window = window ?? Number.POSITIVE_INFINITY;
     this.pool = new PagePool(pageCount, (page) => this.index.remove(page));
+    this.index = new PrefixIndex(pageCount);
   }
 
   get isWindowed(): boolean {

@@ -8,7 +8,11 @@ import type { PageKey } from "./page-key.ts";
  */
 export class PrefixIndex {
   readonly #pages = new Map<PageKey, PageId>();
-  readonly #keys = new Map<PageId, PageKey>();
+  readonly #keys: (PageKey | undefined)[]; // [pageCount]
+
+  constructor(pageCount: number) {
+    this.#keys = new Array<PageKey | undefined>(pageCount).fill(undefined);
+  }
 
   get size(): number {
     return this.#pages.size;
@@ -21,16 +25,16 @@ export class PrefixIndex {
   /** False when the key already has a page (this one or another). */
   add(key: PageKey, page: PageId): boolean {
     if (this.#pages.has(key)) return false;
-    if (this.#keys.has(page)) throw new KvantError("KV_INVARIANT", `page ${page} is indexed under two keys`);
+    if (this.#keys[page] !== undefined) throw new KvantError("KV_INVARIANT", `page ${page} is indexed under two keys`);
     this.#pages.set(key, page);
-    this.#keys.set(page, key);
+    this.#keys[page] = key;
     return true;
   }
 
   remove(page: PageId): void {
-    const key = this.#keys.get(page);
+    const key = this.#keys[page];
     if (key === undefined) throw new KvantError("KV_INVARIANT", `page ${page} is evicted but was never indexed`);
-    this.#keys.delete(page);
+    this.#keys[page] = undefined;
     this.#pages.delete(key);
   }
 

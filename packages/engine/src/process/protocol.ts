@@ -38,7 +38,8 @@ export type FromEngine =
       /** They come before what `requests` says of the same request. */
       readonly tokens?: TokenNews;
       readonly steps: readonly StepNews[];
-      readonly stats: EngineStats;
+      /** Absent: as last told, or nearly. */
+      readonly stats: EngineStats | undefined;
     }
   | { readonly type: "tokens"; readonly id: number; readonly tokenIds: readonly number[] }
   | { readonly type: "text"; readonly id: number; readonly text: string }

@@ -252,7 +252,7 @@ export class RemoteEngine implements Engine {
   }
 
   #onNews({ requests, tokens, steps, stats }: Extract<FromEngine, { type: "news" }>): void {
-    this.#stats = stats;
+    if (stats !== undefined) this.#stats = stats;
     if (tokens !== undefined) readTokenNews(tokens, this.#pushTo);
     for (const { id, events, outcome } of requests) {
       const stream = this.#streams.get(id);

@@ -1,4 +1,5 @@
 import type { GenerateEvent } from "../engine.ts";
+import { NumberList } from "../number-list.ts";
 
 type Delta = Extract<GenerateEvent, { type: "delta" }>;
 
@@ -26,10 +27,10 @@ export interface TokenNews {
 const rowWidth = 4;
 const noLogprobs: Delta["logprobs"] = [];
 
-/** Gathers the columns of one message. */
+/** Gathers the columns of one message after the other. */
 export class TokenColumns {
-  readonly #rows: number[] = [];
-  readonly #tokenIds: number[] = [];
+  readonly #rows = new NumberList(Float64Array, 64 * rowWidth);
+  readonly #tokenIds = new NumberList(Int32Array, 64);
   #text = "";
   #wideText = "";
 
@@ -41,13 +42,20 @@ export class TokenColumns {
   endRow(requestId: number, text: string): void {
     if (isLatin1(text)) this.#text += text;
     else this.#wideText += text;
-    this.#rows.push(requestId, this.#tokenIds.length, this.#text.length, this.#wideText.length);
+    this.#rows.push(requestId);
+    this.#rows.push(this.#tokenIds.length);
+    this.#rows.push(this.#text.length);
+    this.#rows.push(this.#wideText.length);
+  }
+
+  get isEmpty(): boolean {
+    return this.#rows.length === 0;
   }
 
   take(): TokenNews {
     const news = {
-      rows: Float64Array.from(this.#rows),
-      tokenIds: Int32Array.from(this.#tokenIds),
+      rows: this.#rows.view().slice(),
+      tokenIds: this.#tokenIds.view().slice(),
       text: this.#text,
       wideText: this.#wideText,
     };
