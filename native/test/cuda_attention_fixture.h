@@ -65,11 +65,11 @@ static __global__ void fill_random(float* to, size_t count, uint32_t seed, int w
   }
 }
 
-// A spread of values of which the first 64 positions are zeros and the others about 1e25.
-constexpr int kLate = -1;
+// Spreads of values of which the first 64 positions are zeros, and the others about 1e25 or up to 1e38.
+constexpr int kLate = -1, kLateAndHuge = -2;
 
-static __global__ void make_late(float* values, size_t count, size_t zeros) {
-  for (size_t i = blockIdx.x * size_t{256} + threadIdx.x; i < count; i += size_t{gridDim.x} * 256) values[i] *= i < zeros ? 0.0f : 0x1p83f;
+static __global__ void make_late(float* values, size_t count, size_t zeros, float size) {
+  for (size_t i = blockIdx.x * size_t{256} + threadIdx.x; i < count; i += size_t{gridDim.x} * 256) values[i] *= i < zeros ? 0.0f : size;
 }
 
 struct Shape {
@@ -150,7 +150,7 @@ class Sequences {
       const auto key = seed + 7919u * static_cast<uint32_t>(row) + static_cast<uint32_t>(begin);
       fill_random<<<1024, 256>>>(k.data(), k.count(), key, shape_.head_dim, 0);
       fill_random<<<1024, 256>>>(v.data(), v.count(), key + 1, shape_.head_dim, std::max(0, spread));
-      if (spread == kLate) make_late<<<1024, 256>>>(v.data(), v.count(), begin == 0 ? 64 * width : 0);
+      if (spread < 0) make_late<<<1024, 256>>>(v.data(), v.count(), begin == 0 ? 64 * width : 0, spread == kLate ? 0x1p83f : 0x1p125f);
       kvant::cuda::kv_write(k.data(), v.data(), {count, nullptr, device_positions.data(), device_slots.data()}, pages, 1, saturations.data(), nullptr);
       succeed(cudaDeviceSynchronize(), "kv_write");
     }

@@ -341,6 +341,10 @@ int main(int argument_count, char** arguments) {
       run_case({format, 64, 14, 2, 32, 0, false}, rows, false, ++seed, 0, "two multiprocessors", false, true);
     }
   }
+  // Chunks alone: those of decode sum before they divide by the total.
+  for (Format format : {Format::int8, Format::e4m3, Format::e5m2}) {
+    for (int dim : {64, 128}) run_case({format, dim, 8, 2, 16, 0, false}, kChunks, false, ++seed, kLateAndHuge, "values up to 1e38", false);
+  }
   std::printf("attention that turns queries, stores keys and values and rounds outputs: compared\n");
   // More tokens than a launch of the decode kernel takes.
   std::vector<Row> many;

@@ -9,7 +9,8 @@
 // q (INT8 pages: INT8 per token and head; fp16: by a power of two per row) and the softmax weights are rounded once.
 // Weights enter as p * gain * v_scale, at most 2^15 over fp16 operands, and their sum as p * gain, so that outputs are free of the gain:
 // 2^7 / unit over pages of 8 bits, 2^7 over fp16, 1 over bf16. unit is a power of two, at least the largest v_scale so far, between
-// 2^-90 and 2^90: v_scale is divided by kValueShift here, so that sums of 2^22 weights p * 2^7 / unit are finite and none vanish.
+// 2^-90 and 2^90: v_scale is divided by kValueShift here, so that the sum of 2^22 weights p * 2^7 / unit is finite and that of any
+// holds. A v_scale below 2^-78 (V of 1e-22) loses bits, one below 2^-92 all.
 // Positions outside the visible range of the block enter as zeros and are not read.
 // Compute bound: 4 * head_dim operations per query head and position seen.
 #include <algorithm>

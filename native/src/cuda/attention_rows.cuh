@@ -59,6 +59,6 @@ constexpr float kNoTop = -3e38f;  // below every logit; finite, so that differen
 // A running maximum is raised only when a logit exceeds it by more than this: p <= 2^kTopLag. fp16 holds p * kWeightGain.
 constexpr float kTopLag = 8, kWeightGain = 128;
 constexpr float kLog2E = 1.44269504f;  // exponentials are powers of two
-constexpr float kLeastUnit = 0x1p-90f;  // of V's scales
+constexpr float kLeastUnit = 0x1p-90f;  // of V's scales, as the kernels hold them
 
 }  // namespace kvant::cuda

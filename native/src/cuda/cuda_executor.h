@@ -102,8 +102,8 @@ class CudaExecutor final : public StepExecutor {
   void check_pages(const StepInputs& inputs);
   void swap_pages(const StepInputs& inputs);
   void copy_pages(const StepInputs& inputs);
-  // padded: what there is at least, padding included.
-  Launch pack(const StepInputs& inputs, const Launch& padded, Bank& bank);
+  // at_least: what rows and sizes the launches are for; padding makes up for what is missing.
+  Launch pack(const StepInputs& inputs, const Launch& at_least, Bank& bank);
   void give_up();
   void run_ops(size_t begin, size_t end, const Launch& launch);
   void sample(const Launch& launch);

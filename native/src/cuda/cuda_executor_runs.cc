@@ -51,11 +51,9 @@ CudaExecutor::Launch CudaExecutor::full_graph_of(int64_t sampled, StepRows rows)
   return {limits_.max_tokens, padded, padded, rows};
 }
 
-int64_t CudaExecutor::most_sampled_rows() const { return std::min(limits_.max_rows, limits_.max_logit_rows); }
+int64_t CudaExecutor::most_sampled_rows() const { return std::min({limits_.max_rows, limits_.max_tokens, limits_.max_logit_rows}); }
 
-int64_t CudaExecutor::most_graph_rows() const {
-  return std::min({kMaxGraphRows, most_sampled_rows(), limits_.max_tokens});
-}
+int64_t CudaExecutor::most_graph_rows() const { return std::min(kMaxGraphRows, most_sampled_rows()); }
 
 // A stream holds a bounded number of launches, and a thread that brings more spins until there is room: in 7 of the 40 ms that a
 // step of 2048 tokens takes. So it sleeps until the device is kPartsAhead parts of a step behind, which is work enough meanwhile.
@@ -129,13 +127,15 @@ void CudaExecutor::warm_up() {
         run_graph(launch);
       });
     }
-    run(full_graph_of(most_sampled_rows(), StepRows::any), [&](const Launch& launch) { run_eagerly(launch); });
-    for (StepRows rows : {StepRows::chunks, StepRows::any}) {
-      for (int64_t sampled = 0; sampled <= most_sampled_rows(); sampled++) {
-        const Launch full = full_graph_of(sampled, rows);
-        graphs_[full] = record(full);
-        sampled = full.sampled_rows;
+    for (int64_t sampled = 0; sampled <= most_sampled_rows();) {
+      // Has all kernels that steps of chunks alone have.
+      const Launch full = full_graph_of(sampled, StepRows::any);
+      run(full, [&](const Launch& launch) { run_eagerly(launch); });
+      for (StepRows rows : {StepRows::any, StepRows::chunks}) {
+        cudaGraphExec_t& graph = graphs_[full_graph_of(sampled, rows)];
+        if (graph == nullptr) graph = record(full_graph_of(sampled, rows));
       }
+      sampled = full.sampled_rows + 1;
     }
   } catch (...) {
     give_up();

@@ -200,7 +200,7 @@ void CudaExecutor::copy_pages(const StepInputs& inputs) {
 }
 
 // Writes the packet and lists what becomes of each logit row.
-CudaExecutor::Launch CudaExecutor::pack(const StepInputs& inputs, const Launch& padded, Bank& bank) {
+CudaExecutor::Launch CudaExecutor::pack(const StepInputs& inputs, const Launch& at_least, Bank& bank) {
   sampled_outputs_.clear();
   kept_.clear();
   scored_.clear();
@@ -226,9 +226,9 @@ CudaExecutor::Launch CudaExecutor::pack(const StepInputs& inputs, const Launch& 
   }
   scored_.insert(scored_.end(), targets.begin(), targets.end());
 
-  while (static_cast<int64_t>(logit_tokens.size()) < padded.logit_rows) logit_tokens.push_back(-1);
-  while (static_cast<int64_t>(sampled.size()) < 2 * padded.sampled_rows) sampled.insert(sampled.end(), {0, -1});
-  layout_ = {static_cast<int32_t>(padded.tokens), static_cast<int32_t>(logit_tokens.size()), static_cast<int32_t>(sampled.size() / 2),
+  while (static_cast<int64_t>(logit_tokens.size()) < at_least.logit_rows) logit_tokens.push_back(-1);
+  while (static_cast<int64_t>(sampled.size()) < 2 * at_least.sampled_rows) sampled.insert(sampled.end(), {0, -1});
+  layout_ = {static_cast<int32_t>(at_least.tokens), static_cast<int32_t>(logit_tokens.size()), static_cast<int32_t>(sampled.size() / 2),
              static_cast<int32_t>(inputs.page_appends.size() / 4)};
   const size_t bytes = static_cast<size_t>(layout_.size()) * sizeof(int32_t);
   if (bank.packet.bytes() < bytes) bank.packet = PinnedMemory(2 * bytes, "step inputs");
@@ -240,7 +240,7 @@ CudaExecutor::Launch CudaExecutor::pack(const StepInputs& inputs, const Launch& 
       packet[layout_.slots() + token] = inputs.row_slots[row];
     }
   }
-  for (int64_t token = inputs.tokens(); token < padded.tokens; token++) {
+  for (int64_t token = inputs.tokens(); token < at_least.tokens; token++) {
     packet[layout_.ids() + token] = 0;
     packet[layout_.positions() + token] = 0;
     packet[layout_.slots() + token] = -1;
@@ -253,7 +253,7 @@ CudaExecutor::Launch CudaExecutor::pack(const StepInputs& inputs, const Launch& 
     // What the entry is after all appends: the device enters them in no order.
     append[3] = kv_groups_[static_cast<size_t>(append[1])].host_tables.page(append[0], append[2]);
   }
-  return {padded.tokens, layout_.logit_rows, layout_.sampled_rows, padded.rows};
+  return {at_least.tokens, layout_.logit_rows, layout_.sampled_rows, at_least.rows};
 }
 
 void CudaExecutor::run_ops(size_t begin, size_t end, const Launch& launch) {

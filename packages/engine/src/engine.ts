@@ -212,6 +212,7 @@ export interface Engine {
   /** Throws TOKENIZER_ABSENT, CHAT_TEMPLATE_ABSENT. */
   tokenize(prompt: PromptInput, options?: { readonly addSpecialTokens?: boolean }): Promise<readonly number[]>;
   detokenize(tokenIds: readonly number[]): Promise<string>;
+  /** Of an engine process: up to 100 ms old while sequences decode and none comes or goes. */
   stats(): EngineStats;
   observe(observer: EngineObserver): () => void;
   /** Refuses new requests with SHUTTING_DOWN and resolves when the running ones have ended. */

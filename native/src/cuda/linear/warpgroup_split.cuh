@@ -94,7 +94,7 @@ __global__ void __launch_bounds__(kThreads, 2) warpgroup_split_kernel(const Call
   }
 
   Ring<Shape::kStages, Shape::kBytes> now, free;
-  free.at = (kStages - 1) * Shape::kBytes;
+  free.stage = kStages - 1, free.at = (kStages - 1) * Shape::kBytes;
   for (int i = 0; i < share.iterations; i++, now.advance(), free.advance()) {
     asm volatile("cp.async.wait_group %0;" ::"n"(kStages - 2) : "memory");
     publish_operands();

@@ -8,13 +8,13 @@ import { TokenColumns } from "./token-news.ts";
 
 // The engine process: one engine, driven over the IPC channel of its parent. It ends with the channel.
 
-// Its heap is small, and what requests leave in it has grown old with them: V8 would mark all of it, on four threads, for every
-// few megabytes of that. So it may grow to four times what is in use before.
+// Its heap is small, and what requests leave in it has grown old with them: for every few megabytes of that V8 marks all of it, on
+// four threads (8 ms of each second with 256 streams; 2 ms so). It may grow to four times what is in use first.
 setFlagsFromString("--heap-growing-percent=300");
 
-/** How often gauges reach the parent while nothing runs, and while steps bring nothing but tokens. */
+/** How often gauges reach the parent while nothing runs, and while sequences decode and none comes or goes. */
 const idleNewsMilliseconds = 1000;
-const busyStatsMilliseconds = 100;
+const decodingStatsMilliseconds = 100;
 
 let engine: LocalEngine | undefined;
 const cancels = new Map<number, () => void>();
@@ -50,9 +50,10 @@ function flush(): void {
   plannedFlush = undefined;
   if (engine === undefined) return;
   const now = performance.now();
-  const isPlain = news.size === 0 && !tokens.isEmpty && now - toldStatsAt < busyStatsMilliseconds;
-  if (!isPlain) toldStatsAt = now;
-  const stats = isPlain ? undefined : engine.stats();
+  const isDecoding = !tokens.isEmpty && news.size === 0 && steps.every(({ kind }) => kind === "decode");
+  const tellsStats = !isDecoding || now - toldStatsAt >= decodingStatsMilliseconds;
+  if (tellsStats) toldStatsAt = now;
+  const stats = tellsStats ? engine.stats() : undefined;
   send({ type: "news", tokens: tokens.take(), requests: [...news.values()], steps, stats });
   news.clear();
   steps = [];

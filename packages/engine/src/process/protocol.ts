@@ -38,7 +38,7 @@ export type FromEngine =
       /** They come before what `requests` says of the same request. */
       readonly tokens?: TokenNews;
       readonly steps: readonly StepNews[];
-      /** Absent: as last told, or nearly. */
+      /** Absent: as last told, but for what a few steps of decoding changed. */
       readonly stats: EngineStats | undefined;
     }
   | { readonly type: "tokens"; readonly id: number; readonly tokenIds: readonly number[] }

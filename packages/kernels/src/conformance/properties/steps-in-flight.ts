@@ -29,22 +29,26 @@ export function differences(name: string, ids: number[][], otherName: string, ot
   return [`${name} gives ${JSON.stringify(ids)}, ${otherName} ${JSON.stringify(otherIds)}`];
 }
 
-interface GenerateOptions {
+export interface GenerateOptions {
   /** Two steps in flight. */
   readonly pipelined: boolean;
   readonly warmUp?: boolean;
   readonly limits?: Partial<CompileOptions>;
+  /** Tokens of the prompts; default 3 and 20. */
+  readonly prompts?: readonly number[];
+  /** Tokens of each prompt that come in a step before, which samples nothing; default 0. */
+  readonly ahead?: number;
 }
 
 /** Two rows of different lengths; returns their sampled ids. */
 export async function generate(
   create: BackendFactory,
   sampling: SamplingParameters,
-  { pipelined, warmUp = false, limits = {} }: GenerateOptions,
+  { pipelined, warmUp = false, limits = {}, prompts: lengths = [3, 20], ahead = 0 }: GenerateOptions,
 ): Promise<number[][]> {
   const decoder = tinyDecoder(tinyDecoders[3]!, 5);
   const setup = { ...decoder, options: { ...decoder.options, ...limits } };
-  const prompts = [3, 20].map((length) => new Random(length).tokenIds(length, setup.plan.vocabSize));
+  const prompts = lengths.map((length) => new Random(length).tokenIds(length, setup.plan.vocabSize));
   const executable = prepare(setup, create());
   if (warmUp) executable.warmUp?.();
   const driver = new StepDriver(executable, setup.options);
@@ -55,9 +59,10 @@ export async function generate(
   prompts.forEach((promptIds, slot) => {
     driver.start(slot, sampling, { promptIds });
   });
-  const rows = (next: (slot: number) => readonly number[]) =>
-    prompts.map((_, slot) => ({ slot, tokenIds: next(slot), wants: "sample" as const }));
-  let running = driver.step(rows((slot) => prompts[slot]!));
+  const rows = (next: (slot: number) => readonly number[], wants: "sample" | "nothing" = "sample") =>
+    prompts.map((_, slot) => ({ slot, tokenIds: next(slot), wants }));
+  if (ahead > 0) await driver.step(rows((slot) => prompts[slot]!.slice(0, ahead), "nothing"));
+  let running = driver.step(rows((slot) => prompts[slot]!.slice(ahead)));
   for (let step = 1; step < stepCount; step++) {
     if (pipelined) {
       const next = driver.step(rows(() => [FROM_PREVIOUS_STEP]));
