@@ -53,9 +53,6 @@ CudaExecutor::~CudaExecutor() {
     // The context is lost, and with it what waits to be freed.
   }
   cudaStreamSynchronize(stream_.get());
-  for (const auto& [launch, graph] : graphs_) {
-    if (graph != nullptr) cudaGraphExecDestroy(graph);
-  }
 }
 
 void CudaExecutor::allocate_buffers() {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cpu/page_tables.h"
+#include "cuda/device_graph.h"
 #include "cuda/device_memory.h"
 #include "cuda/device_stream.h"
 #include "cuda/device_weight.h"
@@ -107,7 +108,6 @@ class CudaExecutor final : public StepExecutor {
   void give_up();
   void run_ops(size_t begin, size_t end, const Launch& launch);
   void sample(const Launch& launch);
-  void run_plan(const Launch& launch);
   void queue(const StepInputs& inputs, StepOutputs& outputs, Bank& bank);
   void download(StepOutputs& outputs, Bank& bank);
   StartedStep take_oldest();
@@ -122,7 +122,7 @@ class CudaExecutor final : public StepExecutor {
   int64_t most_graph_rows() const;
   void run_eagerly(const Launch& launch);
   void run_graph(const Launch& launch);
-  cudaGraphExec_t record(const Launch& launch);
+  void record(const Launch& launch);
 
   // cuda_executor_ops.cc
   void run_op(const EmbedOp& op, size_t index, const Launch& launch);
@@ -187,7 +187,8 @@ class CudaExecutor final : public StepExecutor {
   std::vector<int64_t> sampled_outputs_;  // the step's row of each sampled row
   std::vector<int64_t> kept_;             // logit rows that go to the host
   std::vector<int32_t> scored_;           // logit rows, then their targets
-  std::map<Launch, cudaGraphExec_t> graphs_;  // null until such a step has run once, which loads its kernels
+  // Each in parts; none until such a step has run once, which loads its kernels.
+  std::map<Launch, std::vector<DeviceGraph>> graphs_;
 
   // Parts of the eager steps started last.
   static constexpr size_t kParts = 8, kPartsAhead = 4;

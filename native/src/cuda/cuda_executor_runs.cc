@@ -69,9 +69,9 @@ void CudaExecutor::run_eagerly(const Launch& launch) {
   }
 }
 
-// The first step of its sizes runs eagerly, which loads its kernels: that cannot happen while a graph is captured.
+// The first step of its sizes runs eagerly, which loads its kernels: that cannot happen while a graph is recorded.
 void CudaExecutor::run_graph(const Launch& launch) {
-  const auto [entry, is_new] = graphs_.try_emplace(launch, nullptr);
+  const auto [entry, is_new] = graphs_.try_emplace(launch);
   if (is_new) {
     try {
       return run_eagerly(launch);
@@ -80,27 +80,21 @@ void CudaExecutor::run_graph(const Launch& launch) {
       throw;
     }
   }
-  if (entry->second == nullptr) entry->second = record(launch);
-  check(cudaGraphLaunch(entry->second, stream_.get()), "launching a graph");
+  if (entry->second.empty()) record(launch);
+  for (const DeviceGraph& part : entry->second) part.launch(stream_.get());
 }
 
-cudaGraphExec_t CudaExecutor::record(const Launch& launch) {
+// A graph starts when all of it has reached the device: for a step of prompts after 1 ms, during which a first part runs.
+void CudaExecutor::record(const Launch& launch) {
   if (test_fault("alloc-capture")) throw Error("OUT_OF_MEMORY", "a test ordered that a graph finds no memory");
-  cudaGraph_t graph = nullptr;
-  check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeThreadLocal), "beginning a graph");
-  try {
-    run_plan(launch);
-  } catch (...) {
-    cudaStreamEndCapture(stream_.get(), &graph);
-    if (graph != nullptr) cudaGraphDestroy(graph);
-    throw;
-  }
-  check(cudaStreamEndCapture(stream_.get(), &graph), "ending a graph");
-  cudaGraphExec_t executable = nullptr;
-  const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
-  cudaGraphDestroy(graph);
-  check(status, "making a graph for " + std::to_string(launch.tokens) + " tokens");
-  return executable;
+  const size_t ops = plan_.ops.size(), first_part = launch.rows == StepRows::single ? 0 : ops / 16;
+  std::vector<DeviceGraph> parts;
+  if (first_part > 0) parts.emplace_back(stream_.get(), [&] { run_ops(0, first_part, launch); });
+  parts.emplace_back(stream_.get(), [&] {
+    run_ops(first_part, ops, launch);
+    sample(launch);
+  });
+  graphs_[launch] = std::move(parts);
 }
 
 // With padding in place of rows. A page append that changes nothing loads the kernel of appends.
@@ -132,8 +126,8 @@ void CudaExecutor::warm_up() {
       const Launch full = full_graph_of(sampled, StepRows::any);
       run(full, [&](const Launch& launch) { run_eagerly(launch); });
       for (StepRows rows : {StepRows::any, StepRows::chunks}) {
-        cudaGraphExec_t& graph = graphs_[full_graph_of(sampled, rows)];
-        if (graph == nullptr) graph = record(full_graph_of(sampled, rows));
+        const Launch kind = full_graph_of(sampled, rows);
+        if (graphs_[kind].empty()) record(kind);
       }
       sampled = full.sampled_rows + 1;
     }

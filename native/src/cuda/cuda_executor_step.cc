@@ -269,11 +269,6 @@ void CudaExecutor::sample(const Launch& launch) {
               results, stream_.get());
 }
 
-void CudaExecutor::run_plan(const Launch& launch) {
-  run_ops(0, plan_.ops.size(), launch);
-  sample(launch);
-}
-
 void CudaExecutor::download(StepOutputs& outputs, Bank& bank) {
   const size_t samples = sampled_outputs_.size();
   const auto vocab = static_cast<size_t>(plan_.vocab_size);
