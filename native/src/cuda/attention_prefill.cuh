@@ -64,7 +64,8 @@ struct Shape {
   static constexpr int kAngleVectors = kTurns ? kRowVectors : 0;
 
   static constexpr int kRegisters = launch_registers(kThreads), kQuerierRegisters = 56;
-  static constexpr int kProducerRegisters = head_dim > 128 ? 200 : kScaled && !kInt8 && head_dim != 96 ? 88 : 104;
+  static constexpr int kProducerRegisters =
+      head_dim > 128 ? 200 : kInt8 || !kScaled || head_dim == 96 ? 104 : head_dim == 64 ? 96 : 88;
   static constexpr int kConsumerRegisters =
       std::min(248, (kThreads * kRegisters / 128 - kQuerierRegisters - kProducerRegisters) / kConsumers / 8 * 8);
 };

@@ -122,7 +122,7 @@ class CudaExecutor final : public StepExecutor {
   int64_t most_graph_rows() const;
   void run_eagerly(const Launch& launch);
   void run_graph(const Launch& launch);
-  void record(const Launch& launch);
+  void record(const Launch& launch, std::optional<DeviceGraph>& graph);
 
   // cuda_executor_ops.cc
   void run_op(const EmbedOp& op, size_t index, const Launch& launch);
@@ -187,8 +187,7 @@ class CudaExecutor final : public StepExecutor {
   std::vector<int64_t> sampled_outputs_;  // the step's row of each sampled row
   std::vector<int64_t> kept_;             // logit rows that go to the host
   std::vector<int32_t> scored_;           // logit rows, then their targets
-  // Each in parts; none until such a step has run once, which loads its kernels.
-  std::map<Launch, std::vector<DeviceGraph>> graphs_;
+  std::map<Launch, std::optional<DeviceGraph>> graphs_;  // none until such a step has run once, which loads its kernels
 
   // Parts of the eager steps started last.
   static constexpr size_t kParts = 8, kPartsAhead = 4;

@@ -80,21 +80,17 @@ void CudaExecutor::run_graph(const Launch& launch) {
       throw;
     }
   }
-  if (entry->second.empty()) record(launch);
-  for (const DeviceGraph& part : entry->second) part.launch(stream_.get());
+  std::optional<DeviceGraph>& graph = entry->second;
+  if (!graph) record(launch, graph);
+  graph->launch(stream_.get());
 }
 
-// A graph starts when all of it has reached the device: for a step of prompts after 1 ms, during which a first part runs.
-void CudaExecutor::record(const Launch& launch) {
+void CudaExecutor::record(const Launch& launch, std::optional<DeviceGraph>& graph) {
   if (test_fault("alloc-capture")) throw Error("OUT_OF_MEMORY", "a test ordered that a graph finds no memory");
-  const size_t ops = plan_.ops.size(), first_part = launch.rows == StepRows::single ? 0 : ops / 16;
-  std::vector<DeviceGraph> parts;
-  if (first_part > 0) parts.emplace_back(stream_.get(), [&] { run_ops(0, first_part, launch); });
-  parts.emplace_back(stream_.get(), [&] {
-    run_ops(first_part, ops, launch);
+  graph.emplace(stream_.get(), [&] {
+    run_ops(0, plan_.ops.size(), launch);
     sample(launch);
   });
-  graphs_[launch] = std::move(parts);
 }
 
 // With padding in place of rows. A page append that changes nothing loads the kernel of appends.
@@ -126,8 +122,9 @@ void CudaExecutor::warm_up() {
       const Launch full = full_graph_of(sampled, StepRows::any);
       run(full, [&](const Launch& launch) { run_eagerly(launch); });
       for (StepRows rows : {StepRows::any, StepRows::chunks}) {
-        const Launch kind = full_graph_of(sampled, rows);
-        if (graphs_[kind].empty()) record(kind);
+        const Launch launch = full_graph_of(sampled, rows);
+        std::optional<DeviceGraph>& graph = graphs_[launch];
+        if (!graph) record(launch, graph);
       }
       sampled = full.sampled_rows + 1;
     }

@@ -1,7 +1,5 @@
 #include "cuda/device_graph.h"
 
-#include <utility>
-
 #include "cuda/check.h"
 
 namespace kvant::cuda {
@@ -25,8 +23,6 @@ DeviceGraph::DeviceGraph(Stream stream, const std::function<void()>& put) {
 DeviceGraph::~DeviceGraph() {
   if (executable_ != nullptr) cudaGraphExecDestroy(executable_);
 }
-
-DeviceGraph::DeviceGraph(DeviceGraph&& other) noexcept : executable_(std::exchange(other.executable_, nullptr)) {}
 
 void DeviceGraph::launch(Stream stream) const { check(cudaGraphLaunch(executable_, stream), "launching a graph"); }
 

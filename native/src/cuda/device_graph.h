@@ -14,8 +14,7 @@ class DeviceGraph {
   // what `put` throws.
   DeviceGraph(Stream stream, const std::function<void()>& put);
   ~DeviceGraph();
-  DeviceGraph(DeviceGraph&& other) noexcept;
-  DeviceGraph& operator=(DeviceGraph&&) = delete;
+  DeviceGraph(const DeviceGraph&) = delete;
   void launch(Stream stream) const;
 
  private:
