@@ -120,9 +120,12 @@ export async function measureEngine(options: MeasureEngineOptions): Promise<Engi
     const warmUpEndsAt = performance.now() + 1000 * (options.warmUpSeconds ?? defaultWarmUpSeconds);
     do await decodeOnce(engine, { ...round, decodeTokens: warmUpTokens }, 0);
     while (performance.now() < warmUpEndsAt);
-    // A size of steps that comes again may be prepared for: cuda records it the second time.
-    for (let times = 0; prompt !== context && times < 2; times++) {
-      await decodeOnce(engine, { ...round, context: prompt, decodeTokens: 1 }, 0);
+    const isSame = prompt === context;
+    const prefillOnce = (salt: number) => decodeOnce(engine, { ...round, context: prompt, decodeTokens: 1 }, salt);
+    if (!isSame) {
+      // A size of steps that comes again may be prepared for: cuda records it the second time.
+      await prefillOnce(0);
+      await prefillOnce(0);
     }
     let peakResidentBytes = process.resourceUsage().maxRSS * 1024;
     const probes = probesOf({ device, threads: model.threads, tier: model.tier });
@@ -143,12 +146,7 @@ export async function measureEngine(options: MeasureEngineOptions): Promise<Engi
       const first = await decodeOnce(engine, round, index);
       gaps.push(...first.gapSeconds);
       decodes.push(first.decodeTokensPerSecond);
-      const isSame = prompt === context;
-      prefills.push(
-        isSame
-          ? first.prefillTokensPerSecond
-          : (await decodeOnce(engine, { ...round, context: prompt, decodeTokens: 1 }, -index)).prefillTokensPerSecond,
-      );
+      prefills.push((isSame ? first : await prefillOnce(-index)).prefillTokensPerSecond);
       peakResidentBytes = Math.max(peakResidentBytes, process.memoryUsage.rss());
       probe();
     }

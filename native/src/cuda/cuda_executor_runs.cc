@@ -71,16 +71,13 @@ void CudaExecutor::run_eagerly(const Launch& launch) {
 
 // The first step of its sizes runs eagerly, which loads its kernels: that cannot happen while a graph is recorded.
 void CudaExecutor::run_graph(const Launch& launch) {
-  const auto [entry, is_new] = graphs_.try_emplace(launch);
-  if (is_new) {
-    try {
-      return run_eagerly(launch);
-    } catch (...) {
-      graphs_.erase(launch);
-      throw;
-    }
+  const auto known = graphs_.find(launch);
+  if (known == graphs_.end()) {
+    run_eagerly(launch);
+    graphs_.try_emplace(launch);
+    return;
   }
-  std::optional<DeviceGraph>& graph = entry->second;
+  std::optional<DeviceGraph>& graph = known->second;
   if (!graph) record(launch, graph);
   graph->launch(stream_.get());
 }

@@ -50,7 +50,7 @@ void CudaExecutor::queue(const StepInputs& inputs, StepOutputs& outputs, Bank& b
   apply_updates(inputs);
   check_pages(inputs);
   const std::optional<Launch> graph = graph_of(inputs);
-  const Launch launch = pack(inputs, graph.value_or(Launch{.tokens = inputs.tokens(), .rows = rows_of(inputs)}), bank);
+  const Launch launch = pack(inputs, graph ? *graph : Launch{.tokens = inputs.tokens(), .rows = rows_of(inputs)}, bank);
   bank.started.record(stream_.get());
   place_step(layout_, bank.packet.as<int32_t>(), arrays_, stream_.get());
   swap_pages(inputs);
